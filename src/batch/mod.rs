@@ -1,0 +1,128 @@
+//! Admission, scheduling and batching, generic over what is computed: no ort, no HTTP, no images.
+//!
+//! An item goes through two stages, both on the scheduler's own workers (one a core), so that decoding and inference
+//! never oversubscribe the machine: [`Engine::prepare`] (bytes to model input) and a session's run (a batch of inputs to outputs).
+
+use std::time::{Duration, Instant};
+
+/// What the scheduler drives.
+pub trait Engine: Send + Sync + 'static {
+    /// An item as it arrives, for example an encoded image.
+    type Raw: Send + 'static;
+    /// An item that a session can take, for example a normalised tensor.
+    type Input: Send + 'static;
+    /// What a session answers for one item.
+    type Output: Send + 'static;
+    /// Why an item could not be prepared: the sender's fault, told to the sender.
+    type Invalid: Send + 'static;
+    /// One session; a worker thread owns it while it runs.
+    type Session: Session<Input = Self::Input, Output = Self::Output> + Send + 'static;
+
+    /// Turns an item into a session's input. Pure CPU work, called on a worker.
+    fn prepare(&self, raw: Self::Raw) -> Result<Prepared<Self::Input>, Self::Invalid>;
+
+    /// Makes a session again, after one failed or panicked.
+    fn rebuild(&self, width: Width) -> Result<Self::Session, SessionError>;
+}
+
+/// A prepared item and how long the parts of preparing took.
+#[derive(Debug)]
+pub struct Prepared<I> {
+    /// What the session takes.
+    pub input: I,
+    /// Time spent decoding.
+    pub decode: Duration,
+    /// Time spent on geometry and normalisation.
+    pub preprocess: Duration,
+}
+
+/// Runs batches.
+pub trait Session {
+    /// One item in.
+    type Input;
+    /// One item out.
+    type Output;
+
+    /// Runs a batch; answers as many outputs as inputs, in order.
+    fn run(&mut self, batch: &[Self::Input]) -> Result<Vec<Self::Output>, SessionError>;
+}
+
+/// How many cores a session's run takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Width {
+    /// One core.
+    Narrow,
+    /// All cores of the plan.
+    Wide,
+}
+
+/// A session's run failed.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub struct SessionError(pub String);
+
+/// One item of a request.
+#[derive(Debug)]
+pub enum Work<R, I> {
+    /// Still to be prepared.
+    Raw(R),
+    /// Ready for a session (a tensor that came over the wire).
+    Ready(I),
+}
+
+/// What became of an admitted item. Every admitted item gets exactly one.
+#[derive(Debug)]
+pub enum Outcome<O, E> {
+    /// Inference ran.
+    Answered {
+        /// The session's output.
+        output: O,
+        /// Where the time went.
+        timings: Timings,
+    },
+    /// The item itself cannot be prepared.
+    Invalid(E),
+    /// Its deadline passed before a session took it.
+    Expired,
+    /// The session that ran it failed; it has been rebuilt.
+    Failed(SessionError),
+    /// The server is going down and its hard limit passed.
+    Aborted,
+}
+
+/// Where an item's time went.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Timings {
+    /// Decoding.
+    pub decode: Duration,
+    /// Geometry and normalisation.
+    pub preprocess: Duration,
+    /// Waiting, in all.
+    pub queue: Duration,
+    /// The session's run.
+    pub inference: Duration,
+    /// Items that shared the run.
+    pub batch_size: usize,
+}
+
+/// Why a request was not admitted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rejected {
+    /// The queue cannot take all items of the request.
+    Overloaded {
+        /// When a place should be free, from the queue's length and its measured rate.
+        retry_after: Duration,
+    },
+    /// The request has more items than the queue has places.
+    TooMany {
+        /// Places in all.
+        capacity: usize,
+    },
+    /// Its deadline has passed already.
+    Expired,
+    /// The scheduler drains or has stopped.
+    Draining,
+}
+
+/// When a request must be answered; `None` never.
+pub type Deadline = Option<Instant>;

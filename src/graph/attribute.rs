@@ -1,0 +1,61 @@
+//! Node attributes.
+
+use bytes::Bytes;
+
+use super::Tensor;
+
+/// A named attribute of a node.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attribute {
+    /// The attribute's name, for example `strides`.
+    pub name: String,
+    /// Its value.
+    pub value: AttributeValue,
+}
+
+/// The value of an attribute. What the compiler never looks into stays encoded.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AttributeValue {
+    /// One integer.
+    Int(i64),
+    /// A list of integers.
+    Ints(Vec<i64>),
+    /// One float.
+    Float(f32),
+    /// A list of floats.
+    Floats(Vec<f32>),
+    /// Bytes that are usually UTF-8.
+    String(Bytes),
+    /// A list of strings.
+    Strings(Vec<Bytes>),
+    /// A tensor.
+    Tensor(Tensor),
+    /// Anything else (graphs, sparse tensors, types, references): the encoded `AttributeProto`.
+    Opaque(Bytes),
+}
+
+impl AttributeValue {
+    /// The integer, if it is one.
+    pub fn as_int(&self) -> Option<i64> {
+        if let Self::Int(v) = self { Some(*v) } else { None }
+    }
+
+    /// The list of integers, if it is one.
+    pub fn as_ints(&self) -> Option<&[i64]> {
+        if let Self::Ints(v) = self { Some(v) } else { None }
+    }
+
+    /// The float, if it is one.
+    pub fn as_float(&self) -> Option<f32> {
+        if let Self::Float(v) = self { Some(*v) } else { None }
+    }
+
+    /// The string, if it is one and UTF-8.
+    pub fn as_str(&self) -> Option<&str> {
+        if let Self::String(v) = self {
+            std::str::from_utf8(v).ok()
+        } else {
+            None
+        }
+    }
+}
