@@ -1,1 +1,24 @@
-//! The room `image`.
+//! From the bytes of an image file to a model's input tensor: decode, orient, resize, crop, normalise.
+//!
+//! The result is torchvision's (Pillow's resampling, a centre crop, a per-channel normalisation), see
+//! `docs/decoding.md`. Nothing here knows HTTP or ONNX Runtime, and nothing here panics on a hostile file.
+
+mod colour;
+mod decode;
+mod error;
+mod format;
+mod geometry;
+mod limits;
+mod orientation;
+mod pixels;
+mod preprocess;
+mod resample;
+mod spec;
+
+pub use decode::{JpegDecode, decode_rgb, decoder};
+pub use error::ImageError;
+pub use format::Format;
+pub use limits::Limits;
+pub use pixels::Rgb8;
+pub use preprocess::{Decoded, Preprocess};
+pub use spec::{InputSpec, Interpolation, SpecError};

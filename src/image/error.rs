@@ -1,0 +1,48 @@
+//! Why an image was refused.
+
+use super::format::Format;
+
+/// Why an image could not become a model's input. Each is the sender's fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ImageError {
+    /// The file is larger than [`super::Limits::bytes_max`].
+    #[error("the image has {bytes} bytes; the limit is {bytes_max}")]
+    TooManyBytes {
+        /// The file's size.
+        bytes: usize,
+        /// The limit.
+        bytes_max: usize,
+    },
+    /// The header announces more pixels than [`super::Limits::pixels_max`], or a side beyond 65,535.
+    #[error("the image is {width}x{height} pixels; the limit is {pixels_max} pixels, and 65535 a side")]
+    TooManyPixels {
+        /// Pixels in a row, as the header says.
+        width: u32,
+        /// Rows, as the header says.
+        height: u32,
+        /// The limit.
+        pixels_max: u64,
+    },
+    /// The first bytes are those of no format that is read here.
+    #[error("not an image that can be read ({formats}); it starts with {head}", formats = Format::LIST)]
+    UnknownFormat {
+        /// The first bytes in hexadecimal, or what else there is to say.
+        head: String,
+    },
+    /// A known format, but a variant of it that is not read.
+    #[error("a {format} image of a kind that cannot be read: {what}")]
+    Unsupported {
+        /// The file's format.
+        format: Format,
+        /// The variant.
+        what: String,
+    },
+    /// A known format whose content is broken.
+    #[error("a broken {format} image: {part}")]
+    Corrupt {
+        /// The file's format.
+        format: Format,
+        /// What is wrong, and in which part of the file.
+        part: String,
+    },
+}

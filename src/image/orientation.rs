@@ -1,0 +1,75 @@
+//! EXIF orientation applied to pixels.
+
+use image::metadata::Orientation;
+
+use super::pixels::Rgb8;
+
+/// Turns the pixels upright.
+pub(crate) fn apply(image: Rgb8, orientation: Orientation) -> Rgb8 {
+    let (width, height) = (image.width as usize, image.height as usize);
+    let (right, bottom) = (width.wrapping_sub(1), height.wrapping_sub(1));
+    match orientation {
+        Orientation::NoTransforms => image,
+        Orientation::FlipHorizontal => gather(&image, |x, y| (right - x, y), false),
+        Orientation::Rotate180 => gather(&image, |x, y| (right - x, bottom - y), false),
+        Orientation::FlipVertical => gather(&image, |x, y| (x, bottom - y), false),
+        Orientation::Rotate90FlipH => gather(&image, |x, y| (y, x), true),
+        Orientation::Rotate90 => gather(&image, |x, y| (y, bottom - x), true),
+        Orientation::Rotate270FlipH => gather(&image, |x, y| (right - y, bottom - x), true),
+        Orientation::Rotate270 => gather(&image, |x, y| (right - y, x), true),
+    }
+}
+
+/// Builds an image whose pixel (x, y) is the source's at `from(x, y)`.
+fn gather(image: &Rgb8, from: impl Fn(usize, usize) -> (usize, usize), swapped: bool) -> Rgb8 {
+    let (width, height) = if swapped {
+        (image.height, image.width)
+    } else {
+        (image.width, image.height)
+    };
+    let source = image.data.as_chunks::<3>().0;
+    let mut data = Vec::with_capacity(image.data.len());
+    for y in 0..height as usize {
+        for x in 0..width as usize {
+            let (from_x, from_y) = from(x, y);
+            data.extend_from_slice(&source[from_y * image.width as usize + from_x]);
+        }
+    }
+    Rgb8 { width, height, data }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `exif` 1 to 8 and what an image of the pixels 1 2 3 / 4 5 6 becomes.
+    fn check(exif: u8, width: u32, expected: &[u8]) {
+        let data = (1..=6).flat_map(|value| [value, 0, 0]).collect();
+        let upright = apply(
+            Rgb8 {
+                width: 3,
+                height: 2,
+                data,
+            },
+            Orientation::from_exif(exif).unwrap(),
+        );
+        let reds: Vec<u8> = upright.data.iter().step_by(3).copied().collect();
+        assert_eq!(
+            (upright.width, reds.as_slice()),
+            (width, expected),
+            "orientation {exif}"
+        );
+    }
+
+    #[test]
+    fn the_eight_orientations() {
+        check(1, 3, &[1, 2, 3, 4, 5, 6]);
+        check(2, 3, &[3, 2, 1, 6, 5, 4]);
+        check(3, 3, &[6, 5, 4, 3, 2, 1]);
+        check(4, 3, &[4, 5, 6, 1, 2, 3]);
+        check(5, 2, &[1, 4, 2, 5, 3, 6]);
+        check(6, 2, &[4, 1, 5, 2, 6, 3]);
+        check(7, 2, &[6, 3, 5, 2, 4, 1]);
+        check(8, 2, &[3, 6, 2, 5, 1, 4]);
+    }
+}
