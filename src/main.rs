@@ -1,1 +1,3 @@
+//! The `repserve` binary.
+
 fn main() {}
