@@ -1,0 +1,50 @@
+# `make run` and `make test` need a Rust toolchain, a C compiler and Python with pip; `make help` lists the rest.
+
+ADDR ?= 127.0.0.1:8080
+CARGO ?= cargo
+# libjpeg-turbo is built in where its build tools are at hand; `make deps` gets them.
+FEATURES ?= $(shell command -v cmake >/dev/null && command -v nasm >/dev/null && echo jpeg-turbo)
+CARGO_FLAGS = --locked $(if $(FEATURES),--features $(FEATURES))
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test lint licences doc onnxruntime deps bench clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: build ## Build the release binary and serve the default model on 127.0.0.1:8080 (ADDR=host:port)
+	@echo "== Serving on http://$(ADDR); stop with Ctrl-C"
+	target/release/repserve serve --listen $(ADDR)
+
+build: onnxruntime ## Build the release binary
+	@echo "== Building the release binary$(if $(FEATURES), with $(FEATURES), (the image crate decodes JPEG; 'make deps' gets libjpeg-turbo's build tools))"
+	$(CARGO) build --release $(CARGO_FLAGS)
+
+test: onnxruntime ## Run every test that needs Rust and ONNX Runtime only
+	@echo "== Running the tests"
+	$(CARGO) test $(CARGO_FLAGS)
+
+lint: ## Check formatting, clippy, documentation and licences
+	$(CARGO) fmt --check
+	$(CARGO) clippy $(CARGO_FLAGS) --all-targets -- -D warnings
+	$(CARGO) check --locked --lib --no-default-features
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps
+	$(MAKE) --no-print-directory licences
+
+licences: ## Check every dependency's licence and source against deny.toml, offline
+	python3 .ci/licences.py
+
+doc: ## Build the library's documentation
+	$(CARGO) doc --locked --no-deps
+
+onnxruntime: ## Fetch ONNX Runtime (pinned, by hash) into .onnxruntime/
+	@sh docker/fetch-onnxruntime.sh
+
+deps: ## Install cmake and nasm, with which libjpeg-turbo decodes JPEG (Debian, Fedora, or pip for cmake)
+	@sh docker/install-build-tools.sh
+
+bench: onnxruntime ## Run the micro-benchmarks
+	$(CARGO) bench $(CARGO_FLAGS)
+
+clean: ## Remove what was built (not .onnxruntime/)
+	$(CARGO) clean
