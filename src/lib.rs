@@ -32,4 +32,9 @@ pub mod config;
 #[cfg(feature = "serve")]
 pub mod app;
 #[cfg(feature = "serve")]
+pub mod bench;
+#[cfg(feature = "serve")]
 pub mod cli;
+
+#[cfg(test)]
+mod floors;

@@ -1,0 +1,253 @@
+//! A benchmark's result: as JSON, as a Markdown table, as a plot.
+
+use plotters::prelude::*;
+use serde::Serialize;
+
+use super::stats::Summary;
+
+/// Everything one run found out about one model.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// The model's name.
+    pub model: String,
+    /// Processor, cores that may be used, decoder: what the figures depend on.
+    pub machine: String,
+    /// Decode + preprocess + one-thread sessions in a loop on every core: images a second.
+    pub bare_images_per_second: f64,
+    /// Decode + preprocess + the widest session, one image at a time: milliseconds.
+    pub bare_latency_ms: f64,
+    /// Figures of the server.
+    pub scenarios: Vec<Scenario>,
+    /// CPU that the idle server used, percent of one core.
+    pub idle_cpu_percent: f64,
+}
+
+/// One way of loading the server.
+#[derive(Debug, Clone, Serialize)]
+pub struct Scenario {
+    /// How requests came.
+    pub load: Load,
+    /// What the client saw, each figure the median of the rounds.
+    pub summary: Summary,
+    /// CPU of the server, in cores.
+    pub cores: f64,
+    /// Resident memory of the server at the end, MiB.
+    pub rss_mib: f64,
+}
+
+/// How requests come.
+#[derive(Debug, Clone, Copy, Serialize, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub enum Load {
+    /// So many connections, each with one request in flight.
+    Closed(usize),
+    /// So many percent of the server's capacity, evenly spaced.
+    Open(u32),
+}
+
+impl std::fmt::Display for Load {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Closed(1) => write!(f, "1 connection"),
+            Self::Closed(n) => write!(f, "{n} connections"),
+            Self::Open(percent) => write!(f, "{percent} % of capacity offered"),
+        }
+    }
+}
+
+impl Report {
+    /// The scenario with this load.
+    pub fn scenario(&self, load: Load) -> Option<&Scenario> {
+        self.scenarios.iter().find(|s| s.load == load)
+    }
+
+    /// The best closed loop's images a second.
+    pub fn capacity(&self) -> f64 {
+        let closed = self.scenarios.iter().filter(|s| matches!(s.load, Load::Closed(_)));
+        closed.map(|s| s.summary.images_per_second).fold(0.0, f64::max)
+    }
+
+    /// The figures as Markdown: what was measured, a table, the ratios.
+    pub fn markdown(&self) -> String {
+        let mut text = format!(
+            "## {}\n\n{}. Bare loop: {:.1} images/s on all cores, {:.2} ms one at a time on the widest session.\n\n",
+            self.model, self.machine, self.bare_images_per_second, self.bare_latency_ms
+        );
+        text += "| load | images/s | served / bare | p50 ms | p95 ms | p99 ms | 429 | 429 p99 ms | failed | cores | RSS MiB |\n";
+        text += "|---|---|---|---|---|---|---|---|---|---|---|\n";
+        for Scenario {
+            load,
+            summary: s,
+            cores,
+            rss_mib,
+        } in &self.scenarios
+        {
+            let share = s.rejected as f64 / (s.answered + s.rejected + s.failed).max(1) as f64;
+            text += &format!(
+                "| {load} | {:.1} | {:.2} | {:.2} | {:.2} | {:.2} | {:.0} % | {:.2} | {} | {cores:.2} | {rss_mib:.0} |\n",
+                s.images_per_second,
+                s.images_per_second / self.bare_images_per_second,
+                s.latency_ms.p50,
+                s.latency_ms.p95,
+                s.latency_ms.p99,
+                share * 100.0,
+                s.rejected_latency_ms.p99,
+                s.failed,
+            );
+        }
+        if let Some(single) = self.scenario(Load::Closed(1)) {
+            let ratio = single.summary.latency_ms.p50 / self.bare_latency_ms;
+            text += &format!("\np50 at one connection / bare: {ratio:.2}. ");
+        }
+        if let Some(many) = self.scenario(Load::Closed(16)) {
+            let ratio = many.summary.latency_ms.p99 / many.summary.latency_ms.p50;
+            text += &format!("p99 / p50 at 16 connections: {ratio:.2}. ");
+        }
+        if let Some(over) = self.scenario(Load::Open(300)) {
+            let ratio = over.summary.images_per_second / self.capacity();
+            text += &format!("Answered / capacity at three times the capacity: {ratio:.2}. ");
+        }
+        text += &format!("Idle: {:.2} % of a core.\n", self.idle_cpu_percent);
+        text
+    }
+
+    /// Latency percentiles of every scenario beside its throughput, as an SVG document.
+    pub fn svg(&self) -> anyhow::Result<String> {
+        let mut svg = String::new();
+        {
+            let root = SVGBackend::with_string(&mut svg, (960, 420)).into_drawing_area();
+            root.fill(&WHITE)?;
+            let (left, right) = root.split_horizontally(480);
+            let throughput: Vec<f64> = self.scenarios.iter().map(|s| s.summary.images_per_second).collect();
+            self.bars(
+                &left,
+                "images/s (line: bare loop)",
+                &[("served", throughput)],
+                Some(self.bare_images_per_second),
+            )?;
+            let latency = |pick: fn(&Summary) -> f64| self.scenarios.iter().map(|s| pick(&s.summary)).collect();
+            let series = [
+                ("p50", latency(|s| s.latency_ms.p50)),
+                ("p95", latency(|s| s.latency_ms.p95)),
+                ("p99", latency(|s| s.latency_ms.p99)),
+            ];
+            self.bars(&right, "latency of answers, ms", &series, None)?;
+            root.present()?;
+        }
+        Ok(svg)
+    }
+
+    fn bars(
+        &self,
+        area: &DrawingArea<SVGBackend<'_>, plotters::coord::Shift>,
+        title: &str,
+        series: &[(&str, Vec<f64>)],
+        line: Option<f64>,
+    ) -> anyhow::Result<()> {
+        let highest = series
+            .iter()
+            .flat_map(|(_, v)| v)
+            .copied()
+            .chain(line)
+            .fold(f64::MIN_POSITIVE, f64::max);
+        let count = self.scenarios.len();
+        let mut chart = ChartBuilder::on(area)
+            .caption(format!("{}: {title}", self.model), ("sans-serif", 16))
+            .margin(12)
+            .x_label_area_size(36)
+            .y_label_area_size(52)
+            .build_cartesian_2d(0.0..count as f64, 0.0..highest * 1.1)?;
+        let label = |x: &f64| match self.scenarios.get(*x as usize).map(|s| s.load) {
+            Some(Load::Closed(n)) => format!("{n} conn"),
+            Some(Load::Open(percent)) => format!("{percent} %"),
+            None => String::new(),
+        };
+        chart
+            .configure_mesh()
+            .disable_x_mesh()
+            .x_labels(count + 1)
+            .x_label_formatter(&label)
+            .draw()?;
+        let width = 0.8 / series.len() as f64;
+        for (index, (name, values)) in series.iter().enumerate() {
+            let colour = Palette99::pick(index).mix(0.85).filled();
+            let boxes = values.iter().enumerate().map(|(at, value)| {
+                let left = at as f64 + 0.1 + index as f64 * width;
+                Rectangle::new([(left, 0.0), (left + width, *value)], colour)
+            });
+            chart
+                .draw_series(boxes)?
+                .label(*name)
+                .legend(move |(x, y)| Rectangle::new([(x, y - 5), (x + 10, y + 5)], colour));
+        }
+        if let Some(height) = line {
+            chart.draw_series([PathElement::new(
+                [(0.0, height), (count as f64, height)],
+                BLACK.stroke_width(2),
+            )])?;
+        }
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::UpperLeft)
+            .draw()?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::stats::Percentiles;
+    use super::*;
+
+    fn report() -> Report {
+        let latency_ms = Percentiles {
+            p50: 10.0,
+            p95: 12.0,
+            p99: 15.0,
+        };
+        let summary = Summary {
+            answered: 90,
+            rejected: 10,
+            failed: 0,
+            images_per_second: 90.0,
+            latency_ms,
+            rejected_latency_ms: Percentiles::default(),
+        };
+        let scenario = |load| Scenario {
+            load,
+            summary: summary.clone(),
+            cores: 1.9,
+            rss_mib: 120.0,
+        };
+        Report {
+            model: "m".into(),
+            machine: "a machine".into(),
+            bare_images_per_second: 100.0,
+            bare_latency_ms: 8.0,
+            scenarios: [Load::Closed(1), Load::Closed(16), Load::Open(300)]
+                .map(scenario)
+                .to_vec(),
+            idle_cpu_percent: 0.1,
+        }
+    }
+
+    #[test]
+    fn the_table_carries_the_ratios() {
+        let text = report().markdown();
+        for part in [
+            "| 16 connections | 90.0 | 0.90 |",
+            "p50 at one connection / bare: 1.25",
+            "p99 / p50 at 16 connections: 1.50",
+            "1.00",
+        ] {
+            assert!(text.contains(part), "{part} is missing in\n{text}");
+        }
+    }
+
+    #[test]
+    fn the_plot_is_svg() -> anyhow::Result<()> {
+        let svg = report().svg()?;
+        assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
+        Ok(())
+    }
+}
