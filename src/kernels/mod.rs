@@ -1,1 +1,21 @@
-//! The room `kernels`.
+//! Convolution arithmetic alone: slices in, slices out. No ONNX Runtime and no graph; `runtime/` registers it as operators.
+//!
+//! Activations are *blocked*: `[N, ⌈C/B⌉, H, W, B]` with `B` the vector width of the instruction set, so that one load takes one
+//! pixel of `B` channels. [`layout`] converts, [`conv`] holds what a layer is and runs it, [`winograd`] and [`direct`] are its two
+//! algorithms, `vector` is the only module with `unsafe` and the only one that knows instruction sets.
+
+pub mod conv;
+pub mod executor;
+pub mod layout;
+
+mod direct;
+mod scratch;
+mod vector;
+mod winograd;
+
+#[cfg(test)]
+mod tests;
+
+pub use conv::{Algorithm, Convolution, KernelError, PreparedConv, SourceLayout};
+pub use executor::{Executor, Sequential};
+pub use vector::Isa;

@@ -1,0 +1,352 @@
+//! One convolution layer: its geometry, its weights made ready once, and how it runs.
+
+use std::fmt;
+
+use super::executor::Executor;
+use super::layout::Extent;
+use super::vector::{Buffer, Isa, SharedOutput};
+use super::{direct, winograd};
+
+/// What a layer computes, without its weights: a cross-correlation as ONNX `Conv` defines it, dilation 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Convolution {
+    /// Channels of the input, all groups together.
+    pub in_channels: usize,
+    /// Channels of the output, all groups together.
+    pub out_channels: usize,
+    /// Groups; channels are split evenly among them.
+    pub groups: usize,
+    /// Rows and columns of the kernel.
+    pub kernel: [usize; 2],
+    /// Step between outputs, rows and columns.
+    pub strides: [usize; 2],
+    /// Zeros around the input: top, left, bottom, right (ONNX's order).
+    pub pads: [usize; 4],
+    /// Whether negative outputs become 0 (after bias and residual).
+    pub relu: bool,
+}
+
+impl Convolution {
+    /// Rows and columns of the output for an input of `height` by `width`, or `None` where the kernel does not fit.
+    pub fn output_size(&self, height: usize, width: usize) -> Option<(usize, usize)> {
+        let axis = |size: usize, a: usize| {
+            let padded = size.checked_add(self.pads[a])?.checked_add(self.pads[a + 2])?;
+            Some(padded.checked_sub(self.kernel[a])? / self.strides[a] + 1)
+        };
+        Some((axis(height, 0)?, axis(width, 1)?))
+    }
+
+    /// Multiplications of the direct algorithm for one image whose output is `height` by `width`.
+    pub fn multiplications(&self, height: usize, width: usize) -> usize {
+        let [kh, kw] = self.kernel;
+        height * width * self.out_channels * (self.in_channels / self.groups) * kh * kw
+    }
+}
+
+/// How a layer is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Algorithm {
+    /// Winograd's F(4x4,3x3): 36 products for 16 outputs, a quarter of direct.
+    WinogradF4,
+    /// Winograd's F(2x2,3x3): 16 products for 4 outputs, 4/9 of direct; for small maps and where weights come from memory.
+    WinogradF2,
+    /// The sum as it is written; any kernel size and stride.
+    Direct,
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Algorithm::WinogradF4 => "winograd-f4x4",
+            Algorithm::WinogradF2 => "winograd-f2x2",
+            Algorithm::Direct => "direct",
+        })
+    }
+}
+
+/// How the input of a layer lies in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SourceLayout {
+    /// `[N, ⌈C/B⌉, H, W, B]`, `B` being [`Isa::lanes`].
+    Blocked,
+    /// `[N, C, H, W]`; for [`Algorithm::Direct`] only, so that a network's first layer needs no conversion.
+    Nchw,
+}
+
+/// Why a layer cannot be prepared or run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KernelError {
+    /// The algorithm does not compute this layer.
+    #[error("{algorithm} does not compute {what}")]
+    Unsupported {
+        /// The algorithm that was asked for.
+        algorithm: Algorithm,
+        /// The property that it lacks.
+        what: &'static str,
+    },
+    /// The geometry contradicts itself.
+    #[error("a convolution with {0} is impossible")]
+    Geometry(&'static str),
+    /// A slice does not have the length that the geometry asks for.
+    #[error("{what} holds {found} values where the layer needs {needed}")]
+    Length {
+        /// Which slice.
+        what: &'static str,
+        /// Values that it holds.
+        found: usize,
+        /// Values that the layer needs.
+        needed: usize,
+    },
+    /// The input is smaller than the kernel.
+    #[error("an input of {height}x{width} is smaller than the kernel")]
+    TooSmall {
+        /// Rows of the input.
+        height: usize,
+        /// Columns of the input.
+        width: usize,
+    },
+}
+
+/// Output channels that are computed together: one to three vectors of one group.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Panel {
+    /// First block of output channels.
+    pub(super) block: usize,
+    /// Blocks of output channels, 1 to 3.
+    pub(super) vectors: usize,
+    /// First input channel of the panel's group.
+    pub(super) channel: usize,
+    /// Where the panel's weights start.
+    pub(super) weights: usize,
+}
+
+/// A layer whose weights are in the order in which its algorithm reads them. Immutable, so that sessions share one.
+pub struct PreparedConv {
+    pub(super) conv: Convolution,
+    pub(super) algorithm: Algorithm,
+    pub(super) layout: SourceLayout,
+    pub(super) isa: Isa,
+    pub(super) panels: Vec<Panel>,
+    pub(super) weights: Buffer,
+    /// One value a padded output channel.
+    pub(super) bias: Buffer,
+}
+
+/// One call of a layer: slices whose lengths have been checked against the geometry.
+pub(super) struct Call<'a> {
+    pub(super) layer: &'a PreparedConv,
+    pub(super) input: &'a [f32],
+    pub(super) residual: Option<&'a [f32]>,
+    pub(super) output: SharedOutput<'a>,
+    pub(super) extent: Extent,
+    /// Rows and columns of the output.
+    pub(super) out_size: (usize, usize),
+}
+
+impl PreparedConv {
+    /// Makes a layer ready.
+    ///
+    /// `weights` are `[O, I/groups, kh, kw]` as in ONNX, `bias` `[O]`. Winograd transforms them in f64 and rounds once.
+    ///
+    /// # Errors
+    /// When the geometry is impossible, the algorithm does not compute it (see [`supports`]), or a slice has the wrong length.
+    pub fn new(
+        conv: Convolution,
+        algorithm: Algorithm,
+        layout: SourceLayout,
+        isa: Isa,
+        weights: &[f32],
+        bias: Option<&[f32]>,
+    ) -> Result<Self, KernelError> {
+        supports(&conv, algorithm, layout, isa)?;
+        let taps = conv.kernel[0] * conv.kernel[1];
+        check_length(
+            "weights",
+            weights.len(),
+            conv.out_channels * (conv.in_channels / conv.groups) * taps,
+        )?;
+        if let Some(bias) = bias {
+            check_length("bias", bias.len(), conv.out_channels)?;
+        }
+        let lanes = isa.lanes();
+        let depth = conv.in_channels / conv.groups;
+        let floats_a_lane = depth
+            * match algorithm {
+                Algorithm::WinogradF4 => 36,
+                Algorithm::WinogradF2 => 16,
+                Algorithm::Direct => taps,
+            };
+        let (panels, blocks) = panels(&conv, lanes, floats_a_lane);
+        let mut padded = Buffer::zeroed(blocks * lanes);
+        if let Some(bias) = bias {
+            padded[..bias.len()].copy_from_slice(bias);
+        }
+        let mut ready = Buffer::zeroed(blocks * lanes * floats_a_lane);
+        match algorithm {
+            Algorithm::WinogradF4 | Algorithm::WinogradF2 => {
+                winograd::pack(&conv, algorithm, &panels, lanes, weights, &mut ready);
+            }
+            Algorithm::Direct => direct::pack(&conv, layout, &panels, lanes, weights, &mut ready),
+        }
+        Ok(Self {
+            conv,
+            algorithm,
+            layout,
+            isa,
+            panels,
+            weights: ready,
+            bias: padded,
+        })
+    }
+
+    /// The layer's geometry.
+    pub fn convolution(&self) -> &Convolution {
+        &self.conv
+    }
+
+    /// The algorithm that the weights were prepared for.
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// The layout in which the input is read.
+    pub fn layout(&self) -> SourceLayout {
+        self.layout
+    }
+
+    /// The instruction set that the weights were prepared for.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// Bytes that the prepared weights and bias hold.
+    pub fn bytes(&self) -> usize {
+        (self.weights.len() + self.bias.len()) * size_of::<f32>()
+    }
+
+    /// Computes `output = relu?(conv(input) + bias + residual?)` for `images` images of `height` by `width`.
+    ///
+    /// `input` lies as [`PreparedConv::layout`] says; `residual` and `output` are blocked and of the output's size. Channels of
+    /// `output` that only pad the last block hold unspecified values. A NaN or an infinity makes non-finite every output whose
+    /// receptive field holds it, and with Winograd every output of the tiles that read it (infinities become NaN there).
+    ///
+    /// # Errors
+    /// When a slice has the wrong length or the input is smaller than the kernel.
+    pub fn run(
+        &self,
+        input: &[f32],
+        [images, height, width]: [usize; 3],
+        residual: Option<&[f32]>,
+        output: &mut [f32],
+        executor: &dyn Executor,
+    ) -> Result<(), KernelError> {
+        let extent = Extent {
+            images,
+            channels: self.conv.in_channels,
+            height,
+            width,
+        };
+        let out_size = self
+            .conv
+            .output_size(height, width)
+            .ok_or(KernelError::TooSmall { height, width })?;
+        let lanes = self.isa.lanes();
+        let needed = match self.layout {
+            SourceLayout::Blocked => extent.len_blocked(lanes),
+            SourceLayout::Nchw => extent.len_nchw(),
+        };
+        check_length("input", input.len(), needed)?;
+        let out = Extent {
+            images,
+            channels: self.conv.out_channels,
+            height: out_size.0,
+            width: out_size.1,
+        };
+        check_length("output", output.len(), out.len_blocked(lanes))?;
+        if let Some(residual) = residual {
+            check_length("residual", residual.len(), output.len())?;
+        }
+        if output.is_empty() {
+            return Ok(());
+        }
+        let output = SharedOutput::new(output);
+        let call = Call {
+            layer: self,
+            input,
+            residual,
+            output,
+            extent,
+            out_size,
+        };
+        match self.algorithm {
+            Algorithm::WinogradF4 | Algorithm::WinogradF2 => winograd::run(&call, executor),
+            Algorithm::Direct => direct::run(&call, executor),
+        }
+        Ok(())
+    }
+}
+
+/// Whether an algorithm computes a layer with an instruction set.
+///
+/// # Errors
+/// Says which property is missing.
+pub fn supports(conv: &Convolution, algorithm: Algorithm, layout: SourceLayout, isa: Isa) -> Result<(), KernelError> {
+    if conv.groups == 0 || conv.in_channels == 0 || conv.out_channels == 0 {
+        return Err(KernelError::Geometry("no groups or no channels"));
+    }
+    if !conv.in_channels.is_multiple_of(conv.groups) || !conv.out_channels.is_multiple_of(conv.groups) {
+        return Err(KernelError::Geometry("channels that its groups do not divide"));
+    }
+    if conv.kernel.contains(&0) || conv.strides.contains(&0) {
+        return Err(KernelError::Geometry("a kernel or stride of 0"));
+    }
+    let unsupported = |what| Err(KernelError::Unsupported { algorithm, what });
+    let uneven = |channels: usize| !(channels / conv.groups).is_multiple_of(isa.lanes());
+    if conv.groups > 1 && (uneven(conv.out_channels) || layout == SourceLayout::Blocked && uneven(conv.in_channels)) {
+        return unsupported("groups whose channels are no multiple of the vector width");
+    }
+    if algorithm == Algorithm::Direct {
+        return Ok(());
+    }
+    if layout == SourceLayout::Nchw {
+        return unsupported("an NCHW input");
+    }
+    if conv.kernel != [3, 3] || conv.strides != [1, 1] {
+        return unsupported("anything but 3x3 at stride 1");
+    }
+    Ok(())
+}
+
+fn check_length(what: &'static str, found: usize, needed: usize) -> Result<(), KernelError> {
+    if found == needed {
+        Ok(())
+    } else {
+        Err(KernelError::Length { what, found, needed })
+    }
+}
+
+/// Cuts each group's output channels into panels of three vectors where three divide them, else of two and one odd three.
+fn panels(conv: &Convolution, lanes: usize, floats_a_lane: usize) -> (Vec<Panel>, usize) {
+    let blocks_a_group = (conv.out_channels / conv.groups).div_ceil(lanes);
+    let mut panels = Vec::new();
+    for group in 0..conv.groups {
+        let mut done = 0;
+        while done < blocks_a_group {
+            let left = blocks_a_group - done;
+            let vectors = if left.is_multiple_of(3) || left % 2 == 1 && left > 3 {
+                3
+            } else {
+                left.min(2)
+            };
+            let block = group * blocks_a_group + done;
+            panels.push(Panel {
+                block,
+                vectors,
+                channel: group * (conv.in_channels / conv.groups),
+                weights: block * lanes * floats_a_lane,
+            });
+            done += vectors;
+        }
+    }
+    (panels, conv.groups * blocks_a_group)
+}

@@ -1,0 +1,422 @@
+//! Every algorithm and instruction set against a direct sum in f64.
+//!
+//! The bound: rounding the three transforms and the sum over `depth` channels costs at most a small multiple of the unit roundoff
+//! times `Σ_c ‖w_c‖₁ · max|x_c|`, the maximum over the input that the output's *tile* reads; the multiple is the product of the
+//! transforms' norms (Barabasz et al., arXiv 1803.10986, theorem 1). For inputs of even size that is within a small factor of
+//! `Σ|w||x|`, which the direct sum is measured by.
+
+use proptest::prelude::*;
+
+use super::layout::{self, Extent};
+use super::*;
+
+#[derive(Debug)]
+struct Case {
+    conv: Convolution,
+    size: [usize; 3],
+    input: Vec<f32>,
+    weights: Vec<f32>,
+    bias: Vec<f32>,
+    residual: Option<Vec<f32>>,
+}
+
+/// Numbers in [-1, 1) that a seed determines.
+fn numbers(count: usize, seed: u64) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut next = || {
+        state = state
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        ((state >> 40) as f32 / (1 << 23) as f32) - 1.0
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+impl Case {
+    fn new(conv: Convolution, size: [usize; 3], residual: bool, seed: u64) -> Option<Self> {
+        let [n, h, w] = size;
+        let (oh, ow) = conv.output_size(h, w)?;
+        let depth = conv.in_channels / conv.groups;
+        Some(Self {
+            conv,
+            size,
+            input: numbers(n * conv.in_channels * h * w, seed),
+            weights: numbers(conv.out_channels * depth * conv.kernel[0] * conv.kernel[1], seed + 1),
+            bias: numbers(conv.out_channels, seed + 2),
+            residual: residual.then(|| numbers(n * conv.out_channels * oh * ow, seed + 3)),
+        })
+    }
+
+    fn in_extent(&self) -> Extent {
+        let [images, height, width] = self.size;
+        Extent {
+            images,
+            channels: self.conv.in_channels,
+            height,
+            width,
+        }
+    }
+
+    fn out_extent(&self) -> Extent {
+        let (height, width) = self.conv.output_size(self.size[1], self.size[2]).unwrap();
+        Extent {
+            images: self.size[0],
+            channels: self.conv.out_channels,
+            height,
+            width,
+        }
+    }
+
+    /// The output as NCHW.
+    fn run(&self, algorithm: Algorithm, layout: SourceLayout, isa: Isa, executor: &dyn Executor) -> Vec<f32> {
+        let layer = PreparedConv::new(self.conv, algorithm, layout, isa, &self.weights, Some(&self.bias)).unwrap();
+        let lanes = isa.lanes();
+        let blocked = |values: &[f32], extent: Extent| {
+            let mut out = vec![f32::NAN; extent.len_blocked(lanes)];
+            layout::to_blocked(values, extent, lanes, &mut out);
+            out
+        };
+        let input = match layout {
+            SourceLayout::Blocked => blocked(&self.input, self.in_extent()),
+            SourceLayout::Nchw => self.input.clone(),
+        };
+        let out = self.out_extent();
+        let residual = self.residual.as_ref().map(|r| blocked(r, out));
+        let mut output = vec![f32::NAN; out.len_blocked(lanes)];
+        layer
+            .run(&input, self.size, residual.as_deref(), &mut output, executor)
+            .unwrap();
+        let mut nchw = vec![f32::NAN; out.len_nchw()];
+        layout::from_blocked(&output, out, lanes, &mut nchw);
+        nchw
+    }
+
+    /// For every output the exact value and `Σ|w||x|`.
+    fn reference(&self) -> Vec<(f64, f64)> {
+        let (out, conv) = (self.out_extent(), &self.conv);
+        let (depth, per_group) = (conv.in_channels / conv.groups, conv.out_channels / conv.groups);
+        let [_, h, w] = self.size;
+        let mut values = Vec::with_capacity(out.len_nchw());
+        for index in 0..out.len_nchw() {
+            let (x, y) = (index % out.width, index / out.width % out.height);
+            let (o, n) = (index / out.pixels() % out.channels, index / out.pixels() / out.channels);
+            let (mut sum, mut size) = (f64::from(self.bias[o]), f64::from(self.bias[o].abs()));
+            for k in 0..depth {
+                for ky in 0..conv.kernel[0] {
+                    for kx in 0..conv.kernel[1] {
+                        let yy = (y * conv.strides[0] + ky).wrapping_sub(conv.pads[0]);
+                        let xx = (x * conv.strides[1] + kx).wrapping_sub(conv.pads[1]);
+                        if yy < h && xx < w {
+                            let channel = n * conv.in_channels + o / per_group * depth + k;
+                            let tap = ((o * depth + k) * conv.kernel[0] + ky) * conv.kernel[1] + kx;
+                            let product =
+                                f64::from(self.weights[tap]) * f64::from(self.input[(channel * h + yy) * w + xx]);
+                            sum += product;
+                            size += product.abs();
+                        }
+                    }
+                }
+            }
+            if let Some(residual) = &self.residual {
+                sum += f64::from(residual[index]);
+                size += f64::from(residual[index].abs());
+            }
+            values.push((if conv.relu && sum < 0.0 { 0.0 } else { sum }, size));
+        }
+        values
+    }
+}
+
+/// Threads without threads: asks for work cut for `.0` threads and runs it backwards.
+struct Backwards(usize);
+
+impl Executor for Backwards {
+    fn threads(&self) -> usize {
+        self.0
+    }
+
+    fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+        (0..tasks).rev().for_each(task);
+    }
+}
+
+fn sets() -> Vec<Isa> {
+    let mut sets = Isa::available();
+    sets.push(Isa::emulated16());
+    sets
+}
+
+const ALGORITHMS: [Algorithm; 3] = [Algorithm::WinogradF4, Algorithm::WinogradF2, Algorithm::Direct];
+
+/// Checks every set, algorithm and layout that supports the case.
+fn check(case: &Case, threads: usize) {
+    let expected = case.reference();
+    let mean_size = expected.iter().map(|e| e.1).sum::<f64>() / expected.len() as f64;
+    for isa in sets() {
+        for algorithm in ALGORITHMS {
+            for layout in [SourceLayout::Blocked, SourceLayout::Nchw] {
+                if conv::supports(&case.conv, algorithm, layout, isa).is_err() {
+                    continue;
+                }
+                let found = case.run(algorithm, layout, isa, &Backwards(threads));
+                // Direct: n + 2 roundings. Winograd: a tile's neighbours count too, hence the mean beside the own sum.
+                let roundings = match algorithm {
+                    Algorithm::Direct => 16.0,
+                    _ => 64.0,
+                };
+                for (index, (found, (exact, size))) in found.iter().zip(&expected).enumerate() {
+                    let error = (f64::from(*found) - exact).abs();
+                    let bound = roundings * f64::from(f32::EPSILON) / 2.0 * size.max(mean_size);
+                    assert!(
+                        error <= bound,
+                        "{:?} {} {algorithm} {layout:?} {:?}: output {index} is {found}, exactly {exact}, error {error:e} > {bound:e}",
+                        case.conv,
+                        isa.name(),
+                        case.size
+                    );
+                }
+            }
+        }
+    }
+}
+
+fn plain(in_channels: usize, out_channels: usize, stride: usize) -> Convolution {
+    Convolution {
+        in_channels,
+        out_channels,
+        groups: 1,
+        kernel: [3, 3],
+        strides: [stride, stride],
+        pads: [1; 4],
+        relu: true,
+    }
+}
+
+fn any_case() -> impl Strategy<Value = Case> {
+    let groups = prop_oneof![3 => Just(1usize), 1 => 2usize..4];
+    let geometry = (
+        groups,
+        1usize..40,
+        1usize..60,
+        1usize..4,
+        [0usize..3, 0usize..3, 0usize..3, 0usize..3],
+    );
+    let kernel = prop_oneof![4 => Just([3usize, 3]), 1 => [1usize..6, 1usize..6]];
+    let strides = prop_oneof![3 => Just([1usize, 1]), 1 => Just([2, 2]), 1 => [1usize..4, 1usize..4]];
+    (
+        geometry,
+        kernel,
+        strides,
+        [1usize..20, 1usize..20],
+        any::<[bool; 2]>(),
+        any::<u64>(),
+    )
+        .prop_filter_map(
+            "the kernel does not fit",
+            |((groups, ci, co, images, pads), kernel, strides, [h, w], [relu, residual], seed)| {
+                let (ci, co) = if groups > 1 {
+                    (ci.div_ceil(16) * 16, co.div_ceil(16) * 16)
+                } else {
+                    (ci, co)
+                };
+                let conv = Convolution {
+                    in_channels: ci * groups,
+                    out_channels: co * groups,
+                    groups,
+                    kernel,
+                    strides,
+                    pads,
+                    relu,
+                };
+                Case::new(conv, [images, h, w], residual, seed >> 8)
+            },
+        )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_algorithm_agrees_with_the_exact_sum(case in any_case(), threads in 1usize..5) {
+        check(&case, threads);
+    }
+
+    #[test]
+    fn blocked_layout_round_trips(
+        n in 1usize..3, c in 1usize..40, h in 1usize..9, w in 1usize..9, seed in 0u64..1000
+    ) {
+        let extent = Extent { images: n, channels: c, height: h, width: w };
+        let values = numbers(extent.len_nchw(), seed);
+        for lanes in [8, 16] {
+            let mut blocked = vec![f32::NAN; extent.len_blocked(lanes)];
+            layout::to_blocked(&values, extent, lanes, &mut blocked);
+            prop_assert!(blocked.iter().all(|v| !v.is_nan()));
+            let mut back = vec![f32::NAN; values.len()];
+            layout::from_blocked(&blocked, extent, lanes, &mut back);
+            prop_assert_eq!(&values, &back);
+            let mut mean = vec![f32::NAN; n * c];
+            layout::mean_of_blocked(&blocked, extent, lanes, &mut mean);
+            for (plane, mean) in values.chunks(extent.pixels()).zip(mean) {
+                let exact = plane.iter().copied().map(f64::from).sum::<f64>() / plane.len() as f64;
+                prop_assert!((exact - f64::from(mean)).abs() < 1e-6);
+            }
+        }
+    }
+}
+
+#[test]
+fn layers_of_real_networks_agree_with_the_exact_sum() {
+    for (ci, co, side, stride) in [
+        (48, 48, 12, 1),
+        (64, 64, 14, 1),
+        (192, 200, 7, 1),
+        (96, 192, 14, 2),
+        (3, 48, 32, 2),
+    ] {
+        check(&Case::new(plain(ci, co, stride), [1, side, side], false, 5).unwrap(), 1);
+    }
+}
+
+#[test]
+fn several_blocks_of_tiles_and_bands_of_rows_meet_without_a_seam() {
+    check(&Case::new(plain(72, 24, 1), [2, 61, 50], true, 9).unwrap(), 1);
+    check(&Case::new(plain(72, 24, 2), [2, 61, 50], false, 9).unwrap(), 3);
+}
+
+#[test]
+fn transforms_are_exact_for_integers_in_f2() {
+    let conv = Convolution {
+        relu: false,
+        ..plain(8, 8, 1)
+    };
+    let mut case = Case::new(conv, [1, 9, 9], false, 3).unwrap();
+    for value in case.input.iter_mut().chain(&mut case.weights).chain(&mut case.bias) {
+        *value = (*value * 64.0).round() * 4.0;
+    }
+    let expected: Vec<f32> = case.reference().iter().map(|e| e.0 as f32).collect();
+    for isa in sets() {
+        assert_eq!(
+            case.run(Algorithm::WinogradF2, SourceLayout::Blocked, isa, &Sequential),
+            expected
+        );
+    }
+}
+
+/// Puts `value` into one input pixel and returns, per output, whether its receptive field holds it and what came out.
+fn with_one_pixel(value: f32, algorithm: Algorithm, isa: Isa, relu: bool) -> Vec<(bool, f32)> {
+    let conv = Convolution {
+        relu,
+        ..plain(11, 9, 1)
+    };
+    let mut case = Case::new(conv, [1, 13, 13], false, 4).unwrap();
+    let (channel, row, column) = (10, 6, 5);
+    case.input[(channel * 13 + row) * 13 + column] = value;
+    let found = case.run(algorithm, SourceLayout::Blocked, isa, &Sequential);
+    let touches = |index: usize| (index % 13).abs_diff(column) <= 1 && (index / 13 % 13).abs_diff(row) <= 1;
+    found
+        .into_iter()
+        .enumerate()
+        .map(|(index, value)| (touches(index), value))
+        .collect()
+}
+
+#[test]
+fn what_is_not_finite_reaches_the_outputs_that_it_touches_and_no_distant_tile() {
+    for isa in sets() {
+        for algorithm in ALGORITHMS {
+            for (touched, found) in with_one_pixel(f32::NAN, algorithm, isa, true) {
+                assert!(!touched || found.is_nan(), "{} {algorithm}", isa.name());
+            }
+            for value in [f32::INFINITY, f32::NEG_INFINITY] {
+                for (touched, found) in with_one_pixel(value, algorithm, isa, false) {
+                    assert!(!touched || !found.is_finite(), "{} {algorithm}", isa.name());
+                }
+            }
+            let outside = with_one_pixel(f32::NAN, algorithm, isa, true);
+            for (index, (_, found)) in outside.iter().enumerate() {
+                let (row, column) = (index / 13 % 13, index % 13);
+                assert!((2..12).contains(&row) && (2..12).contains(&column) || found.is_finite());
+            }
+        }
+    }
+}
+
+#[test]
+fn direct_passes_infinities_on_as_they_are() {
+    for isa in sets() {
+        for (touched, found) in with_one_pixel(f32::INFINITY, Algorithm::Direct, isa, true) {
+            assert!(!touched && found.is_finite() || found == f32::INFINITY || found == 0.0);
+        }
+    }
+}
+
+#[test]
+fn denormals_are_numbers() {
+    let mut case = Case::new(plain(16, 16, 1), [1, 8, 8], false, 6).unwrap();
+    case.conv.relu = false;
+    case.input.iter_mut().for_each(|v| *v *= 1e-39);
+    case.bias.fill(0.0);
+    let expected = case.reference();
+    for isa in sets() {
+        for algorithm in ALGORITHMS {
+            let found = case.run(algorithm, SourceLayout::Blocked, isa, &Sequential);
+            assert!(found.iter().any(|v| v.is_subnormal()));
+            for (found, (exact, _)) in found.iter().zip(&expected) {
+                assert!((f64::from(*found) - exact).abs() < 16.0 * 144.0 * f64::from(f32::from_bits(1)));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_huge_neighbour_costs_only_the_precision_of_its_tile() {
+    let mut case = Case::new(plain(8, 8, 1), [1, 16, 16], false, 8).unwrap();
+    case.conv.relu = false;
+    case.input[5 * 16 + 5] = 1e6;
+    let largest_weights: f32 = case
+        .weights
+        .chunks(9)
+        .map(|w| w.iter().map(|v| v.abs()).sum::<f32>())
+        .fold(0.0, f32::max);
+    for isa in sets() {
+        let found = case.run(Algorithm::WinogradF4, SourceLayout::Blocked, isa, &Sequential);
+        for (found, (exact, _)) in found.iter().zip(case.reference()) {
+            let bound = 64.0 * f64::from(f32::EPSILON) / 2.0 * f64::from(largest_weights) * 1e6;
+            assert!((f64::from(*found) - exact).abs() <= bound);
+        }
+    }
+}
+
+#[test]
+fn refuses_what_it_cannot_do_with_the_reason() {
+    let isa = Isa::portable();
+    let error =
+        |conv: Convolution, algorithm, layout| conv::supports(&conv, algorithm, layout, isa).unwrap_err().to_string();
+    let blocked = SourceLayout::Blocked;
+    assert!(error(plain(8, 8, 2), Algorithm::WinogradF4, blocked).contains("stride 1"));
+    assert!(error(plain(8, 8, 1), Algorithm::WinogradF2, SourceLayout::Nchw).contains("NCHW"));
+    let depthwise = Convolution {
+        groups: 8,
+        ..plain(8, 8, 1)
+    };
+    assert!(error(depthwise, Algorithm::Direct, blocked).contains("vector width"));
+    let uneven = Convolution {
+        groups: 3,
+        ..plain(8, 8, 1)
+    };
+    assert!(error(uneven, Algorithm::Direct, blocked).contains("do not divide"));
+    let layer = |weights: &[f32]| PreparedConv::new(plain(1, 1, 1), Algorithm::Direct, blocked, isa, weights, None);
+    assert!(layer(&[0.0; 8]).is_err_and(|e| e.to_string().contains("8 values where the layer needs 9")));
+    let layer = layer(&[0.0; 9]).unwrap();
+    let mut output = vec![0.0; 32];
+    assert!(
+        layer
+            .run(&[0.0; 24], [1, 2, 2], None, &mut output, &Sequential)
+            .is_err()
+    );
+    let wide = Convolution {
+        pads: [0; 4],
+        ..plain(1, 1, 1)
+    };
+    assert_eq!(wide.output_size(2, 5), None);
+}

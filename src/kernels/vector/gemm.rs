@@ -1,0 +1,92 @@
+//! The products of Winograd's algorithm: for each point of the transform a small matrix product, tiles by channels.
+
+use super::{Isa, Vector, Work, balanced, dispatch, load, scalar, store, with_rows};
+
+/// `points` products `M[p][t][o] = Σ_k V[p][t][k] U[p][k][o]` of one panel.
+pub(in super::super) struct Products<'a> {
+    /// `V`: point `p`, tile `t`, channel `k` at `p·input_plane + t·input_row + k`.
+    pub(in super::super) input: &'a [f32],
+    pub(in super::super) input_plane: usize,
+    pub(in super::super) input_row: usize,
+    /// `U` of the panel: `[points][depth][vectors · LANES]`.
+    pub(in super::super) weights: &'a [f32],
+    /// `M`: point `p`, tile `t` at `p·output_plane + t·vectors·LANES`.
+    pub(in super::super) output: &'a mut [f32],
+    pub(in super::super) output_plane: usize,
+    pub(in super::super) points: usize,
+    pub(in super::super) tiles: usize,
+    /// Input channels of the panel's group.
+    pub(in super::super) depth: usize,
+    /// Vectors of output channels, 1 to 3.
+    pub(in super::super) vectors: usize,
+}
+
+/// Computes [`Products`].
+///
+/// # Panics
+/// When a slice is too short for the geometry.
+pub(in super::super) fn products(isa: Isa, work: Products<'_>) {
+    let (points, tiles, width) = (work.points, work.tiles, work.vectors * isa.lanes());
+    if points == 0 || tiles == 0 {
+        return;
+    }
+    assert!((1..=3).contains(&work.vectors));
+    assert!((points - 1) * work.input_plane + (tiles - 1) * work.input_row + work.depth <= work.input.len());
+    assert!(points * work.depth * width <= work.weights.len());
+    assert!((points - 1) * work.output_plane + tiles * width <= work.output.len());
+    dispatch(isa, work);
+}
+
+impl Work for Products<'_> {
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        let width = self.vectors * V::LANES;
+        for point in 0..self.points {
+            let a = &self.input[point * self.input_plane..];
+            let b = &self.weights[point * self.depth * width..][..self.depth * width];
+            let c = &mut self.output[point * self.output_plane..];
+            balanced(self.tiles, V::ROWS[self.vectors - 1], |first, rows| {
+                let (a, c) = (&a[first * self.input_row..], &mut c[first * width..]);
+                // SAFETY: `products` has checked the extents; `first + rows <= tiles`.
+                unsafe {
+                    match self.vectors {
+                        1 => with_rows!(V, 1, rows, |R| block::<V, R, 1>(a, self.input_row, b, self.depth, c)),
+                        2 => with_rows!(V, 2, rows, |R| block::<V, R, 2>(a, self.input_row, b, self.depth, c)),
+                        _ => with_rows!(V, 3, rows, |R| block::<V, R, 3>(a, self.input_row, b, self.depth, c)),
+                    }
+                }
+            });
+        }
+    }
+}
+
+/// `R` rows of `C` vectors: all of them stay in registers while `k` runs.
+#[inline(always)]
+unsafe fn block<V: Vector, const R: usize, const C: usize>(
+    a: &[f32],
+    row: usize,
+    b: &[f32],
+    depth: usize,
+    c: &mut [f32],
+) {
+    unsafe {
+        let mut sums = [[V::splat(0.0); C]; R];
+        for k in 0..depth {
+            let mut weights = [V::splat(0.0); C];
+            for v in 0..C {
+                weights[v] = load(b, (k * C + v) * V::LANES);
+            }
+            for r in 0..R {
+                let x = scalar::<V>(a, r * row + k);
+                for v in 0..C {
+                    sums[r][v] = x.mul_add(weights[v], sums[r][v]);
+                }
+            }
+        }
+        for r in 0..R {
+            for v in 0..C {
+                store(c, (r * C + v) * V::LANES, sums[r][v]);
+            }
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! The direct sum over a padded copy of some input rows.
+
+use super::{Isa, SharedOutput, Vector, Work, balanced, dispatch, load, scalar, with_rows};
+
+/// Rows of output of one image, and the zero-padded input that they read.
+pub(in super::super) struct Band<'a> {
+    /// `[blocks][(rows − 1)·stride + kh][padded width][lanes]`.
+    pub(in super::super) input: &'a [f32],
+    /// Floats between two channel blocks of `input`.
+    pub(in super::super) input_block: usize,
+    /// Floats between two rows of `input`.
+    pub(in super::super) input_row: usize,
+    /// Channels in a block of the input: the vector width, or 1 for NCHW.
+    pub(in super::super) input_lanes: usize,
+    /// First channel of the panel's group, a multiple of `input_lanes`, and the channels of a group.
+    pub(in super::super) channels: (usize, usize),
+    pub(in super::super) kernel: [usize; 2],
+    pub(in super::super) strides: [usize; 2],
+    /// The panel's weights: `[depth / input_lanes][kh][kw][input_lanes][vectors · LANES]`, the last block without padding.
+    pub(in super::super) weights: &'a [f32],
+    /// One value a padded output channel.
+    pub(in super::super) bias: &'a [f32],
+    /// Blocked, as the output.
+    pub(in super::super) residual: Option<&'a [f32]>,
+    pub(in super::super) relu: bool,
+    pub(in super::super) output: SharedOutput<'a>,
+    /// First block of output channels and how many; blocks of the whole layer.
+    pub(in super::super) block: usize,
+    pub(in super::super) vectors: usize,
+    pub(in super::super) blocks: usize,
+    pub(in super::super) image: usize,
+    /// First output row and how many.
+    pub(in super::super) rows: (usize, usize),
+    /// Output rows and columns of the layer.
+    pub(in super::super) out_size: (usize, usize),
+}
+
+/// Computes one panel of a [`Band`].
+///
+/// # Panics
+/// When a slice is too short for the geometry.
+pub(in super::super) fn rows_of_pixels(isa: Isa, work: Band<'_>) {
+    let ((first, rows), (height, width)) = (work.rows, work.out_size);
+    if rows == 0 || width == 0 || work.channels.1 == 0 {
+        return;
+    }
+    let (lanes, [kh, kw], [sh, sw]) = (isa.lanes(), work.kernel, work.strides);
+    let last_channel = work.channels.0 + work.channels.1 - 1;
+    let last = last_channel / work.input_lanes * work.input_block
+        + ((rows - 1) * sh + kh - 1) * work.input_row
+        + ((width - 1) * sw + kw - 1) * work.input_lanes
+        + last_channel % work.input_lanes;
+    assert!(last < work.input.len() && work.channels.0.is_multiple_of(work.input_lanes));
+    assert!((1..=3).contains(&work.vectors) && work.block + work.vectors <= work.blocks);
+    assert!(work.channels.1 * kh * kw * work.vectors * lanes <= work.weights.len());
+    assert!(work.blocks * lanes <= work.bias.len() && first + rows <= height);
+    let floats = (work.image + 1) * work.blocks * height * width * lanes;
+    assert!(floats <= work.output.len() && work.residual.is_none_or(|r| floats <= r.len()));
+    dispatch(isa, work);
+}
+
+impl Work for Band<'_> {
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        let (first, rows) = self.rows;
+        for row in 0..rows {
+            balanced(self.out_size.1, V::ROWS[self.vectors - 1], |x, columns| {
+                let place = Place { row, y: first + row, x };
+                // SAFETY: `rows_of_pixels` has checked the extents; `x + columns <= width`.
+                unsafe {
+                    match self.vectors {
+                        1 => with_rows!(V, 1, columns, |R| self.pixels::<V, R, 1>(place)),
+                        2 => with_rows!(V, 2, columns, |R| self.pixels::<V, R, 2>(place)),
+                        _ => with_rows!(V, 3, columns, |R| self.pixels::<V, R, 3>(place)),
+                    }
+                }
+            });
+        }
+    }
+}
+
+/// A run of output pixels: its row in the band and in the map, its first column.
+#[derive(Clone, Copy)]
+struct Place {
+    row: usize,
+    y: usize,
+    x: usize,
+}
+
+impl Band<'_> {
+    /// `R` neighbouring pixels of `C` vectors of channels.
+    #[inline(always)]
+    unsafe fn pixels<V: Vector, const R: usize, const C: usize>(&self, place: Place) {
+        unsafe {
+            let mut sums = [[V::splat(0.0); C]; R];
+            for v in 0..C {
+                let bias = load(self.bias, (self.block + v) * V::LANES);
+                for sum in &mut sums {
+                    sum[v] = bias;
+                }
+            }
+            let step = self.strides[1] * self.input_lanes;
+            let corner = self.channels.0 / self.input_lanes * self.input_block
+                + place.row * self.strides[0] * self.input_row
+                + place.x * step;
+            let (mut weights, mut left, mut block) = (0, self.channels.1, corner);
+            while left > 0 {
+                let lanes = left.min(self.input_lanes);
+                for ky in 0..self.kernel[0] {
+                    for kx in 0..self.kernel[1] {
+                        let from = block + ky * self.input_row + kx * self.input_lanes;
+                        for lane in 0..lanes {
+                            let mut w = [V::splat(0.0); C];
+                            for v in 0..C {
+                                w[v] = load(self.weights, weights + v * V::LANES);
+                            }
+                            weights += C * V::LANES;
+                            for r in 0..R {
+                                let x = scalar::<V>(self.input, from + r * step + lane);
+                                for v in 0..C {
+                                    sums[r][v] = x.mul_add(w[v], sums[r][v]);
+                                }
+                            }
+                        }
+                    }
+                }
+                left -= lanes;
+                block += self.input_block;
+            }
+            self.finish(place, sums);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn finish<V: Vector, const R: usize, const C: usize>(&self, place: Place, sums: [[V; C]; R]) {
+        let (height, width) = self.out_size;
+        for v in 0..C {
+            let line = ((self.image * self.blocks + self.block + v) * height + place.y) * width + place.x;
+            for r in 0..R {
+                let at = (line + r) * V::LANES;
+                unsafe {
+                    let mut pixel = sums[r][v];
+                    if let Some(residual) = self.residual {
+                        pixel = pixel.add(load(residual, at));
+                    }
+                    if self.relu {
+                        pixel = pixel.relu();
+                    }
+                    self.output.store(at, pixel);
+                }
+            }
+        }
+    }
+}

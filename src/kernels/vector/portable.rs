@@ -1,0 +1,84 @@
+//! Vectors as arrays: correct everywhere, vectorized by the compiler where it can.
+
+use super::Vector;
+
+#[derive(Clone, Copy)]
+#[repr(align(32))]
+pub(super) struct Array<const N: usize>([f32; N]);
+
+pub(super) type Lanes8 = Array<8>;
+#[cfg(test)]
+pub(super) type Lanes16 = Array<16>;
+
+/// Accumulators of 8 lanes take two 128-bit registers each: 16 registers on x86-64, 32 on aarch64.
+const ROWS_OF_8: [usize; 3] = if cfg!(target_arch = "aarch64") {
+    [12, 6, 4]
+} else {
+    [4, 3, 1]
+};
+const ROWS_OF_16: [usize; 3] = [12, 12, 8];
+
+// SAFETY: no instruction beyond the target's baseline; `load` and `store` touch N floats.
+unsafe impl<const N: usize> Vector for Array<N> {
+    const LANES: usize = N;
+    const ROWS: [usize; 3] = if N == 16 { ROWS_OF_16 } else { ROWS_OF_8 };
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Self {
+        Self([value; N])
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        Self(unsafe { from.cast::<[f32; N]>().read_unaligned() })
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        unsafe { to.cast::<[f32; N]>().write_unaligned(self.0) }
+    }
+
+    #[inline(always)]
+    unsafe fn add(mut self, other: Self) -> Self {
+        for (a, b) in self.0.iter_mut().zip(other.0) {
+            *a += b;
+        }
+        self
+    }
+
+    #[inline(always)]
+    unsafe fn sub(mut self, other: Self) -> Self {
+        for (a, b) in self.0.iter_mut().zip(other.0) {
+            *a -= b;
+        }
+        self
+    }
+
+    #[inline(always)]
+    unsafe fn mul(mut self, other: Self) -> Self {
+        for (a, b) in self.0.iter_mut().zip(other.0) {
+            *a *= b;
+        }
+        self
+    }
+
+    #[inline(always)]
+    unsafe fn mul_add(mut self, factor: Self, addend: Self) -> Self {
+        for ((a, b), c) in self.0.iter_mut().zip(factor.0).zip(addend.0) {
+            *a = if cfg!(target_arch = "aarch64") {
+                a.mul_add(b, c)
+            } else {
+                *a * b + c
+            };
+        }
+        self
+    }
+
+    #[inline(always)]
+    unsafe fn relu(mut self) -> Self {
+        for a in &mut self.0 {
+            *a = if *a < 0.0 { 0.0 } else { *a };
+        }
+        self
+    }
+}

@@ -1,0 +1,216 @@
+//! Winograd's minimal filtering F(4x4,3x3) and F(2x2,3x3) (Lavin and Gray, arXiv 1509.09308): `Y = Aᵀ[(G g Gᵀ) ⊙ (Bᵀ d B)]A`.
+//!
+//! Input tiles become points (`Bᵀ d B`), each point is a matrix product over the channels, and the products of one panel of output
+//! channels go back to pixels at once, while they are in the cache. `vector::tiles` has `A` and `B`, [`filter_matrix`] has `G`.
+
+use std::ops::Range;
+
+use super::conv::{Algorithm, Call, Convolution, Panel};
+use super::executor::Executor;
+use super::scratch::{self, Slot};
+use super::vector::{self, OutputTiles, Products, TileGrid};
+
+/// Bytes of transformed input that a block of tiles may take: most of a second-level cache, beside a panel's weights.
+const BLOCK_BYTES: usize = 448 << 10;
+/// Tiles that make reading a panel's weights worth it.
+const TILES_MIN: usize = 16;
+/// Tiles beyond which a block gains nothing.
+const TILES_MAX: usize = 96;
+
+fn side(algorithm: Algorithm) -> usize {
+    if algorithm == Algorithm::WinogradF2 { 2 } else { 4 }
+}
+
+/// `G`: row `i` holds `p^k / Π_{j≠i}(p_i − p_j)` for the points of `vector::tiles`, and `[0, 0, 1]` for ∞.
+pub(super) fn filter_matrix(algorithm: Algorithm) -> Vec<[f64; 3]> {
+    let near = std::f64::consts::FRAC_1_SQRT_2;
+    let far = std::f64::consts::SQRT_2;
+    let points: &[f64] = match algorithm {
+        Algorithm::WinogradF2 => &[0.0, 1.0, -1.0],
+        _ => &[0.0, near, -near, far, -far],
+    };
+    // `vector::tiles` negates the row of 0, which saves an operation there.
+    let signs: &[f64] = match algorithm {
+        Algorithm::WinogradF2 => &[-1.0, 1.0, 1.0],
+        _ => &[1.0; 5],
+    };
+    let mut rows: Vec<[f64; 3]> = Vec::with_capacity(points.len() + 1);
+    for (i, &p) in points.iter().enumerate() {
+        let others = points.iter().enumerate().filter(|&(j, _)| j != i);
+        let scale = signs[i] / others.map(|(_, q)| p - q).product::<f64>();
+        rows.push([scale, p * scale, p * p * scale]);
+    }
+    rows.push([0.0, 0.0, 1.0]);
+    rows
+}
+
+/// Writes `G g Gᵀ` of `[O, I/groups, 3, 3]` into `[panel][point][channel][vectors · lanes]`.
+pub(super) fn pack(
+    conv: &Convolution,
+    algorithm: Algorithm,
+    panels: &[Panel],
+    lanes: usize,
+    weights: &[f32],
+    target: &mut [f32],
+) {
+    let g = filter_matrix(algorithm);
+    let (points, depth) = (g.len() * g.len(), conv.in_channels / conv.groups);
+    for panel in panels {
+        let width = panel.vectors * lanes;
+        let first = panel.block * lanes;
+        for out in first..(first + width).min(conv.out_channels) {
+            for k in 0..depth {
+                let filter = &weights[(out * depth + k) * 9..][..9];
+                for (i, left) in g.iter().enumerate() {
+                    let row: [f64; 3] =
+                        std::array::from_fn(|c| (0..3).map(|r| left[r] * f64::from(filter[r * 3 + c])).sum());
+                    for (j, right) in g.iter().enumerate() {
+                        let value: f64 = (0..3).map(|c| row[c] * right[c]).sum();
+                        let point = i * g.len() + j;
+                        target[panel.weights + (point * depth + k) * width + out - first] = value as f32;
+                    }
+                }
+            }
+        }
+        debug_assert!(panel.weights + points * depth * width <= target.len());
+    }
+}
+
+/// A stride that is an odd count of cache lines, so that the points of one tile fall into different cache sets.
+fn odd_lines(floats: usize) -> usize {
+    (floats.div_ceil(16) | 1) * 16
+}
+
+pub(super) fn run(call: &Call<'_>, executor: &dyn Executor) {
+    let plan = Plan::new(call, executor.threads());
+    if plan.shared {
+        return plan.run_shared(executor);
+    }
+    let tasks = plan.grid.tiles().div_ceil(plan.block);
+    executor.run(tasks, &|task| {
+        let tiles = task * plan.block..((task + 1) * plan.block).min(plan.grid.tiles());
+        scratch::with(Slot::Input, plan.points * plan.input_plane, |points| {
+            plan.transform(tiles.clone(), points);
+            plan.multiply(tiles, points, 0..call.layer.panels.len());
+        });
+    });
+}
+
+struct Plan<'a> {
+    call: &'a Call<'a>,
+    grid: TileGrid,
+    points: usize,
+    /// Tiles that are transformed and multiplied together.
+    block: usize,
+    /// Whether several threads work on one block: they share its transform and divide its panels.
+    shared: bool,
+    input_row: usize,
+    input_plane: usize,
+}
+
+impl<'a> Plan<'a> {
+    fn new(call: &'a Call<'a>, threads: usize) -> Self {
+        let (conv, side) = (&call.layer.conv, side(call.layer.algorithm));
+        let grid = TileGrid {
+            side,
+            images: call.extent.images,
+            rows: call.out_size.0.div_ceil(side),
+            columns: call.out_size.1.div_ceil(side),
+            input: (call.extent.height, call.extent.width),
+            output: call.out_size,
+            pads: (conv.pads[0], conv.pads[1]),
+        };
+        let lanes = call.layer.isa.lanes();
+        let input_row = conv.in_channels.div_ceil(lanes) * lanes;
+        let points = grid.points();
+        let fitting = BLOCK_BYTES / (points * input_row * size_of::<f32>());
+        let most = fitting.clamp(TILES_MIN, TILES_MAX);
+        let blocks = grid.tiles().div_ceil(most);
+        let shared = threads > 1 && blocks < 2 * threads;
+        let block = if shared {
+            grid.tiles().min(4 * most)
+        } else {
+            grid.tiles().div_ceil(blocks)
+        };
+        let shared = shared && block == grid.tiles();
+        Self {
+            call,
+            grid,
+            points,
+            block,
+            shared,
+            input_row,
+            input_plane: odd_lines(block * input_row),
+        }
+    }
+
+    fn run_shared(&self, executor: &dyn Executor) {
+        let panels = self.call.layer.panels.len();
+        let (tiles, threads) = (self.grid.tiles(), executor.threads());
+        scratch::with(Slot::Input, self.points * self.input_plane, |points| {
+            self.transform(0..tiles, points);
+            let points = &*points;
+            let tasks = (2 * threads).min(panels);
+            executor.run(tasks, &|task| {
+                self.multiply(0..tiles, points, task * panels / tasks..(task + 1) * panels / tasks);
+            });
+        });
+    }
+
+    fn transform(&self, tiles: Range<usize>, points: &mut [f32]) {
+        let layer = self.call.layer;
+        let blocks = self.input_row / layer.isa.lanes();
+        let (plane, row) = (self.input_plane, self.input_row);
+        vector::input_tiles(
+            layer.isa,
+            &self.grid,
+            self.call.input,
+            blocks,
+            tiles,
+            points,
+            plane,
+            row,
+        );
+    }
+
+    fn multiply(&self, tiles: Range<usize>, points: &[f32], panels: Range<usize>) {
+        let layer = self.call.layer;
+        let lanes = layer.isa.lanes();
+        let output_plane = odd_lines(tiles.len() * 3 * lanes);
+        scratch::with(Slot::Products, self.points * output_plane, |products| {
+            for panel in &layer.panels[panels] {
+                vector::products(
+                    layer.isa,
+                    Products {
+                        input: &points[panel.channel..],
+                        input_plane: self.input_plane,
+                        input_row: self.input_row,
+                        weights: &layer.weights[panel.weights..],
+                        output: products,
+                        output_plane,
+                        points: self.points,
+                        tiles: tiles.len(),
+                        depth: layer.conv.in_channels / layer.conv.groups,
+                        vectors: panel.vectors,
+                    },
+                );
+                vector::output_tiles(
+                    layer.isa,
+                    OutputTiles {
+                        grid: &self.grid,
+                        products,
+                        plane: output_plane,
+                        tiles: tiles.clone(),
+                        block: panel.block,
+                        vectors: panel.vectors,
+                        blocks: layer.bias.len() / lanes,
+                        bias: &layer.bias,
+                        residual: self.call.residual,
+                        relu: layer.conv.relu,
+                        output: self.call.output,
+                    },
+                );
+            }
+        });
+    }
+}
