@@ -11,6 +11,8 @@
 //! - The generic code is written once over [`Vector`]. What differs between sets is the width and how many accumulators fit
 //!   ([`Vector::ROWS`]), so tests of one set, and of the emulated 16-lane one, check the code of all.
 #![allow(unsafe_code)]
+// Arrays of registers are indexed by constants, often two at once; iterators hide which register is meant.
+#![allow(clippy::needless_range_loop)]
 
 mod buffer;
 mod gemm;
