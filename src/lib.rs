@@ -19,9 +19,12 @@ pub mod image;
 pub mod runtime;
 
 #[cfg(feature = "serve")]
-pub mod classify;
+pub mod model;
 #[cfg(feature = "serve")]
 pub mod telemetry;
+
+#[cfg(feature = "serve")]
+pub mod classify;
 
 #[cfg(feature = "serve")]
 pub mod http;

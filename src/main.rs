@@ -1,3 +1,7 @@
-//! The `repserve` binary.
+//! The `repserve` binary: everything is in the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    repserve::cli::run(std::env::args_os())
+}

@@ -1,1 +1,146 @@
-//! The room `classify`.
+//! The path of one request: images are admitted together, decoded and run by the scheduler, and their outputs become classes.
+//!
+//! [`engine`] joins the rooms `image` and `runtime` for the scheduler; [`Served`] is one model as it is served and
+//! [`Models`] finds it by name; [`topk`] is the arithmetic.
+
+mod engine;
+mod models;
+mod served;
+pub mod topk;
+
+pub use engine::{ImageEngine, Tensor};
+pub use models::Models;
+pub use served::{Load, Served};
+pub use topk::Class;
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::batch::{Deadline, Outcome, Rejected, SessionError, Timings, Work};
+use crate::image::ImageError;
+
+/// One image of a request.
+#[derive(Debug, Clone)]
+pub struct Item {
+    /// What its sender calls it.
+    pub name: Option<String>,
+    /// The encoded image.
+    pub bytes: Bytes,
+}
+
+/// The answer to a request.
+#[derive(Debug)]
+pub struct Answer {
+    /// One for each image, in order.
+    pub predictions: Vec<Prediction>,
+    /// The longest that any of the images spent in each stage.
+    pub timings: Timings,
+    /// Time spent on probabilities and best classes.
+    pub postprocess: Duration,
+}
+
+/// What the model says of one image.
+#[derive(Debug)]
+pub struct Prediction {
+    /// What its sender calls it.
+    pub name: Option<String>,
+    /// The best classes, best first.
+    pub classes: Vec<Class>,
+}
+
+/// Why a request has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// It was not admitted.
+    #[error("not admitted: {0:?}")]
+    Rejected(Rejected),
+    /// One of its images cannot be read.
+    #[error("{part}: {error}")]
+    Invalid {
+        /// Which image.
+        part: String,
+        /// What is wrong with it.
+        error: ImageError,
+    },
+    /// Its deadline passed.
+    #[error("the deadline passed")]
+    Expired,
+    /// The server went down before it was answered.
+    #[error("the server went down")]
+    Aborted,
+    /// The session failed.
+    #[error("inference failed: {0}")]
+    Session(SessionError),
+    /// The model answered NaN or infinity.
+    #[error("the model's output is not finite")]
+    NotFinite,
+}
+
+/// Classifies the images of one request: all of them or none. Dropping the future abandons them.
+///
+/// # Errors
+/// The first image's that has no answer; see [`Failure`].
+pub async fn classify(served: &Served, items: Vec<Item>, top_k: usize, deadline: Deadline) -> Result<Answer, Failure> {
+    let (names, work): (Vec<_>, Vec<_>) = items.into_iter().map(|item| (item.name, Work::Raw(item.bytes))).unzip();
+    let pending = served.batcher().submit(work, deadline).map_err(Failure::Rejected)?;
+    let outcomes = pending.await;
+
+    let began = Instant::now();
+    let mut timings = Timings::default();
+    let mut predictions = Vec::with_capacity(names.len());
+    let of = names.len();
+    for (index, (name, outcome)) in names.into_iter().zip(outcomes).enumerate() {
+        let (output, spent) = answered(outcome, index, of, name.as_deref())?;
+        timings = longest(timings, spent);
+        let classes = topk::classes(&output, served.output_kind(), top_k).ok_or_else(|| {
+            tracing::error!(model = served.name(), "the model's output is not finite");
+            Failure::NotFinite
+        })?;
+        predictions.push(Prediction { name, classes });
+    }
+    Ok(Answer {
+        predictions,
+        timings,
+        postprocess: began.elapsed(),
+    })
+}
+
+fn answered(
+    outcome: Outcome<Vec<f32>, ImageError>,
+    index: usize,
+    of: usize,
+    name: Option<&str>,
+) -> Result<(Vec<f32>, Timings), Failure> {
+    match outcome {
+        Outcome::Answered { output, timings } => Ok((output, timings)),
+        Outcome::Invalid(error) => Err(Failure::Invalid {
+            part: part(index, of, name),
+            error,
+        }),
+        Outcome::Expired => Err(Failure::Expired),
+        Outcome::Aborted => Err(Failure::Aborted),
+        Outcome::Failed(error) => {
+            tracing::error!(%error, "inference failed");
+            Err(Failure::Session(error))
+        }
+    }
+}
+
+fn part(index: usize, of: usize, name: Option<&str>) -> String {
+    match (of, name) {
+        (1, None) => "the image".to_owned(),
+        (_, None) => format!("image {}", index + 1),
+        (_, Some(name)) => format!("image {} ({name:?})", index + 1),
+    }
+}
+
+fn longest(a: Timings, b: Timings) -> Timings {
+    Timings {
+        decode: a.decode.max(b.decode),
+        preprocess: a.preprocess.max(b.preprocess),
+        queue: a.queue.max(b.queue),
+        inference: a.inference.max(b.inference),
+        batch_size: a.batch_size.max(b.batch_size),
+    }
+}

@@ -54,7 +54,6 @@ pub struct Tensor {
     dtype: DType,
     shape: Vec<usize>,
     data: Bytes,
-    opaque: Bytes,
 }
 
 impl DType {
@@ -124,12 +123,7 @@ impl Tensor {
                 });
             }
         }
-        Ok(Self {
-            dtype,
-            shape,
-            data,
-            opaque: Bytes::new(),
-        })
+        Ok(Self { dtype, shape, data })
     }
 
     /// An f32 tensor. Panics if the shape does not hold `values.len()` elements.
@@ -140,7 +134,6 @@ impl Tensor {
             dtype: DType::F32,
             shape: shape.to_vec(),
             data: data.into(),
-            opaque: Bytes::new(),
         }
     }
 
@@ -159,7 +152,6 @@ impl Tensor {
             dtype,
             shape: shape.to_vec(),
             data: data.into(),
-            opaque: Bytes::new(),
         }
     }
 
@@ -171,7 +163,6 @@ impl Tensor {
             dtype: DType::I64,
             shape: shape.to_vec(),
             data: data.into(),
-            opaque: Bytes::new(),
         }
     }
 
@@ -188,22 +179,6 @@ impl Tensor {
     /// Little-endian bytes, row-major.
     pub fn data(&self) -> &Bytes {
         &self.data
-    }
-
-    /// Fields of the `TensorProto` that the IR does not model (doc string, metadata, strings), encoded.
-    pub fn opaque(&self) -> &Bytes {
-        &self.opaque
-    }
-
-    /// The same tensor with fields of its `TensorProto` that the IR does not model.
-    pub fn with_opaque(mut self, opaque: Bytes) -> Self {
-        self.opaque = opaque;
-        self
-    }
-
-    /// The same bytes under another shape of as many elements.
-    pub fn reshaped(&self, shape: Vec<usize>) -> Result<Self, TensorError> {
-        Self::new(self.dtype, shape, self.data.clone())
     }
 
     /// Number of elements.

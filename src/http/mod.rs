@@ -1,1 +1,38 @@
-//! The room `http`.
+//! The only room that knows HTTP: every route on one page ([`router`]), one table of errors ([`error`]), the accept loop
+//! ([`server`]). What an answer looks like stands in [`wire`]; what it says comes from `crate::classify`.
+
+mod body;
+mod classify;
+pub mod error;
+mod health;
+mod metrics;
+mod observe;
+mod router;
+mod server;
+mod settings;
+mod wire;
+
+pub use health::{Health, State};
+pub use router::router;
+pub use server::{Draining, Server, Stop};
+pub use settings::{LimitSettings, ServerSettings};
+
+use std::sync::Arc;
+
+use crate::classify::Models;
+use crate::telemetry::Metrics;
+
+/// What every handler can see.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    /// The served models, by name.
+    pub models: Arc<Models>,
+    /// Whether the server is ready.
+    pub health: Arc<Health>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Timeouts and defaults.
+    pub server: Arc<ServerSettings>,
+    /// What a request may cost.
+    pub limits: Arc<LimitSettings>,
+}

@@ -1,1 +1,7 @@
-//! The room `telemetry`.
+//! What an operator sees: the log ([`logging`]) and the metrics ([`metrics`]).
+
+mod logging;
+pub mod metrics;
+
+pub use logging::{LogFormat, LogSettings, init};
+pub use metrics::Metrics;

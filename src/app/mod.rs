@@ -1,0 +1,165 @@
+//! The composition root: the only place where the parts meet.
+//!
+//! [`App::build`] binds the listener, [`App::run_until_stopped`] serves, loads the model meanwhile ([`load`]) and drains on
+//! SIGTERM or SIGINT ([`signals`]).
+
+mod load;
+mod signals;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::classify::{Models, Served};
+use crate::config::Settings;
+use crate::http::{Draining, Health, Server, Shared, State, Stop, router};
+use crate::telemetry::Metrics;
+
+pub use load::load;
+
+/// How long answers to what the hard limit ended may take to leave.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+/// A server with its listener bound.
+#[derive(Debug)]
+pub struct App {
+    settings: Arc<Settings>,
+    server: Server,
+    shared: Shared,
+    address: SocketAddr,
+}
+
+impl App {
+    /// Binds the listener and puts the parts together. Nothing is loaded yet.
+    ///
+    /// # Errors
+    /// Where the address cannot be bound.
+    pub async fn build(settings: Settings) -> anyhow::Result<Self> {
+        let listen = settings.server.listen;
+        let listener = TcpListener::bind(listen)
+            .await
+            .with_context(|| format!("cannot listen on {listen}"))?;
+        let address = listener.local_addr().context("the listener has no address")?;
+        let shared = Shared {
+            models: Arc::new(Models::default()),
+            health: Arc::new(Health::default()),
+            metrics: Arc::new(Metrics::new().context("the metrics contradict each other")?),
+            server: Arc::new(settings.server.clone()),
+            limits: Arc::new(settings.limits.clone()),
+        };
+        Ok(Self {
+            server: Server::new(listener, &settings.server),
+            settings: Arc::new(settings),
+            shared,
+            address,
+        })
+    }
+
+    /// Where it listens; the port is real also where 0 was asked for.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What the handlers see: models, health, metrics.
+    pub fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Serves until SIGTERM or SIGINT and drains; a second signal stops at once.
+    ///
+    /// # Errors
+    /// Where the model cannot be served, or the signals cannot be heard.
+    pub async fn run_until_stopped(self) -> anyhow::Result<()> {
+        self.run(signals::listen()?).await
+    }
+
+    /// Serves until `stop` says otherwise.
+    ///
+    /// # Errors
+    /// Where the model cannot be served.
+    pub async fn run(self, mut stop: watch::Receiver<Stop>) -> anyhow::Result<()> {
+        let Self {
+            settings,
+            server,
+            shared,
+            address,
+        } = self;
+        tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
+        let (close, closing) = watch::channel(false);
+        let accepting = tokio::spawn(server.accept_until(router(shared.clone()), closing));
+
+        let loaded = tokio::select! {
+            loaded = load_beside(Arc::clone(&settings), shared.clone()) => loaded,
+            () = reached(&mut stop, Stop::Drain) => Ok(()),
+        };
+        if let Err(error) = loaded {
+            shared.health.set(State::Failed(format!("{error:#}")));
+            return Err(error);
+        }
+        reached(&mut stop, Stop::Drain).await;
+
+        shared.health.set(State::Draining);
+        let delay = settings.server.drain_delay();
+        tracing::info!(
+            delay_ms = delay.as_millis(),
+            "draining: new requests are still taken for a moment; a second signal stops at once"
+        );
+        tokio::select! {
+            () = drain(&settings, &shared, delay, &close, accepting) => tracing::info!("stopped"),
+            () = reached(&mut stop, Stop::Now) => tracing::warn!("stopped at once"),
+        }
+        Ok(())
+    }
+}
+
+/// The order of going down: wait, close the listener, finish what was admitted, end the rest.
+async fn drain(
+    settings: &Settings,
+    shared: &Shared,
+    delay: Duration,
+    close: &watch::Sender<bool>,
+    accepting: tokio::task::JoinHandle<Draining>,
+) {
+    tokio::time::sleep(delay).await;
+    let _ = close.send(true);
+    let Ok(connections) = accepting.await else {
+        return;
+    };
+    let finished = connections.finish();
+    tokio::pin!(finished);
+    if tokio::time::timeout(settings.server.drain_limit(), &mut finished)
+        .await
+        .is_err()
+    {
+        tracing::warn!("the drain limit passed; what is left is answered 503");
+        shared.models.all().iter().for_each(|served| served.abort());
+        let _ = tokio::time::timeout(FAREWELL, finished).await;
+    }
+}
+
+/// Loads the model on a thread of its own and serves it.
+async fn load_beside(settings: Arc<Settings>, shared: Shared) -> anyhow::Result<()> {
+    let inner = shared.clone();
+    let served: Served = tokio::task::spawn_blocking(move || {
+        load(&settings, &inner.metrics, &|phase| {
+            inner.health.set(State::Loading(phase))
+        })
+    })
+    .await
+    .context("loading the model panicked")??;
+    shared.models.put(Arc::new(served));
+    shared.health.set(State::Ready);
+    tracing::info!("ready");
+    Ok(())
+}
+
+/// Waits until stopping has come as far as `stage`; for ever where nobody can say so any more.
+async fn reached(stop: &mut watch::Receiver<Stop>, stage: Stop) {
+    if stop.wait_for(|now| *now >= stage).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}

@@ -1,0 +1,84 @@
+//! The command line: one file a subcommand, each with its arguments and `run`.
+//!
+//! Exit codes: 0 done, 1 something failed, 2 the command line or the configuration is wrong. An error is one line on stderr.
+
+mod classify;
+mod config;
+mod convert;
+mod health;
+mod inspect;
+mod output;
+mod serve;
+mod settings;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::ConfigError;
+
+/// Serves convolutional classifiers: fuses train-time ONNX graphs into their deploy form, proves the two equal, batches and
+/// answers over HTTP.
+#[derive(Debug, Parser)]
+#[command(name = "repserve", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Args),
+    Convert(convert::Args),
+    Inspect(inspect::Args),
+    Classify(classify::Args),
+    Config(config::Args),
+    Health(health::Args),
+}
+
+/// What a subcommand that ran through says: whether all went well.
+type Outcome = anyhow::Result<ExitCode>;
+
+/// Parses the arguments and does what they say.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let outcome = match cli.command {
+        Command::Serve(args) => serve::run(&args),
+        Command::Convert(args) => convert::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Classify(args) => classify::run(&args),
+        Command::Config(args) => config::run(&args),
+        Command::Health(args) => health::run(&args),
+    };
+    outcome.unwrap_or_else(|error| {
+        if output::pipe_closed(&error) {
+            return ExitCode::SUCCESS;
+        }
+        output::complain(&format!("{error:#}"));
+        let wrong_configuration = error.downcast_ref::<ConfigError>().is_some();
+        ExitCode::from(if wrong_configuration { 2 } else { 1 })
+    })
+}
+
+/// Help and version are answers; everything else is one line and exit code 2.
+fn usage(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        return match error.print() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        };
+    }
+    if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        let _ = error.print();
+        return ExitCode::from(2);
+    }
+    let text = error.to_string();
+    let first = text.split("\n\n").next().unwrap_or_default();
+    let first = first.strip_prefix("error: ").unwrap_or(first);
+    output::complain(&format!("{first} (try --help)"));
+    ExitCode::from(2)
+}

@@ -1,0 +1,26 @@
+//! Writing to stdout and stderr.
+
+use std::io::{self, Write};
+
+/// Writes to stdout.
+///
+/// # Errors
+/// Where stdout cannot be written, above all where its reader has gone (see [`pipe_closed`]).
+pub(super) fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// One line on stderr.
+pub(super) fn complain(text: &str) {
+    let line: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
+    let _ = writeln!(io::stderr().lock(), "repserve: {}", line.join(" "));
+}
+
+/// Whether the error is only that the reader of stdout has seen enough.
+pub(super) fn pipe_closed(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<io::Error>()
+        .is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,37 @@
+//! `repserve serve`.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+
+use super::Outcome;
+use super::settings::SettingsArgs;
+use crate::app::App;
+use crate::telemetry;
+
+/// Serve a model over HTTP
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Address and port; default: 127.0.0.1:8080
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+pub(super) fn run(args: &Args) -> Outcome {
+    let loaded = args
+        .settings
+        .load(&[("server.listen", "--listen", args.listen.clone())])?;
+    telemetry::init(&loaded.settings.log).context("cannot start the log")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime of threads")?;
+    runtime.block_on(async {
+        let app = App::build(loaded.settings).await?;
+        app.run_until_stopped().await
+    })?;
+    runtime.shutdown_timeout(std::time::Duration::from_millis(200));
+    Ok(ExitCode::SUCCESS)
+}

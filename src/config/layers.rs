@@ -1,0 +1,237 @@
+//! Layers of dotted keys: read from TOML, variables and flags, each value with its source, and laid over each other.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use toml::de::{DeTable, DeValue};
+use toml::{Spanned, Value};
+
+use super::source::{ConfigError, Source};
+
+/// Prefix of the variables that set keys; `__` separates section and key.
+pub(super) const VARIABLE_PREFIX: &str = "REPSERVE__";
+
+/// A value and where it came from.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// The value.
+    pub value: Value,
+    /// Where it came from.
+    pub source: Source,
+}
+
+/// Dotted keys and their values.
+#[derive(Debug, Clone, Default)]
+pub struct Layers {
+    entries: BTreeMap<String, Entry>,
+}
+
+impl Layers {
+    /// The ground layer: every key there is.
+    pub(super) fn defaults(text: &str) -> Result<Self, ConfigError> {
+        let path = Path::new("config/default.toml");
+        let entries = flatten(text, path)?
+            .into_iter()
+            .map(|(key, entry)| {
+                let source = Source::Default;
+                (key, Entry { source, ..entry })
+            })
+            .collect();
+        Ok(Self { entries })
+    }
+
+    /// Lays a file's keys over what is there.
+    pub(super) fn lay_file(&mut self, text: &str, path: &Path) -> Result<(), ConfigError> {
+        for (key, entry) in flatten(text, path)? {
+            self.set(key, entry)?;
+        }
+        Ok(())
+    }
+
+    /// Lays variables over what is there; those without the prefix are none of ours.
+    pub(super) fn lay_variables(
+        &mut self,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<(), ConfigError> {
+        for (name, text) in variables {
+            let Some(rest) = name.strip_prefix(VARIABLE_PREFIX) else {
+                continue;
+            };
+            let key = rest.replace("__", ".").to_lowercase();
+            self.set_text(key, &text, Source::Variable(name))?;
+        }
+        Ok(())
+    }
+
+    /// Sets a key from text, which is read as the type that the key has.
+    pub(super) fn set_text(&mut self, key: String, text: &str, source: Source) -> Result<(), ConfigError> {
+        let known = self.known(&key, &source)?;
+        let value = from_text(&known.value, text);
+        self.set(key, Entry { value, source })
+    }
+
+    fn set(&mut self, key: String, mut entry: Entry) -> Result<(), ConfigError> {
+        let known = self.known(&key, &entry.source)?;
+        entry.value = fit(&known.value, entry.value).map_err(|reason| ConfigError::Value {
+            key: key.clone(),
+            source_of: entry.source.clone(),
+            reason,
+        })?;
+        self.entries.insert(key, entry);
+        Ok(())
+    }
+
+    fn known(&self, key: &str, source: &Source) -> Result<&Entry, ConfigError> {
+        self.entries.get(key).ok_or_else(|| ConfigError::UnknownKey {
+            key: key.to_owned(),
+            source_of: source.clone(),
+            hint: self
+                .nearest(key)
+                .map_or_else(String::new, |near| format!("; did you mean `{near}`?")),
+        })
+    }
+
+    fn nearest(&self, key: &str) -> Option<&str> {
+        let leaf = |k: &str| k.rsplit('.').next().unwrap_or_default().to_owned();
+        self.entries
+            .keys()
+            .map(|known| {
+                let whole = distance(known, key);
+                (if leaf(known) == leaf(key) { whole.min(1) } else { whole }, known)
+            })
+            .min()
+            .filter(|(far, _)| *far <= 3)
+            .map(|(_, known)| known.as_str())
+    }
+
+    /// Where the value in force came from.
+    pub(super) fn source(&self, key: &str) -> Source {
+        self.entries.get(key).map_or(Source::Default, |e| e.source.clone())
+    }
+
+    /// All keys in order, with what is in force.
+    pub fn entries(&self) -> impl Iterator<Item = (&str, &Entry)> {
+        self.entries.iter().map(|(key, entry)| (key.as_str(), entry))
+    }
+
+    /// The nested table that the keys describe.
+    pub(super) fn table(&self) -> toml::Table {
+        let mut root = toml::Table::new();
+        for (key, entry) in &self.entries {
+            let (section, leaf) = key.rsplit_once('.').unwrap_or(("", key));
+            let mut table = &mut root;
+            for part in section.split('.').filter(|p| !p.is_empty()) {
+                let next = table.entry(part).or_insert_with(|| Value::Table(toml::Table::new()));
+                match next {
+                    Value::Table(inner) => table = inner,
+                    _ => return root,
+                }
+            }
+            table.insert(leaf.to_owned(), entry.value.clone());
+        }
+        root
+    }
+}
+
+fn flatten(text: &str, path: &Path) -> Result<Vec<(String, Entry)>, ConfigError> {
+    let line_of = |offset: usize| 1 + text.bytes().take(offset).filter(|b| *b == b'\n').count();
+    let syntax = |error: &toml::de::Error| ConfigError::Syntax {
+        path: path.to_owned(),
+        line: line_of(error.span().map_or(0, |s| s.start)),
+        message: error.message().replace('\n', ", "),
+    };
+    let spans = DeTable::parse(text).map_err(|e| syntax(&e))?;
+    let values: toml::Table = toml::from_str(text).map_err(|e| syntax(&e))?;
+    let mut out = Vec::new();
+    walk(spans.get_ref(), &values, "", &mut |key, value, offset| {
+        let source = Source::File {
+            path: path.to_owned(),
+            line: line_of(offset),
+        };
+        let entry = Entry {
+            value: value.clone(),
+            source,
+        };
+        out.push((key, entry));
+    });
+    Ok(out)
+}
+
+fn walk(spans: &DeTable<'_>, values: &toml::Table, prefix: &str, visit: &mut impl FnMut(String, &Value, usize)) {
+    for (key, spanned) in spans {
+        let name = key.get_ref().as_ref();
+        let dotted = if prefix.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{prefix}.{name}")
+        };
+        match (spanned.get_ref(), values.get(name)) {
+            (DeValue::Table(inner), Some(Value::Table(table))) => walk(inner, table, &dotted, visit),
+            (_, Some(value)) => visit(dotted, value, Spanned::span(key).start),
+            (_, None) => {}
+        }
+    }
+}
+
+/// Whether the key takes a number or the word `auto`.
+fn takes_auto(known: &Value) -> bool {
+    known.as_str() == Some("auto")
+}
+
+fn from_text(known: &Value, text: &str) -> Value {
+    let trimmed = text.trim();
+    let parsed = || {
+        toml::from_str::<toml::Table>(&format!("v = {trimmed}"))
+            .ok()
+            .and_then(|mut t| t.remove("v"))
+    };
+    match known {
+        Value::String(_) if takes_auto(known) => trimmed
+            .parse()
+            .map_or_else(|_| Value::String(text.to_owned()), Value::Integer),
+        Value::String(_) => Value::String(text.to_owned()),
+        _ => parsed().unwrap_or_else(|| Value::String(text.to_owned())),
+    }
+}
+
+fn fit(known: &Value, value: Value) -> Result<Value, String> {
+    match (known, value) {
+        (Value::Float(_), Value::Integer(i)) => Ok(Value::Float(i as f64)),
+        (Value::String(_), value @ Value::Integer(_)) if takes_auto(known) => Ok(value),
+        (known, value) if known.same_type(&value) => Ok(value),
+        (known, value) => Err(format!(
+            "wants {}, found {} ({value})",
+            type_name(known),
+            type_name(&value)
+        )),
+    }
+}
+
+fn type_name(value: &Value) -> &'static str {
+    match value {
+        Value::String(_) if takes_auto(value) => "a number or \"auto\"",
+        Value::String(_) => "a string",
+        Value::Integer(_) => "a whole number",
+        Value::Float(_) => "a number",
+        Value::Boolean(_) => "true or false",
+        Value::Datetime(_) => "a date",
+        Value::Array(_) => "an array",
+        Value::Table(_) => "a table",
+    }
+}
+
+/// Levenshtein's distance.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}

@@ -1,0 +1,63 @@
+//! What a value of the right type must hold besides.
+
+use super::Settings;
+use super::layers::Layers;
+use super::source::ConfigError;
+
+/// The longest time that a key may set, in milliseconds: a day.
+const MS_MAX: u64 = 24 * 60 * 60 * 1000;
+
+/// Checks every rule; the first that does not hold is the error.
+pub(super) fn check(settings: &Settings, layers: &Layers) -> Result<(), ConfigError> {
+    for (key, holds, reason) in rules(settings) {
+        if !holds {
+            return Err(ConfigError::Value {
+                key: key.to_owned(),
+                source_of: layers.source(key),
+                reason: reason.to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn rules(s: &Settings) -> Vec<(&'static str, bool, &'static str)> {
+    const POSITIVE: &str = "must be at least 1";
+    const TIME: &str = "must be 1 to 86400000 (a day)";
+    const DRAIN: &str = "must be 0 to 86400000 (a day)";
+    let time = |ms: u64| (1..=MS_MAX).contains(&ms);
+    vec![
+        ("server.connections_max", s.server.connections_max > 0, POSITIVE),
+        ("server.header_timeout_ms", time(s.server.header_timeout_ms), TIME),
+        ("server.body_timeout_ms", time(s.server.body_timeout_ms), TIME),
+        ("server.request_timeout_ms", time(s.server.request_timeout_ms), TIME),
+        ("server.top_k", s.server.top_k > 0, POSITIVE),
+        ("server.drain_delay_ms", s.server.drain_delay_ms <= MS_MAX, DRAIN),
+        ("server.drain_limit_ms", s.server.drain_limit_ms <= MS_MAX, DRAIN),
+        ("limits.image_bytes_max", s.limits.image_bytes_max > 0, POSITIVE),
+        ("limits.image_pixels_max", s.limits.image_pixels_max > 0, POSITIVE),
+        ("limits.request_images_max", s.limits.request_images_max > 0, POSITIVE),
+        (
+            "limits.request_bytes_max",
+            s.limits.request_bytes_max >= s.limits.image_bytes_max,
+            "must not be less than limits.image_bytes_max",
+        ),
+        ("verify.batches", s.verify.batches > 0, POSITIVE),
+        ("verify.batch_size", s.verify.batch_size > 0, POSITIVE),
+        (
+            "verify.relative_error_max",
+            s.verify.relative_error_max.is_finite() && s.verify.relative_error_max > 0.0,
+            "must be a positive number",
+        ),
+        (
+            "verify.top1_agreement_min",
+            (0.0..=1.0).contains(&s.verify.top1_agreement_min),
+            "must be 0 to 1",
+        ),
+        (
+            "log.level",
+            s.log.filter().is_ok(),
+            "must be error, warn, info, debug, trace or off, or a list such as \"info,repserve::http=debug\"",
+        ),
+    ]
+}

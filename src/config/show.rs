@@ -1,0 +1,45 @@
+//! Prints what is in force and where each value came from.
+
+use std::fmt::Write as _;
+
+use serde_json::json;
+
+use super::layers::Layers;
+
+/// TOML that could be a configuration file, each value with its source as a comment.
+pub fn as_toml(layers: &Layers) -> String {
+    let mut out = String::new();
+    let mut section = "";
+    let width = layers
+        .entries()
+        .map(|(key, entry)| leaf(key).len() + entry.value.to_string().len() + 3)
+        .max()
+        .unwrap_or(0);
+    for (key, entry) in layers.entries() {
+        let (head, leaf) = key.rsplit_once('.').unwrap_or(("", key));
+        if head != section {
+            let gap = if section.is_empty() { "" } else { "\n" };
+            let _ = writeln!(out, "{gap}[{head}]");
+            section = head;
+        }
+        let line = format!("{leaf} = {}", entry.value);
+        let _ = writeln!(out, "{line:<width$}  # {}", entry.source);
+    }
+    out
+}
+
+/// The same as JSON: `{"server.listen": {"value": …, "source": …}, …}`.
+pub fn as_json(layers: &Layers) -> serde_json::Value {
+    layers
+        .entries()
+        .map(|(key, entry)| {
+            let value = json!({ "value": entry.value, "source": entry.source.to_string() });
+            (key.to_owned(), value)
+        })
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}
+
+fn leaf(key: &str) -> &str {
+    key.rsplit('.').next().unwrap_or(key)
+}

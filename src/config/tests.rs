@@ -1,0 +1,195 @@
+use super::*;
+
+fn sources(
+    file: &str,
+    variables: &[(&str, &str)],
+    flags: &[(&str, &str, &str)],
+) -> (Sources, Option<tempfile::TempDir>) {
+    let pair = |(a, b): &(&str, &str)| (a.to_string(), b.to_string());
+    let dir = (!file.is_empty()).then(|| tempfile::tempdir().unwrap());
+    let path = dir.as_ref().map(|d| {
+        let path = d.path().join("my.toml");
+        std::fs::write(&path, file).unwrap();
+        path
+    });
+    let flags = flags
+        .iter()
+        .map(|(k, v, f)| (k.to_string(), v.to_string(), f.to_string()))
+        .collect();
+    let variables = variables.iter().map(pair).collect();
+    (
+        Sources {
+            file: path,
+            variables,
+            flags,
+        },
+        dir,
+    )
+}
+
+/// The error that `file` gives, without the folder that the test made.
+#[track_caller]
+fn check(file: &str, variables: &[(&str, &str)], flags: &[(&str, &str, &str)], message: &str) {
+    let (sources, dir) = sources(file, variables, flags);
+    let error = load(&sources).unwrap_err().to_string();
+    let error = dir.map_or(error.clone(), |d| {
+        error.replace(&format!("{}/", d.path().display()), "")
+    });
+    assert_eq!(error, message);
+}
+
+#[test]
+fn the_file_of_defaults_is_the_default() {
+    let loaded = load(&Sources::default()).unwrap();
+    assert_eq!(loaded.settings, Settings::default());
+}
+
+#[test]
+fn every_default_has_a_comment_above_it() {
+    let lines: Vec<&str> = DEFAULT_TOML.lines().collect();
+    for (i, line) in lines
+        .iter()
+        .enumerate()
+        .filter(|(_, l)| l.contains(" = ") && !l.starts_with('#'))
+    {
+        assert!(lines[i - 1].starts_with('#'), "no comment above `{line}`");
+    }
+}
+
+#[test]
+fn a_flag_wins_over_a_variable_over_a_file() {
+    let (sources, _dir) = sources(
+        "[server]\nlisten = \"127.0.0.1:1\"\ntop_k = 2\ndrain_delay_ms = 7\n",
+        &[
+            ("REPSERVE__SERVER__LISTEN", "127.0.0.1:2"),
+            ("REPSERVE__SERVER__TOP_K", "3"),
+            ("HOME", "/"),
+        ],
+        &[("server.listen", "127.0.0.1:3", "--listen")],
+    );
+    let loaded = load(&sources).unwrap();
+    assert_eq!(loaded.settings.server.listen.port(), 3);
+    assert_eq!(loaded.settings.server.top_k, 3);
+    assert_eq!(loaded.settings.server.drain_delay_ms, 7);
+    let shown = as_toml(&loaded.layers);
+    assert!(shown.contains("# flag --listen"), "{shown}");
+    assert!(shown.contains("# variable REPSERVE__SERVER__TOP_K"), "{shown}");
+    assert!(shown.contains("my.toml:4"), "{shown}");
+    assert!(shown.contains("# default"), "{shown}");
+}
+
+#[test]
+fn what_is_shown_can_be_read_back() {
+    let loaded = load(&Sources::default()).unwrap();
+    let (sources, _dir) = sources(&as_toml(&loaded.layers), &[], &[]);
+    assert_eq!(load(&sources).unwrap().settings, loaded.settings);
+}
+
+#[test]
+fn an_unknown_key_is_named_with_its_place() {
+    check(
+        "[server]\n\nlisten_on = \"x\"\n",
+        &[],
+        &[],
+        "unknown key `server.listen_on` (my.toml:3); did you mean `server.listen`?",
+    );
+    check(
+        "[zoo]\nanimals = 3\n",
+        &[],
+        &[],
+        "unknown key `zoo.animals` (my.toml:2)",
+    );
+    check(
+        "top_k = 3\n",
+        &[],
+        &[],
+        "unknown key `top_k` (my.toml:1); did you mean `server.top_k`?",
+    );
+    check(
+        "",
+        &[("REPSERVE__SERVER__TOPK", "3")],
+        &[],
+        "unknown key `server.topk` (variable REPSERVE__SERVER__TOPK); did you mean `server.top_k`?",
+    );
+    check(
+        "",
+        &[],
+        &[("a.b", "1", "--set a.b=1")],
+        "unknown key `a.b` (flag --set a.b=1)",
+    );
+}
+
+#[test]
+fn a_wrong_type_is_named_with_its_place() {
+    check(
+        "[server]\ntop_k = \"five\"\n",
+        &[],
+        &[],
+        "`server.top_k` (my.toml:2): wants a whole number, found a string (\"five\")",
+    );
+    check(
+        "",
+        &[("REPSERVE__SERVER__TOP_K", "five")],
+        &[],
+        "`server.top_k` (variable REPSERVE__SERVER__TOP_K): wants a whole number, found a string (\"five\")",
+    );
+    check("server = 3\n", &[], &[], "unknown key `server` (my.toml:1)");
+}
+
+#[test]
+fn an_impossible_value_is_named_with_its_place() {
+    check(
+        "[server]\ntop_k = 0\n",
+        &[],
+        &[],
+        "`server.top_k` (my.toml:2): must be at least 1",
+    );
+    check(
+        "",
+        &[("REPSERVE__SERVER__TOP_K", "-1")],
+        &[],
+        "`server.top_k` (variable REPSERVE__SERVER__TOP_K): invalid value: integer `-1`, expected usize",
+    );
+    check(
+        "",
+        &[],
+        &[("server.listen", "nowhere", "--listen")],
+        "`server.listen` (flag --listen): invalid socket address syntax",
+    );
+    check(
+        "",
+        &[],
+        &[("model.precision", "int4", "--precision")],
+        "`model.precision` (flag --precision): unknown variant `int4`, expected `fp32`",
+    );
+    check(
+        "[limits]\nrequest_bytes_max = 10\n",
+        &[],
+        &[],
+        "`limits.request_bytes_max` (my.toml:2): must not be less than limits.image_bytes_max",
+    );
+    check(
+        "",
+        &[],
+        &[("log.level", "loud=quiet=7", "--set")],
+        "`log.level` (flag --set): must be error, warn, info, debug, trace or off, or a list such as \"info,repserve::http=debug\"",
+    );
+}
+
+#[test]
+fn broken_toml_and_a_missing_file_are_clear() {
+    check(
+        "[server]\ntop_k = \n",
+        &[],
+        &[],
+        "my.toml:2: not valid TOML: string values must be quoted, expected literal string",
+    );
+    let sources = Sources {
+        file: Some("/nowhere/my.toml".into()),
+        ..Sources::default()
+    };
+    assert_eq!(
+        load(&sources).unwrap_err().to_string(),
+        "cannot read the configuration file /nowhere/my.toml: No such file or directory (os error 2)"
+    );
+}

@@ -1,0 +1,97 @@
+//! `POST /classify`: images in, classes out.
+
+use std::time::Duration;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+
+use super::error::{Code, Problem};
+use super::observe::{Arrived, milliseconds};
+use super::{Shared, body, wire};
+use crate::classify::{Answer, Served, classify as run};
+use crate::telemetry::metrics::Stage;
+
+/// What the query may say.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Params {
+    top_k: Option<usize>,
+    timeout_ms: Option<u64>,
+}
+
+/// The handler.
+pub(super) async fn classify(
+    State(shared): State<Shared>,
+    Extension(Arrived(arrived)): Extension<Arrived>,
+    params: Result<Query<Params>, QueryRejection>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let params = checked(params)?;
+    let served = shared.models.primary().ok_or_else(|| shared.health.problem())?;
+    let items = body::images(&headers, body, &shared.limits, shared.server.body_timeout()).await?;
+    let deadline = arrived + shared.server.request_timeout(params.timeout_ms);
+    let top_k = params.top_k.unwrap_or(shared.server.top_k);
+    let answer = run(&served, items, top_k, Some(deadline)).await?;
+    shared.metrics.images(answer.predictions.len());
+    shared.metrics.stage(Stage::Postprocess, answer.postprocess);
+    Ok(respond(&served, &answer))
+}
+
+fn checked(params: Result<Query<Params>, QueryRejection>) -> Result<Params, Problem> {
+    let malformed = |detail: String| Problem::new(Code::Malformed, detail);
+    let Query(params) = params.map_err(|e| malformed(e.body_text()))?;
+    if params.top_k == Some(0) {
+        return Err(malformed("top_k must be at least 1".to_owned()));
+    }
+    if params.timeout_ms == Some(0) {
+        return Err(malformed("timeout_ms must be at least 1".to_owned()));
+    }
+    Ok(params)
+}
+
+fn respond(served: &Served, answer: &Answer) -> Response {
+    let predictions = answer
+        .predictions
+        .iter()
+        .map(|prediction| wire::Prediction {
+            name: prediction.name.as_deref(),
+            classes: prediction
+                .classes
+                .iter()
+                .map(|class| wire::Class {
+                    index: class.index,
+                    label: served.label(class.index),
+                    probability: class.probability,
+                })
+                .collect(),
+        })
+        .collect();
+    let body = wire::Classified {
+        model: served.name(),
+        version: served.version(),
+        predictions,
+    };
+    let body = match serde_json::to_vec(&body) {
+        Ok(body) => body,
+        Err(error) => {
+            tracing::error!(%error, "cannot encode an answer");
+            return Problem::internal().into_response();
+        }
+    };
+    let mut response = body.into_response();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let mut time = |name, duration: Duration| headers.insert(HeaderName::from_static(name), milliseconds(duration));
+    let timings = &answer.timings;
+    time("x-decode-time", timings.decode + timings.preprocess);
+    time("x-queue-time", timings.queue);
+    time("x-inference-time", timings.inference);
+    response
+}

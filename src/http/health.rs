@@ -1,0 +1,93 @@
+//! `/livez`, `/readyz`, `/healthz`: whether the process runs, and whether it should get requests.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use axum::Json;
+use axum::extract::State as Extract;
+use axum::response::{IntoResponse, Response};
+
+use super::error::{Code, Problem};
+use super::{Shared, wire};
+
+/// What the server is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// A model is loading: which phase.
+    Loading(&'static str),
+    /// Fused, verified, warm.
+    Ready,
+    /// A signal came; requests are still taken for a while, new connections should go elsewhere.
+    Draining,
+    /// The model cannot be served; the process ends.
+    Failed(String),
+}
+
+/// The state, shared between the one who changes it (`app`) and those who report it.
+#[derive(Debug)]
+pub struct Health(ArcSwap<State>);
+
+impl Default for Health {
+    fn default() -> Self {
+        Self(ArcSwap::from_pointee(State::Loading("start")))
+    }
+}
+
+impl Health {
+    /// Says what the server is doing now. Once it drains, it stays so.
+    pub fn set(&self, state: State) {
+        let next = Arc::new(state);
+        self.0.rcu(|now| match **now {
+            State::Draining => Arc::clone(now),
+            _ => Arc::clone(&next),
+        });
+    }
+
+    /// What the server is doing now.
+    pub fn get(&self) -> Arc<State> {
+        self.0.load_full()
+    }
+
+    /// Whether the server goes down.
+    pub fn draining(&self) -> bool {
+        matches!(**self.0.load(), State::Draining)
+    }
+
+    /// Why a request cannot be served now, where it cannot.
+    pub(super) fn problem(&self) -> Problem {
+        match &**self.0.load() {
+            State::Loading(phase) => Problem::new(Code::NotReady, format!("the model is loading (phase: {phase})")),
+            State::Ready => Problem::new(Code::NotReady, "no model is served"),
+            State::Draining => Problem::new(Code::Draining, "the server is going down"),
+            State::Failed(reason) => Problem::new(Code::NotReady, format!("the model cannot be served: {reason}")),
+        }
+    }
+}
+
+/// The process runs. Waits on nothing.
+pub(super) async fn live() -> Response {
+    Json(wire::Status { status: "live" }).into_response()
+}
+
+/// The model is fused, verified and warm, and no signal has come.
+pub(super) async fn ready(Extract(shared): Extract<Shared>) -> Response {
+    match *shared.health.get() {
+        State::Ready => Json(wire::Status { status: "ready" }).into_response(),
+        _ => shared.health.problem().uncounted().into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn draining_is_the_last_state() {
+        let health = Health::default();
+        health.set(State::Ready);
+        assert_eq!(*health.get(), State::Ready);
+        health.set(State::Draining);
+        health.set(State::Ready);
+        assert!(health.draining());
+    }
+}

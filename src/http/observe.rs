@@ -1,0 +1,150 @@
+//! What happens around every request: its id, its time, its line in the log, its place in the metrics.
+
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use uuid::Uuid;
+
+use super::Shared;
+use super::error::Refused;
+use crate::telemetry::metrics::Reason;
+
+/// The status under which a request counts whose client went away.
+const CLIENT_GONE: u16 = 499;
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TOTAL_TIME: HeaderName = HeaderName::from_static("x-total-time");
+/// Longest request id that is taken over from a client.
+const ID_BYTES_MAX: usize = 128;
+
+/// When a request's head had arrived.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Arrived(pub(super) Instant);
+
+/// Counts a request when it ends, also when it ends by being dropped.
+struct Entry {
+    shared: Shared,
+    arrived: Instant,
+    route: Option<MatchedPath>,
+    method: Method,
+    answered: Option<StatusCode>,
+}
+
+impl Entry {
+    fn route(&self) -> &str {
+        self.route.as_ref().map_or("other", MatchedPath::as_str)
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let code = self.answered.map_or(CLIENT_GONE, |status| status.as_u16());
+        if code == CLIENT_GONE && self.method == Method::POST {
+            self.shared.metrics.rejected(Reason::Cancelled);
+        }
+        let took = self.arrived.elapsed();
+        self.shared
+            .metrics
+            .request_ended(self.route(), method_label(&self.method), code, took);
+    }
+}
+
+/// The layer.
+pub(super) async fn observe(State(shared): State<Shared>, mut request: Request, next: Next) -> Response {
+    let arrived = Instant::now();
+    let id = id_of(request.headers());
+    shared.metrics.request_began();
+    let mut entry = Entry {
+        arrived,
+        route: request.extensions().get::<MatchedPath>().cloned(),
+        method: request.method().clone(),
+        answered: None,
+        shared,
+    };
+    request.extensions_mut().insert(Arrived(arrived));
+    let version = request.version();
+    let mut response = next.run(request).await;
+    entry.answered = Some(response.status());
+    if let Some(Refused(reason)) = response.extensions().get() {
+        entry.shared.metrics.rejected(*reason);
+    }
+    log(&entry, &id, response.status());
+    let headers = response.headers_mut();
+    headers.insert(TOTAL_TIME, milliseconds(arrived.elapsed()));
+    headers.insert(REQUEST_ID, id);
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if version < Version::HTTP_2 && entry.shared.health.draining() {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// A duration as the timing headers give it: milliseconds with three decimals.
+pub(super) fn milliseconds(duration: std::time::Duration) -> HeaderValue {
+    let text = format!("{:.3}", duration.as_secs_f64() * 1e3);
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("0"))
+}
+
+fn log(entry: &Entry, id: &HeaderValue, status: StatusCode) {
+    let id = id.to_str().unwrap_or_default();
+    let (method, route, code) = (entry.method.as_str(), entry.route(), status.as_u16());
+    let ms = entry.arrived.elapsed().as_secs_f64() * 1e3;
+    if status.is_server_error() && code != 503 {
+        tracing::warn!(id, method, route, code, ms, "request failed");
+    } else if status.is_client_error() || status.is_server_error() {
+        tracing::info!(id, method, route, code, ms, "request refused");
+    } else {
+        tracing::debug!(id, method, route, code, ms, "request answered");
+    }
+}
+
+/// The client's id where it is sane, otherwise a new one.
+fn id_of(headers: &HeaderMap) -> HeaderValue {
+    let sane = |value: &&HeaderValue| {
+        let allowed = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':' | b'/' | b'+' | b'=');
+        (1..=ID_BYTES_MAX).contains(&value.len()) && value.as_bytes().iter().all(allowed)
+    };
+    headers.get(REQUEST_ID).filter(sane).cloned().unwrap_or_else(|| {
+        let mut buffer = Uuid::encode_buffer();
+        let text = Uuid::new_v4().hyphenated().encode_lower(&mut buffer);
+        HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("none"))
+    })
+}
+
+/// Methods are a closed set in the metrics, whatever clients send.
+fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::HEAD => "HEAD",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        Method::PATCH => "PATCH",
+        _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(sent: &str, kept: bool) {
+        let mut headers = HeaderMap::new();
+        headers.insert(REQUEST_ID, HeaderValue::from_str(sent).unwrap());
+        assert_eq!(id_of(&headers) == sent, kept, "{sent:?}");
+    }
+
+    #[test]
+    fn only_sane_request_ids_are_kept() {
+        check("7f3a-42", true);
+        check(&"a".repeat(128), true);
+        check(&"a".repeat(129), false);
+        check("", false);
+        check("a b", false);
+        check("<script>", false);
+    }
+}

@@ -1,0 +1,116 @@
+//! The accept loop: connections within their limit and timeouts, and the two ways of stopping.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use futures_util::FutureExt;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::settings::ServerSettings;
+
+/// How long the loop rests after an error of `accept` that is not one connection's (no file descriptors, say).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How far stopping has come. It only goes forward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Stop {
+    /// Nobody wants it to.
+    #[default]
+    Run,
+    /// Drain, then stop.
+    Drain,
+    /// Stop at once.
+    Now,
+}
+
+/// A bound listener and how its connections are treated.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    builder: http1::Builder,
+    connections: Arc<Semaphore>,
+    graceful: GracefulShutdown,
+}
+
+impl Server {
+    /// Serves what comes to `listener`.
+    pub fn new(listener: TcpListener, settings: &ServerSettings) -> Self {
+        let mut builder = http1::Builder::new();
+        builder
+            .timer(TokioTimer::new())
+            .header_read_timeout(settings.header_timeout());
+        Self {
+            listener,
+            builder,
+            connections: Arc::new(Semaphore::new(settings.connections_max.min(Semaphore::MAX_PERMITS))),
+            graceful: GracefulShutdown::new(),
+        }
+    }
+
+    /// Accepts until `closing` holds, then takes what had connected already and closes the listener. Returns what waits for
+    /// the connections.
+    pub async fn accept_until(self, router: Router, mut closing: watch::Receiver<bool>) -> Draining {
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                _ = closing.wait_for(|closing| *closing) => break,
+                accepted = self.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, permit)) => self.serve(stream, permit, &router),
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept connections");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+        while let Some(Ok((stream, permit))) = self.accept().now_or_never() {
+            self.serve(stream, permit, &router);
+        }
+        Draining(self.graceful)
+    }
+
+    async fn accept(&self) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+        let permit = Arc::clone(&self.connections)
+            .acquire_owned()
+            .await
+            .map_err(io::Error::other)?;
+        let (stream, _) = self.listener.accept().await?;
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "cannot set TCP_NODELAY");
+        }
+        Ok((stream, permit))
+    }
+
+    fn serve(&self, stream: TcpStream, permit: OwnedSemaphorePermit, router: &Router) {
+        let service = TowerToHyperService::new(router.clone());
+        let connection = self.builder.serve_connection(TokioIo::new(stream), service);
+        let connection = self.graceful.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection ended early");
+            }
+            drop(permit);
+        });
+    }
+}
+
+/// Connections whose requests are being finished.
+#[derive(Debug)]
+pub struct Draining(GracefulShutdown);
+
+impl Draining {
+    /// Finishes what was begun and closes what is idle.
+    pub async fn finish(self) {
+        self.0.shutdown().await;
+    }
+}

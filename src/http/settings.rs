@@ -1,0 +1,106 @@
+//! Sections `[server]` and `[limits]`.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::image::Limits;
+
+/// Section `[server]`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerSettings {
+    /// Address and port; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Connections at one time.
+    pub connections_max: usize,
+    /// Time for a request head, and of an idle connection.
+    pub header_timeout_ms: u64,
+    /// Time for a request body.
+    pub body_timeout_ms: u64,
+    /// Time for an answer, from the request head.
+    pub request_timeout_ms: u64,
+    /// Classes in an answer, unless the request says otherwise.
+    pub top_k: usize,
+    /// How long requests are still taken after a signal.
+    pub drain_delay_ms: u64,
+    /// How long what was admitted may take after that.
+    pub drain_limit_ms: u64,
+}
+
+impl Default for ServerSettings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            connections_max: 1024,
+            header_timeout_ms: 30_000,
+            body_timeout_ms: 30_000,
+            request_timeout_ms: 30_000,
+            top_k: 5,
+            drain_delay_ms: 2_000,
+            drain_limit_ms: 30_000,
+        }
+    }
+}
+
+impl ServerSettings {
+    pub(super) fn body_timeout(&self) -> Duration {
+        Duration::from_millis(self.body_timeout_ms)
+    }
+
+    pub(super) fn header_timeout(&self) -> Duration {
+        Duration::from_millis(self.header_timeout_ms)
+    }
+
+    /// How long a request may take that asks for `timeout_ms`.
+    pub(super) fn request_timeout(&self, timeout_ms: Option<u64>) -> Duration {
+        Duration::from_millis(timeout_ms.map_or(self.request_timeout_ms, |ms| ms.min(self.request_timeout_ms)))
+    }
+
+    /// How long requests are still taken after a signal.
+    pub fn drain_delay(&self) -> Duration {
+        Duration::from_millis(self.drain_delay_ms)
+    }
+
+    /// How long what was admitted may take after that.
+    pub fn drain_limit(&self) -> Duration {
+        Duration::from_millis(self.drain_limit_ms)
+    }
+}
+
+/// Section `[limits]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitSettings {
+    /// Bytes of one encoded image.
+    pub image_bytes_max: usize,
+    /// Pixels of one image.
+    pub image_pixels_max: u64,
+    /// Images in one request.
+    pub request_images_max: usize,
+    /// Bytes of one request's body.
+    pub request_bytes_max: usize,
+}
+
+impl Default for LimitSettings {
+    fn default() -> Self {
+        let image = Limits::default();
+        Self {
+            image_bytes_max: image.bytes_max,
+            image_pixels_max: image.pixels_max,
+            request_images_max: 64,
+            request_bytes_max: 64 << 20,
+        }
+    }
+}
+
+impl LimitSettings {
+    /// What one image may cost.
+    pub fn image(&self) -> Limits {
+        Limits {
+            bytes_max: self.image_bytes_max,
+            pixels_max: self.image_pixels_max,
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! What goes over the wire as JSON: the only serialized types of this room.
+
+use serde::Serialize;
+
+/// An error's body.
+#[derive(Debug, Serialize)]
+pub(super) struct Problem<'a> {
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    pub(super) title: &'static str,
+    pub(super) status: u16,
+    pub(super) detail: &'a str,
+    pub(super) code: &'static str,
+}
+
+/// A probe's body.
+#[derive(Debug, Serialize)]
+pub(super) struct Status {
+    pub(super) status: &'static str,
+}
+
+/// The body of `POST /classify`.
+#[derive(Debug, Serialize)]
+pub(super) struct Classified<'a> {
+    pub(super) model: &'a str,
+    pub(super) version: &'a str,
+    pub(super) predictions: Vec<Prediction<'a>>,
+}
+
+/// One image's answer.
+#[derive(Debug, Serialize)]
+pub(super) struct Prediction<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) name: Option<&'a str>,
+    pub(super) classes: Vec<Class<'a>>,
+}
+
+/// One class of an answer, best first.
+#[derive(Debug, Serialize)]
+pub(super) struct Class<'a> {
+    pub(super) index: usize,
+    pub(super) label: &'a str,
+    pub(super) probability: f32,
+}

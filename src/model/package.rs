@@ -1,0 +1,190 @@
+//! A model's parts in memory: from a folder, or from this binary.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+
+use super::manifest::{Manifest, ManifestError};
+
+/// What is read of a text file at most; a million labels fit.
+const TEXT_BYTES_MAX: u64 = 64 << 20;
+
+/// A model's parts in memory.
+#[derive(Debug, Clone)]
+pub struct Package {
+    /// What `model.toml` says.
+    pub manifest: Manifest,
+    /// A label a class; `None` where the folder has none.
+    pub labels: Option<Vec<String>>,
+    /// The bytes of the ONNX file.
+    pub graph: Bytes,
+    /// Where the ONNX file's external data may lie; `None` for the model that is built in.
+    pub folder: Option<PathBuf>,
+}
+
+/// A model's folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PackageError {
+    /// A part could not be read.
+    #[error("cannot read {}: {error}", path.display())]
+    Read {
+        /// The part.
+        path: PathBuf,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// `model.toml` is wrong.
+    #[error("{}: {error}", path.display())]
+    Manifest {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        error: ManifestError,
+    },
+    /// The labels are wrong.
+    #[error("{}:{line}: {what}", path.display())]
+    Labels {
+        /// The file.
+        path: PathBuf,
+        /// Line of the fault, from 1.
+        line: usize,
+        /// What is wrong.
+        what: &'static str,
+    },
+}
+
+impl Package {
+    /// The model that is built into the binary.
+    ///
+    /// # Errors
+    /// None as built: a test reads it.
+    pub fn embedded() -> Result<Self, PackageError> {
+        let manifest = include_str!("../../models/repvgg-cifar10/model.toml");
+        let labels = include_str!("../../models/repvgg-cifar10/labels.txt");
+        let graph = include_bytes!("../../models/repvgg-cifar10/model.onnx");
+        Ok(Self {
+            manifest: parse_manifest(manifest, Path::new("built-in model.toml"))?,
+            labels: Some(parse_labels(labels, Path::new("built-in labels.txt"))?),
+            graph: Bytes::from_static(graph),
+            folder: None,
+        })
+    }
+
+    /// Reads a model's folder.
+    ///
+    /// # Errors
+    /// A part that is missing or wrong, by its path.
+    pub fn open(folder: &Path) -> Result<Self, PackageError> {
+        let path = folder.join("model.toml");
+        let manifest = parse_manifest(&read_text(&path)?, &path)?;
+        let labels = match &manifest.labels {
+            Some(file) => {
+                let path = folder.join(file);
+                Some(parse_labels(&read_text(&path)?, &path)?)
+            }
+            None => None,
+        };
+        let path = folder.join(&manifest.file);
+        let graph = std::fs::read(&path).map_err(|error| PackageError::Read { path, error })?;
+        Ok(Self {
+            manifest,
+            labels,
+            graph: graph.into(),
+            folder: Some(folder.to_owned()),
+        })
+    }
+}
+
+fn parse_manifest(text: &str, path: &Path) -> Result<Manifest, PackageError> {
+    Manifest::parse(text).map_err(|error| PackageError::Manifest {
+        path: path.to_owned(),
+        error,
+    })
+}
+
+fn parse_labels(text: &str, path: &Path) -> Result<Vec<String>, PackageError> {
+    let fault = |line, what| PackageError::Labels {
+        path: path.to_owned(),
+        line,
+        what,
+    };
+    let text = text.trim_start_matches('\u{feff}');
+    let labels: Vec<String> = text.trim_end().lines().map(|line| line.trim().to_owned()).collect();
+    if labels.iter().all(String::is_empty) {
+        return Err(fault(1, "there are no labels"));
+    }
+    match labels.iter().position(String::is_empty) {
+        Some(i) => Err(fault(i + 1, "an empty label")),
+        None => Ok(labels),
+    }
+}
+
+fn read_text(path: &Path) -> Result<String, PackageError> {
+    let fault = |error| PackageError::Read {
+        path: path.to_owned(),
+        error,
+    };
+    let mut text = String::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(TEXT_BYTES_MAX).read_to_string(&mut text))
+        .map_err(fault)?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_built_in_model_is_whole() {
+        let package = Package::embedded().unwrap();
+        assert_eq!(package.labels.unwrap().len(), 10);
+        assert_eq!(package.manifest.version, "1");
+        assert!(package.graph.len() > 1_000_000);
+    }
+
+    /// Opens a copy of the default model's folder in which `file` holds `text`, or is missing.
+    #[track_caller]
+    fn check(file: &str, text: Option<&str>, message: &str) {
+        let dir = tempfile::tempdir().unwrap();
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/repvgg-cifar10");
+        for name in ["model.toml", "labels.txt", "model.onnx"]
+            .iter()
+            .filter(|n| **n != file)
+        {
+            std::fs::copy(from.join(name), dir.path().join(name)).unwrap();
+        }
+        if let Some(text) = text {
+            std::fs::write(dir.path().join(file), text).unwrap();
+        }
+        let error = Package::open(dir.path()).unwrap_err().to_string();
+        assert_eq!(error.replace(&format!("{}/", dir.path().display()), ""), message);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_by_its_path() {
+        check(
+            "model.toml",
+            None,
+            "cannot read model.toml: No such file or directory (os error 2)",
+        );
+        check(
+            "labels.txt",
+            None,
+            "cannot read labels.txt: No such file or directory (os error 2)",
+        );
+        check(
+            "model.onnx",
+            None,
+            "cannot read model.onnx: No such file or directory (os error 2)",
+        );
+        check("labels.txt", Some("\n\n"), "labels.txt:1: there are no labels");
+        check("labels.txt", Some("cat\n\ndog\n"), "labels.txt:2: an empty label");
+        check(
+            "model.toml",
+            Some("name = 3"),
+            "model.toml: line 1: invalid type: integer `3`, expected a string",
+        );
+    }
+}
