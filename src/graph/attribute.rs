@@ -11,6 +11,19 @@ pub struct Attribute {
     pub name: String,
     /// Its value.
     pub value: AttributeValue,
+    /// Fields of the `AttributeProto` that the IR does not model (doc string), encoded, kept as they are.
+    pub opaque: Bytes,
+}
+
+impl Attribute {
+    /// An attribute.
+    pub fn new(name: impl Into<String>, value: AttributeValue) -> Self {
+        Self {
+            name: name.into(),
+            value,
+            opaque: Bytes::new(),
+        }
+    }
 }
 
 /// The value of an attribute. What the compiler never looks into stays encoded.
@@ -30,7 +43,7 @@ pub enum AttributeValue {
     Strings(Vec<Bytes>),
     /// A tensor.
     Tensor(Tensor),
-    /// Anything else (graphs, sparse tensors, types, references): the encoded `AttributeProto`.
+    /// Anything else (graphs, sparse tensors, types, references): the whole encoded `AttributeProto`.
     Opaque(Bytes),
 }
 

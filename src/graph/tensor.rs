@@ -54,6 +54,7 @@ pub struct Tensor {
     dtype: DType,
     shape: Vec<usize>,
     data: Bytes,
+    opaque: Bytes,
 }
 
 impl DType {
@@ -123,7 +124,12 @@ impl Tensor {
                 });
             }
         }
-        Ok(Self { dtype, shape, data })
+        Ok(Self {
+            dtype,
+            shape,
+            data,
+            opaque: Bytes::new(),
+        })
     }
 
     /// An f32 tensor. Panics if the shape does not hold `values.len()` elements.
@@ -134,6 +140,7 @@ impl Tensor {
             dtype: DType::F32,
             shape: shape.to_vec(),
             data: data.into(),
+            opaque: Bytes::new(),
         }
     }
 
@@ -152,6 +159,7 @@ impl Tensor {
             dtype,
             shape: shape.to_vec(),
             data: data.into(),
+            opaque: Bytes::new(),
         }
     }
 
@@ -163,6 +171,7 @@ impl Tensor {
             dtype: DType::I64,
             shape: shape.to_vec(),
             data: data.into(),
+            opaque: Bytes::new(),
         }
     }
 
@@ -179,6 +188,22 @@ impl Tensor {
     /// Little-endian bytes, row-major.
     pub fn data(&self) -> &Bytes {
         &self.data
+    }
+
+    /// Fields of the `TensorProto` that the IR does not model (doc string, metadata, strings), encoded.
+    pub fn opaque(&self) -> &Bytes {
+        &self.opaque
+    }
+
+    /// The same tensor with fields of its `TensorProto` that the IR does not model.
+    pub fn with_opaque(mut self, opaque: Bytes) -> Self {
+        self.opaque = opaque;
+        self
+    }
+
+    /// The same bytes under another shape of as many elements.
+    pub fn reshaped(&self, shape: Vec<usize>) -> Result<Self, TensorError> {
+        Self::new(self.dtype, shape, self.data.clone())
     }
 
     /// Number of elements.

@@ -1,0 +1,59 @@
+# The server in an image without a shell: one binary, ONNX Runtime beside it, an unprivileged user.
+#
+#   docker build --tag repserve .
+#   docker run --rm --read-only --tmpfs /tmp --publish 127.0.0.1:8080:8080 repserve
+#
+# The bases are pinned by tag; give RUST_IMAGE or RUNTIME_IMAGE with a digest to pin them to the byte. Where no registry
+# can be reached, docker/offline-bases.sh makes stand-ins of the same names.
+ARG RUST_IMAGE=rust:1.95.0-slim-trixie
+ARG RUNTIME_IMAGE=gcr.io/distroless/cc-debian13:nonroot
+
+FROM ${RUST_IMAGE} AS build
+WORKDIR /build
+COPY docker/build-certificates/ /usr/local/share/ca-certificates/
+RUN update-ca-certificates \
+    && apt-get update \
+    && apt-get install -y --no-install-recommends cmake make nasm python3-pip \
+    && rm -rf /var/lib/apt/lists/*
+
+COPY docker/fetch-onnxruntime.sh docker/
+RUN docker/fetch-onnxruntime.sh /image/opt/repserve && rm -rf /root/.cache
+
+# The dependencies, with an empty crate in the place of ours: rebuilt only when the manifest or the lock changes. The
+# manifest loses the tests and benches, whose files are not here.
+COPY Cargo.toml Cargo.lock ./
+RUN awk '/^\[/ { keep = !/^\[\[(bench|test|example)\]\]/ } keep' Cargo.toml >Cargo.trimmed.toml \
+    && mv Cargo.trimmed.toml Cargo.toml \
+    && mkdir src \
+    && echo 'fn main() {}' >src/main.rs \
+    && touch src/lib.rs \
+    && cargo build --release --locked --features jpeg-turbo --bin repserve \
+    && rm -r src
+
+COPY models models
+COPY config config
+COPY src src
+# Sources may be older than the empty crate, and cargo goes by the time of change.
+RUN find src -name '*.rs' -exec touch {} + \
+    && cargo build --release --locked --features jpeg-turbo --bin repserve \
+    && install -D -m 0755 target/release/repserve /image/opt/repserve/repserve
+COPY LICENSE-* /image/opt/repserve/
+RUN /image/opt/repserve/repserve --version
+
+FROM ${RUNTIME_IMAGE}
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="repserve" \
+    org.opencontainers.image.description="Serves re-parameterized convolutional classifiers over HTTP" \
+    org.opencontainers.image.licenses="MIT OR Apache-2.0" \
+    org.opencontainers.image.version="${VERSION}" \
+    org.opencontainers.image.revision="${REVISION}"
+COPY --from=build /image/ /
+ENV REPSERVE__SERVER__LISTEN=0.0.0.0:8080
+USER 65532:65532
+EXPOSE 8080
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \
+    CMD ["/opt/repserve/repserve", "health"]
+ENTRYPOINT ["/opt/repserve/repserve"]
+CMD ["serve"]

@@ -1,0 +1,75 @@
+//! Who produces a value and who reads it, kept up to date by every edit.
+
+use std::collections::BTreeMap;
+
+use super::{Node, NodeId, ValueId};
+
+/// Producer and readers of every value.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Uses {
+    values: Vec<Entry>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Entry {
+    producer: Option<NodeId>,
+    readers: BTreeMap<NodeId, u32>,
+    reads: usize,
+}
+
+impl Uses {
+    fn entry(&mut self, id: ValueId) -> &mut Entry {
+        let index = id.0 as usize;
+        if self.values.len() <= index {
+            self.values.resize_with(index + 1, Entry::default);
+        }
+        &mut self.values[index]
+    }
+
+    /// Records what the node reads and produces.
+    pub(super) fn link(&mut self, id: NodeId, node: &Node) {
+        for v in node.reads() {
+            let entry = self.entry(v);
+            *entry.readers.entry(id).or_default() += 1;
+            entry.reads += 1;
+        }
+        for v in node.produces() {
+            self.entry(v).producer = Some(id);
+        }
+    }
+
+    /// Forgets what the node reads and produces.
+    pub(super) fn unlink(&mut self, id: NodeId, node: &Node) {
+        for v in node.reads() {
+            let entry = self.entry(v);
+            entry.reads -= 1;
+            if let Some(count) = entry.readers.get_mut(&id) {
+                *count -= 1;
+                if *count == 0 {
+                    entry.readers.remove(&id);
+                }
+            }
+        }
+        for v in node.produces() {
+            let entry = self.entry(v);
+            if entry.producer == Some(id) {
+                entry.producer = None;
+            }
+        }
+    }
+
+    pub(super) fn producer(&self, id: ValueId) -> Option<NodeId> {
+        self.values.get(id.0 as usize).and_then(|e| e.producer)
+    }
+
+    pub(super) fn reads(&self, id: ValueId) -> usize {
+        self.values.get(id.0 as usize).map_or(0, |e| e.reads)
+    }
+
+    pub(super) fn readers(&self, id: ValueId) -> impl Iterator<Item = NodeId> + '_ {
+        self.values
+            .get(id.0 as usize)
+            .into_iter()
+            .flat_map(|e| e.readers.keys().copied())
+    }
+}

@@ -1,0 +1,205 @@
+//! One session of ONNX Runtime over an image classifier: f32 images in, one row of f32 a batch entry out.
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use ort::session::Session as OrtSession;
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
+use ort::value::{TensorElementType, TensorRef, ValueType};
+
+use super::{Runtime, RuntimeError};
+
+/// How a session is made.
+#[derive(Debug, Clone, Default)]
+pub struct SessionOptions {
+    /// Threads that one run uses; 0 and 1 mean the calling thread alone.
+    pub threads: usize,
+    /// The output to read; the first if not given.
+    pub output: Option<String>,
+}
+
+/// A loaded model. A run takes `&mut self`: a session belongs to one thread at a time.
+#[derive(Debug)]
+pub struct ModelSession {
+    session: OrtSession,
+    input: Input,
+    output: usize,
+    packed: Vec<f32>,
+}
+
+/// The model's one input: NCHW.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Input {
+    /// Its name in the graph.
+    pub name: String,
+    /// The batch extent that the graph fixes; `None` where it is free.
+    pub batch: Option<usize>,
+    /// Channels, height, width; `None` where the graph leaves one free.
+    pub image: [Option<usize>; 3],
+}
+
+pub(super) fn builder(runtime: &Runtime, threads: usize) -> Result<SessionBuilder, RuntimeError> {
+    let model = |e: ort::Error<SessionBuilder>| RuntimeError::Model(e.to_string());
+    let builder = OrtSession::builder(&runtime.environment).map_err(|e| RuntimeError::Model(e.to_string()))?;
+    let builder = builder.with_intra_threads(threads.max(1)).map_err(model)?;
+    let builder = builder.with_inter_threads(1).map_err(model)?;
+    // Between runs the pool's threads must not burn the cores that decoding needs; within a run they may spin.
+    let builder = builder.with_intra_op_spinning(threads > 1).map_err(model)?;
+    builder
+        .with_config_entry("session.force_spinning_stop", "1")
+        .map_err(model)
+}
+
+impl ModelSession {
+    /// Loads a model from memory and optimizes it at the highest level.
+    pub fn from_memory(runtime: &Runtime, model: &[u8], options: &SessionOptions) -> Result<Self, RuntimeError> {
+        let builder = builder(runtime, options.threads)?.with_optimization_level(GraphOptimizationLevel::All);
+        let session = builder
+            .map_err(|e| RuntimeError::Model(e.to_string()))?
+            .commit_from_memory(model);
+        Self::of(session.map_err(|e| RuntimeError::Model(e.to_string()))?, options)
+    }
+
+    /// Loads a model from a file, beside which its external data may lie.
+    pub fn from_file(runtime: &Runtime, model: &Path, options: &SessionOptions) -> Result<Self, RuntimeError> {
+        let builder = builder(runtime, options.threads)?.with_optimization_level(GraphOptimizationLevel::All);
+        let session = builder
+            .map_err(|e| RuntimeError::Model(e.to_string()))?
+            .commit_from_file(model);
+        Self::of(session.map_err(|e| RuntimeError::Model(e.to_string()))?, options)
+    }
+
+    pub(super) fn of(session: OrtSession, options: &SessionOptions) -> Result<Self, RuntimeError> {
+        let input = input_of(&session)?;
+        let output = match &options.output {
+            None => 0,
+            Some(name) => session.outputs().iter().position(|o| o.name() == name).ok_or_else(|| {
+                let names: Vec<_> = session.outputs().iter().map(|o| o.name()).collect();
+                RuntimeError::Unsupported(format!("it has no output `{name}`; it has {}", names.join(", ")))
+            })?,
+        };
+        let kind = session.outputs().get(output).map(|o| o.dtype());
+        if !matches!(
+            kind,
+            Some(ValueType::Tensor {
+                ty: TensorElementType::Float32,
+                ..
+            })
+        ) {
+            return Err(RuntimeError::Unsupported(format!(
+                "output {output} is {kind:?}, not a float32 tensor"
+            )));
+        }
+        Ok(Self {
+            session,
+            input,
+            output,
+            packed: Vec::new(),
+        })
+    }
+
+    /// What the model takes.
+    pub fn input(&self) -> &Input {
+        &self.input
+    }
+
+    /// Values that one image's answer has, where the graph says so.
+    pub fn output_len(&self) -> Option<usize> {
+        let shape = self.session.outputs().get(self.output)?.dtype().tensor_shape()?;
+        shape.iter().skip(1).try_fold(1usize, |n, d| {
+            usize::try_from(*d).ok().filter(|d| *d > 0)?.checked_mul(n)
+        })
+    }
+
+    /// Runs a batch of images of `shape` (channels, height, width), each row-major; answers one row each, in order.
+    ///
+    /// A graph that fixes its batch extent is run as often as needed; the last run is filled up with zeros.
+    pub fn run(&mut self, images: &[impl AsRef<[f32]>], shape: [usize; 3]) -> Result<Vec<Vec<f32>>, RuntimeError> {
+        let length: usize = shape.iter().product();
+        if let Some(wrong) = images.iter().find(|i| i.as_ref().len() != length) {
+            return Err(RuntimeError::Run(format!(
+                "an image has {} values, not {length} ({shape:?})",
+                wrong.as_ref().len()
+            )));
+        }
+        let step = self.input.batch.unwrap_or(images.len()).max(1);
+        let mut rows = Vec::with_capacity(images.len());
+        for chunk in images.chunks(step) {
+            self.run_chunk(chunk, self.input.batch.unwrap_or(chunk.len()), shape, &mut rows)?;
+        }
+        Ok(rows)
+    }
+
+    fn run_chunk(
+        &mut self,
+        chunk: &[impl AsRef<[f32]>],
+        batch: usize,
+        shape: [usize; 3],
+        rows: &mut Vec<Vec<f32>>,
+    ) -> Result<(), RuntimeError> {
+        let failed = |e: ort::Error| RuntimeError::Run(e.to_string());
+        let data: Cow<'_, [f32]> = match chunk {
+            [single] if batch == 1 => Cow::Borrowed(single.as_ref()),
+            _ => {
+                self.packed.clear();
+                chunk
+                    .iter()
+                    .for_each(|image| self.packed.extend_from_slice(image.as_ref()));
+                self.packed.resize(batch * shape.iter().product::<usize>(), 0.0);
+                Cow::Borrowed(&self.packed)
+            }
+        };
+        let dims = [batch, shape[0], shape[1], shape[2]];
+        let tensor = TensorRef::from_array_view((dims, &*data)).map_err(failed)?;
+        let outputs = self.session.run(ort::inputs![tensor]).map_err(failed)?;
+        let (_, values) = outputs[self.output].try_extract_tensor::<f32>().map_err(failed)?;
+        if values.is_empty() || values.len() % batch != 0 {
+            return Err(RuntimeError::Run(format!(
+                "{} values came out for a batch of {batch}",
+                values.len()
+            )));
+        }
+        rows.extend(
+            values
+                .chunks(values.len() / batch)
+                .take(chunk.len())
+                .map(<[f32]>::to_vec),
+        );
+        Ok(())
+    }
+}
+
+fn input_of(session: &OrtSession) -> Result<Input, RuntimeError> {
+    let unsupported = |what: String| RuntimeError::Unsupported(what);
+    let [input] = session.inputs() else {
+        let names: Vec<_> = session.inputs().iter().map(|i| i.name()).collect();
+        return Err(unsupported(format!(
+            "it has {} inputs ({}), not one",
+            names.len(),
+            names.join(", ")
+        )));
+    };
+    let ValueType::Tensor {
+        ty: TensorElementType::Float32,
+        shape,
+        ..
+    } = input.dtype()
+    else {
+        return Err(unsupported(format!(
+            "its input is {}, not a float32 tensor",
+            input.dtype()
+        )));
+    };
+    let extent = |d: i64| usize::try_from(d).ok().filter(|d| *d > 0);
+    let [n, c, h, w] = shape[..] else {
+        return Err(unsupported(format!(
+            "its input has {} dimensions, not 4 (batch, channels, height, width)",
+            shape.len()
+        )));
+    };
+    Ok(Input {
+        name: input.name().to_owned(),
+        batch: extent(n),
+        image: [extent(c), extent(h), extent(w)],
+    })
+}
