@@ -23,11 +23,55 @@ pub(crate) fn to_rgb(bytes: Vec<u8>, colour: ColorType) -> Option<Vec<u8>> {
     })
 }
 
+/// Like [`to_rgb`] for what is gray of 16 bits in its file, even if a decoder made alpha of its transparent level.
+pub(crate) fn clipped_to_rgb(bytes: Vec<u8>, colour: ColorType) -> Option<Vec<u8>> {
+    match colour {
+        ColorType::La16 => Some(map(&bytes, |[g0, g1, _, _]| {
+            [u16::from_ne_bytes([g0, g1]).min(255) as u8; 3]
+        })),
+        _ => to_rgb(bytes, colour),
+    }
+}
+
+/// Turns CMYK as Adobe stores it in a JPEG, where 255 is no ink, into RGB. Pillow takes every CMYK JPEG for one of these.
+#[cfg(feature = "jpeg-turbo")]
+pub(crate) fn inverted_cmyk_to_rgb(bytes: &[u8]) -> Vec<u8> {
+    map(bytes, |[c, m, y, k]| {
+        [c, m, y].map(|ink| cmyk_channel(255 - ink, 255 - k))
+    })
+}
+
+/// Turns CMYK, where 255 is full ink, into RGB.
+pub(crate) fn cmyk_to_rgb(bytes: &[u8]) -> Vec<u8> {
+    map(bytes, |[c, m, y, k]| [c, m, y].map(|ink| cmyk_channel(ink, k)))
+}
+
+/// Turns YCbCr of full range (ITU-T T.871) into RGB.
+pub(crate) fn ycbcr_to_rgb(bytes: &[u8]) -> Vec<u8> {
+    map(bytes, |[y, blue, red]| {
+        let (y, blue, red) = (f32::from(y), f32::from(blue) - 128.0, f32::from(red) - 128.0);
+        [
+            y + 1.402 * red,
+            y - 0.344_136 * blue - 0.714_136 * red,
+            y + 1.772 * blue,
+        ]
+        .map(|channel| channel.round() as u8)
+    })
+}
+
+/// One channel of Pillow's conversion from CMYK: `(255 - k) - ink * (255 - k) / 255`, rounded.
+fn cmyk_channel(ink: u8, black: u8) -> u8 {
+    let light = u32::from(255 - black);
+    let product = u32::from(ink) * light + 128;
+    (light - (((product >> 8) + product) >> 8)) as u8
+}
+
 fn high(sample: [u8; 2]) -> u8 {
     (u16::from_ne_bytes(sample) >> 8) as u8
 }
 
-fn map<const N: usize>(bytes: &[u8], rgb: impl Fn([u8; N]) -> [u8; 3]) -> Vec<u8> {
+/// Maps each pixel of `N` bytes to RGB.
+pub(crate) fn map<const N: usize>(bytes: &[u8], rgb: impl Fn([u8; N]) -> [u8; 3]) -> Vec<u8> {
     bytes.as_chunks::<N>().0.iter().flat_map(|pixel| rgb(*pixel)).collect()
 }
 

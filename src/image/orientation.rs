@@ -1,8 +1,34 @@
-//! EXIF orientation applied to pixels.
+//! The orientation that a file states, and its application to pixels.
 
 use image::metadata::Orientation;
 
 use super::pixels::Rgb8;
+
+/// The orientation out of a file's EXIF block, or else out of its XMP packet, as Pillow has it.
+pub(crate) fn stated(exif: Option<&[u8]>, xmp: Option<&[u8]>) -> Orientation {
+    let exif = exif.and_then(Orientation::from_exif_chunk);
+    exif.or_else(|| xmp.and_then(from_xmp))
+        .unwrap_or(Orientation::NoTransforms)
+}
+
+/// Reads `tiff:Orientation="6"` or `<tiff:Orientation>6` out of an XMP packet.
+fn from_xmp(packet: &[u8]) -> Option<Orientation> {
+    const KEY: &[u8] = b"tiff:Orientation";
+    memchr::memmem::find_iter(packet, KEY).find_map(|at| match packet.get(at + KEY.len()..)? {
+        [b'=', b'"', digit, ..] | [b'>', digit, ..] if digit.is_ascii_digit() => {
+            Some(Orientation::from_exif(digit - b'0'))
+        }
+        _ => None,
+    })?
+}
+
+/// Whether the orientation exchanges width and height.
+pub(crate) fn swaps_sides(orientation: Orientation) -> bool {
+    matches!(
+        orientation,
+        Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH
+    )
+}
 
 /// Turns the pixels upright.
 pub(crate) fn apply(image: Rgb8, orientation: Orientation) -> Rgb8 {
@@ -59,6 +85,17 @@ mod tests {
             (width, expected),
             "orientation {exif}"
         );
+    }
+
+    #[test]
+    fn exif_goes_before_xmp() {
+        let exif = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x03\0\0\0\0\0\0";
+        let xmp = b"<tiff:Orientation/> tiff:Orientation=\"6\"";
+        assert_eq!(stated(Some(exif), Some(xmp)), Orientation::Rotate180);
+        assert_eq!(stated(Some(b"II*\0"), Some(xmp)), Orientation::Rotate90);
+        assert_eq!(stated(None, Some(b"<tiff:Orientation>8<")), Orientation::Rotate270);
+        assert_eq!(stated(None, Some(b"tiff:Orientation=\"9\"")), Orientation::NoTransforms);
+        assert_eq!(stated(None, None), Orientation::NoTransforms);
     }
 
     #[test]

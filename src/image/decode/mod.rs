@@ -1,6 +1,9 @@
 //! Encoded bytes to upright RGB pixels, within the limits.
 
+mod gif;
+mod jpeg;
 mod raster;
+mod tiff;
 
 use image::metadata::Orientation;
 
@@ -24,7 +27,7 @@ pub enum JpegDecode {
 
 /// Which JPEG decoder is built in, for logs and model metadata.
 pub fn decoder() -> &'static str {
-    "image"
+    jpeg::NAME
 }
 
 /// An upright picture, possibly decoded at a reduced scale.
@@ -47,18 +50,21 @@ pub fn decode_rgb(encoded: &[u8], limits: &Limits) -> Result<Rgb8, ImageError> {
 }
 
 /// Decodes an image; a JPEG at a reduced scale if that covers what `frame` needs.
-pub(crate) fn decode(encoded: &[u8], limits: &Limits, _frame: Option<&Frame>) -> Result<Picture, ImageError> {
+pub(crate) fn decode(encoded: &[u8], limits: &Limits, frame: Option<&Frame>) -> Result<Picture, ImageError> {
     limits.check_bytes(encoded)?;
-    let (rgb, orientation) = raster::read(encoded, Format::sniff(encoded)?, limits)?;
-    Ok(upright(rgb, orientation))
-}
-
-fn upright(rgb: Rgb8, orientation: Orientation) -> Picture {
-    let rgb = orientation::apply(rgb, orientation);
+    let (stored, orientation) = match Format::sniff(encoded)? {
+        Format::Jpeg => return jpeg::read(encoded, limits, frame),
+        Format::Png => raster::png(encoded, limits)?,
+        Format::WebP => raster::webp(encoded, limits)?,
+        Format::Bmp => raster::bmp(encoded, limits)?,
+        Format::Gif => (gif::read(encoded, limits)?, Orientation::NoTransforms),
+        Format::Tiff => tiff::read(encoded, limits)?,
+    };
+    let rgb = orientation::apply(stored, orientation);
     let full = [rgb.height, rgb.width];
-    Picture {
+    Ok(Picture {
         rgb,
         full,
         extent: full.map(f64::from),
-    }
+    })
 }

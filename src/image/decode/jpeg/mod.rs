@@ -1,0 +1,77 @@
+//! JPEG, with the decoder that is built in.
+
+mod markers;
+#[cfg(feature = "jpeg-turbo")]
+mod turbo;
+
+#[cfg(feature = "jpeg-turbo")]
+use turbo as backend;
+#[cfg(not(feature = "jpeg-turbo"))]
+mod pure;
+#[cfg(not(feature = "jpeg-turbo"))]
+use pure as backend;
+
+pub(crate) use backend::NAME;
+pub(crate) use markers::stored_size;
+
+use super::Picture;
+use crate::image::error::ImageError;
+use crate::image::geometry::Frame;
+use crate::image::limits::Limits;
+use crate::image::orientation;
+
+/// Decodes a JPEG, at a reduced scale if `frame` allows one.
+pub(crate) fn read(encoded: &[u8], limits: &Limits, frame: Option<&Frame>) -> Result<Picture, ImageError> {
+    let markers = markers::read(encoded)?;
+    limits.check_size(markers.width, markers.height)?;
+    let stored = [markers.height, markers.width];
+    let swapped = orientation::swaps_sides(markers.orientation);
+    let upright = |[height, width]: [u32; 2]| if swapped { [width, height] } else { [height, width] };
+    let full = upright(stored);
+    let needed = frame.map(|frame| upright(frame.resized(full[0], full[1])));
+    let eighths = needed.map_or(8, |needed| eighths(stored, needed));
+    let rgb = backend::decode(encoded, limits, &markers, eighths)?;
+    let extent = if [rgb.height, rgb.width] == stored {
+        full.map(f64::from)
+    } else {
+        scaled_extent(full, eighths)
+    };
+    Ok(Picture {
+        rgb: orientation::apply(rgb, markers.orientation),
+        full,
+        extent,
+    })
+}
+
+/// The scale, in eighths, at which a picture is decoded: the smallest of 1/8, 1/4, 1/2, 1 that covers `needed` on both axes.
+fn eighths(stored: [u32; 2], needed: [u32; 2]) -> u32 {
+    let covers = |eighths: &u32| {
+        stored
+            .iter()
+            .zip(needed)
+            .all(|(&side, wanted)| u64::from(side) * u64::from(*eighths) >= u64::from(wanted) * 8)
+    };
+    backend::EIGHTHS.iter().copied().find(covers).unwrap_or(8)
+}
+
+fn scaled_extent(full: [u32; 2], eighths: u32) -> [f64; 2] {
+    full.map(|side| f64::from(side) * f64::from(eighths) / 8.0)
+}
+
+#[cfg(all(test, feature = "jpeg-turbo"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scale_covers_what_is_needed() {
+        let check = |stored, needed, expected| assert_eq!(eighths(stored, needed), expected, "{stored:?} {needed:?}");
+        check([3000, 4000], [256, 341], 1);
+        check([375, 500], [256, 341], 8);
+        check([512, 682], [256, 341], 4);
+        check([511, 682], [256, 341], 8);
+        check([2048, 2048], [256, 256], 1);
+        check([2047, 2047], [256, 256], 2);
+        check([32, 32], [32, 32], 8);
+        check([16, 16], [32, 32], 8);
+    }
+}
