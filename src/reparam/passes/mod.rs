@@ -1,0 +1,3 @@
+//! The passes, one file each. A pass rewrites the graph where it knows better and reports what it did.
+
+pub(crate) mod fuse_linear;

@@ -1,0 +1,61 @@
+//! Linear regions of a graph: all nodes between one source and one result, every one a linear map.
+//!
+//! [`grow`] walks back from a result, [`linear`] knows which operators are linear maps, [`lower`] turns a region into a
+//! [`Program`](super::kernel::Program), [`emit`] writes the convolution that it is.
+
+pub(crate) mod branches;
+pub(crate) mod constants;
+pub(crate) mod emit;
+pub(crate) mod grow;
+pub(crate) mod linear;
+pub(crate) mod lower;
+mod windows;
+
+use crate::graph::{Graph, NodeId, ValueId};
+
+use super::shapes::Shapes;
+
+/// What a look at a graph needs besides the graph.
+pub(crate) struct Context<'a> {
+    /// The graph.
+    pub(crate) graph: &'a Graph,
+    /// Version of ONNX's operator set.
+    pub(crate) opset: i64,
+    /// Shapes, where known.
+    pub(crate) shapes: &'a Shapes,
+    /// Place of every node in the graph's order, by node number.
+    pub(crate) positions: &'a [u32],
+}
+
+/// A single-source, single-result piece of a graph.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Region<'a> {
+    /// What it reads besides constants.
+    pub(crate) source: ValueId,
+    /// What it makes.
+    pub(crate) root: ValueId,
+    /// Its nodes, from the result backwards.
+    pub(crate) nodes: &'a [NodeId],
+}
+
+impl Context<'_> {
+    /// The place of a value: after the node that makes it; 0 for inputs.
+    pub(crate) fn position(&self, value: ValueId) -> u32 {
+        self.graph
+            .producer(value)
+            .and_then(|node| self.positions.get(node.0 as usize))
+            .map_or(0, |p| p + 1)
+    }
+
+    /// How the report calls a node: its name, or its operator and first output.
+    pub(crate) fn label(&self, node: NodeId) -> String {
+        let Some(node) = self.graph.node(node) else {
+            return String::new();
+        };
+        if !node.name.is_empty() {
+            return node.name.clone();
+        }
+        let output = node.output(0).map_or("", |v| self.graph.value(v).name.as_str());
+        format!("{}({output})", node.op)
+    }
+}
