@@ -158,13 +158,23 @@ impl fmt::Display for Report {
         let kinds: Vec<String> = self.by_kind().iter().map(|(kind, n)| format!("{n} {kind}")).collect();
         writeln!(f, "blocks fused  {:>12}   {}", self.blocks.len(), kinds.join(", "))?;
         for block in &self.blocks {
-            writeln!(f, "  {}: {} = {} ({})", block.output, block.kind, block.branches, block.conv)?;
+            writeln!(
+                f,
+                "  {}: {} = {} ({})",
+                block.output, block.kind, block.branches, block.conv
+            )?;
         }
         if !self.refusals.is_empty() {
             writeln!(f, "left as it is {:>12}", self.refusals.len())?;
         }
         for refusal in &self.refusals {
-            writeln!(f, "  {}: {} [{}]", refusal.block, refusal.reason, refusal.nodes.join(", "))?;
+            writeln!(
+                f,
+                "  {}: {} [{}]",
+                refusal.block,
+                refusal.reason,
+                refusal.nodes.join(", ")
+            )?;
         }
         for warning in &self.warnings {
             writeln!(f, "warning: {warning}")?;

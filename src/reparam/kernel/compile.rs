@@ -60,13 +60,18 @@ impl Program<'_> {
             let mut shares = shares.enumerate();
             let own = shares.next();
             let others: Vec<_> = shares
-                .map(|(i, (d, b))| scope.spawn({ let job = &job; move || job.run(i * share, d, b, dtype) }))
+                .map(|(i, (d, b))| {
+                    scope.spawn({
+                        let job = &job;
+                        move || job.run(i * share, d, b, dtype)
+                    })
+                })
                 .collect();
             let own = own.is_none_or(|(_, (d, b))| job.run(0, d, b, dtype));
             others.into_iter().all(|t| t.join().unwrap_or(false)) && own
         });
         let mut shape = vec![rows, job.width(0)];
-        shape.extend(plan.axes.iter().map(|a| a.taps.len()));
+        shape.extend(plan.axes.iter().map(|a| a.taps.count()));
         let weight = Tensor::new(dtype, shape, data.into());
         let finite = finite && weight.is_ok();
         let weight = weight.unwrap_or_else(|_| Tensor::from_f32(&[0], &[]));
@@ -79,7 +84,13 @@ impl<'a> Job<'a> {
         let taps = plan.reads.iter().map(|axes| {
             let mut all = vec![[0i64; 3]];
             for (axis, lattice) in axes.iter().enumerate() {
-                let along = |at: At| (0..lattice.len()).map(move |i| { let mut at = at; at[axis] = lattice.at(i); at });
+                let along = |at: At| {
+                    (0..lattice.count()).map(move |i| {
+                        let mut at = at;
+                        at[axis] = lattice.at(i);
+                        at
+                    })
+                };
                 all = all.into_iter().flat_map(along).collect();
             }
             all
@@ -98,7 +109,11 @@ impl<'a> Job<'a> {
 
     /// Channels of a value that one output channel can depend on.
     fn width(&self, value: usize) -> usize {
-        if self.plan.diagonal[value] { 1 } else { self.plan.channels[value] / self.plan.groups }
+        if self.plan.diagonal[value] {
+            1
+        } else {
+            self.plan.channels[value] / self.plan.groups
+        }
     }
 
     /// The first of them, for output channel `out`.
@@ -111,13 +126,15 @@ impl<'a> Job<'a> {
 
     fn tap(&self, value: usize, at: At) -> usize {
         let axes = self.plan.reads[value].iter().enumerate();
-        axes.fold(0, |n, (axis, lattice)| n * lattice.len() + lattice.index(at[axis]))
+        axes.fold(0, |n, (axis, lattice)| n * lattice.count() + lattice.index(at[axis]))
     }
 
     /// Computes output channels `first..first + bias.len()`; whether all is finite.
     fn run(&self, first: usize, data: &mut [u8], bias: &mut [f64], dtype: DType) -> bool {
         let mut scratch = Scratch {
-            grads: (0..self.taps.len()).map(|v| vec![0.0; self.taps[v].len() * self.width(v)]).collect(),
+            grads: (0..self.taps.len())
+                .map(|v| vec![0.0; self.taps[v].len() * self.width(v)])
+                .collect(),
             row: Vec::new(),
         };
         let row_bytes = data.len() / bias.len().max(1);
@@ -142,7 +159,8 @@ impl<'a> Job<'a> {
             match op {
                 Op::Conv(conv) => bias += self.through_conv(conv, index, out, &grad, scratch),
                 Op::Affine { input, scale, shift } => {
-                    bias += self.through_diagonal(value, *input, out, &grad, scratch, |c| (scale[c], shift[c]), |at| at);
+                    bias +=
+                        self.through_diagonal(value, *input, out, &grad, scratch, |c| (scale[c], shift[c]), |at| at);
                 }
                 Op::Pad { input, before, .. } => {
                     let moved = |at: At| shifted(at, before);
@@ -233,7 +251,13 @@ impl super::Window {
     fn offsets(&self) -> Vec<At> {
         let mut all = vec![[0i64; 3]];
         for (axis, kernel) in self.kernel.iter().enumerate() {
-            let along = |at: At| (0..*kernel as i64).map(move |k| { let mut at = at; at[axis] = k; at });
+            let along = |at: At| {
+                (0..*kernel as i64).map(move |k| {
+                    let mut at = at;
+                    at[axis] = k;
+                    at
+                })
+            };
             all = all.into_iter().flat_map(along).collect();
         }
         all
@@ -243,7 +267,8 @@ impl super::Window {
     fn reads(&self, at: At, tap: At) -> At {
         let mut to = [0; 3];
         for axis in 0..self.kernel.len() {
-            to[axis] = at[axis] * self.strides[axis] as i64 + tap[axis] * self.dilations[axis] as i64 - self.begins[axis] as i64;
+            to[axis] = at[axis] * self.strides[axis] as i64 + tap[axis] * self.dilations[axis] as i64
+                - self.begins[axis] as i64;
         }
         to
     }
@@ -262,10 +287,16 @@ impl Conv<'_> {
         row.resize(per_row * taps, 0.0);
         let data = &self.weight.data()[..];
         match self.weight.dtype() {
-            DType::F32 => self.gather(data.as_chunks::<4>().0, channel, taps, row, |b| f64::from(f32::from_le_bytes(*b))),
+            DType::F32 => self.gather(data.as_chunks::<4>().0, channel, taps, row, |b| {
+                f64::from(f32::from_le_bytes(*b))
+            }),
             DType::F64 => self.gather(data.as_chunks::<8>().0, channel, taps, row, |b| f64::from_le_bytes(*b)),
-            DType::F16 => self.gather(data.as_chunks::<2>().0, channel, taps, row, |b| f16::from_le_bytes(*b).to_f64()),
-            DType::BF16 => self.gather(data.as_chunks::<2>().0, channel, taps, row, |b| bf16::from_le_bytes(*b).to_f64()),
+            DType::F16 => self.gather(data.as_chunks::<2>().0, channel, taps, row, |b| {
+                f16::from_le_bytes(*b).to_f64()
+            }),
+            DType::BF16 => self.gather(data.as_chunks::<2>().0, channel, taps, row, |b| {
+                bf16::from_le_bytes(*b).to_f64()
+            }),
             _ => row.fill(f64::NAN),
         }
     }
@@ -308,7 +339,8 @@ impl Conv<'_> {
             }
             self.row(o, &mut row);
             let x = &x[o / (self.out_channels / self.groups) * per_row..][..per_row];
-            row.chunks(per_row).fold(bias, |sum, w| sum + w.iter().zip(x).map(|(w, x)| w * x).sum::<f64>())
+            row.chunks(per_row)
+                .fold(bias, |sum, w| sum + w.iter().zip(x).map(|(w, x)| w * x).sum::<f64>())
         });
         outputs.collect()
     }
@@ -321,7 +353,9 @@ fn round(grad: &[f64], width: usize, dtype: DType, out: &mut [u8]) -> bool {
             let v = v as f32;
             (v.to_le_bytes(), v.is_finite())
         }),
-        DType::F64 => place(grad, width, out.as_chunks_mut::<8>().0, |v| (v.to_le_bytes(), v.is_finite())),
+        DType::F64 => place(grad, width, out.as_chunks_mut::<8>().0, |v| {
+            (v.to_le_bytes(), v.is_finite())
+        }),
         DType::F16 => place(grad, width, out.as_chunks_mut::<2>().0, |v| {
             let v = f16::from_f64(v);
             (v.to_le_bytes(), v.is_finite())

@@ -22,7 +22,7 @@ impl Lattice {
     }
 
     /// Number of offsets.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         if self.step == 0 {
             1
         } else {

@@ -61,7 +61,7 @@ impl Plan {
     /// The merged window.
     pub fn window(&self) -> Window {
         Window {
-            kernel: self.axes.iter().map(|a| a.taps.len()).collect(),
+            kernel: self.axes.iter().map(|a| a.taps.count()).collect(),
             strides: self.axes.iter().map(|a| a.stride).collect(),
             dilations: self.axes.iter().map(|a| a.taps.step.max(1) as usize).collect(),
             begins: self.axes.iter().map(|a| a.begin).collect(),
@@ -117,9 +117,7 @@ impl Program<'_> {
         }];
         let mut cost = 0.0;
         for (index, op) in self.ops.iter().enumerate() {
-            let form = self
-                .form(&forms, op)
-                .map_err(|reason| Obstacle { op: index, reason })?;
+            let form = self.form(&forms, op).map_err(|reason| Obstacle { op: index, reason })?;
             cost += multiplications(op, &form);
             forms.push(form);
         }
@@ -177,7 +175,11 @@ impl Program<'_> {
             let (begin, end) = (window.begins[axis] as i64, window.ends[axis] as i64);
             line.lo -= line.stride * begin;
             line.hi += line.stride * (reach - begin);
-            line.slack += if window.auto.is_some() { 0 } else { line.stride * (begin + end - reach) };
+            line.slack += if window.auto.is_some() {
+                0
+            } else {
+                line.stride * (begin + end - reach)
+            };
             line.stride *= stride;
         }
         form.uniform &= single && !window.is_padded();
@@ -236,13 +238,7 @@ impl Program<'_> {
     }
 
     /// Whether the extension of a value is `fill` outside its grid.
-    fn border(
-        &self,
-        forms: &[Form],
-        input: usize,
-        fill: impl Fn(usize) -> f64,
-        tolerance: f64,
-    ) -> Result<(), Reason> {
+    fn border(&self, forms: &[Form], input: usize, fill: impl Fn(usize) -> f64, tolerance: f64) -> Result<(), Reason> {
         if !forms[input].uniform {
             return Err(Reason::WindowBeforePadding);
         }
@@ -293,8 +289,10 @@ impl Program<'_> {
             axes.push(placed(*line, reads[0][axis], form.auto.as_ref())?);
         }
         reads[0] = axes.iter().map(|a| a.taps).collect();
-        let taps = axes.iter().try_fold(1usize, |n, a| n.checked_mul(a.taps.len()));
-        let taps = taps.filter(|n| *n <= TAPS_MAX).ok_or(Reason::NotUnderstood("window".into()))?;
+        let taps = axes.iter().try_fold(1usize, |n, a| n.checked_mul(a.taps.count()));
+        let taps = taps
+            .filter(|n| *n <= TAPS_MAX)
+            .ok_or(Reason::NotUnderstood("window".into()))?;
         let pixels: f64 = form.lines.iter().map(|l| l.stride as f64).product();
         let row = (self.channels / form.groups.max(1)) as f64 * taps as f64;
         Ok(Plan {
@@ -357,7 +355,12 @@ fn placed(line: Line, taps: Lattice, auto: Option<&Window>) -> Result<Axis, Reas
     let stride = narrow(line.stride)?;
     if auto.is_some() {
         let (begin, end) = (0, 0);
-        return Ok(Axis { taps, stride, begin, end });
+        return Ok(Axis {
+            taps,
+            stride,
+            begin,
+            end,
+        });
     }
     let end = (line.slack + taps.hi).max(0);
     let taps = taps.union(Lattice::point(taps.lo.min(0)));

@@ -9,7 +9,7 @@ use crate::reparam::region::emit::{Merged, node_count};
 use crate::reparam::region::grow::{NODES_MAX, Walk};
 use crate::reparam::region::linear::classify;
 use crate::reparam::region::lower::{Lowered, lower};
-use crate::reparam::region::{Context, Region, branches};
+use crate::reparam::region::{Context, Region, branches, positions};
 use crate::reparam::report::{Block, BlockKind, ConvShape};
 use crate::reparam::shapes::Shapes;
 
@@ -32,10 +32,7 @@ struct Candidate<'a> {
 pub(crate) fn run(graph: &mut Graph, opset: i64) -> Vec<Block> {
     let shapes = Shapes::infer(graph, opset);
     let order: Vec<NodeId> = graph.nodes().map(|(id, _)| id).collect();
-    let mut positions = vec![0; order.iter().map(|id| id.0 as usize + 1).max().unwrap_or(0)];
-    for (place, id) in order.iter().enumerate() {
-        positions[id.0 as usize] = place as u32;
-    }
+    let mut positions = positions(graph);
     let mut blocks = Vec::new();
     for id in order.into_iter().rev() {
         let Some(root) = graph.node(id).and_then(|n| n.output(0)) else {
@@ -47,8 +44,13 @@ pub(crate) fn run(graph: &mut Graph, opset: i64) -> Vec<Block> {
             shapes: &shapes,
             positions: &positions,
         };
-        let Some((merged, block)) = best(&cx, root) else { continue };
-        let (place, name) = (positions[id.0 as usize], block.nodes.last().cloned().unwrap_or_default());
+        let Some((merged, block)) = best(&cx, root) else {
+            continue;
+        };
+        let (place, name) = (
+            positions[id.0 as usize],
+            block.nodes.last().cloned().unwrap_or_default(),
+        );
         if let Some(new) = merged.place(graph, &name) {
             positions.resize(positions.len().max(new.0 as usize + 1), 0);
             positions[new.0 as usize] = place;
@@ -68,7 +70,7 @@ fn best(cx: &Context<'_>, root: ValueId) -> Option<(Merged, Block)> {
     while misses < MISSES_MAX && walk.nodes.len() < NODES_MAX && walk.step().is_ok() {
         let Some(source) = walk.source() else { continue };
         let nodes = &walk.nodes;
-        match candidate(cx, &Region { source, root, nodes }) {
+        match candidate(cx, &Region { source, nodes }) {
             Some(new) if found.as_ref().is_none_or(|old| new.saved >= old.saved) => {
                 found = Some(new);
                 misses = 0;
@@ -95,7 +97,11 @@ fn candidate<'a>(cx: &'a Context<'a>, region: &Region<'_>) -> Option<Candidate<'
     let lowered = lower(cx, region).ok()??;
     let plan = lowered.program.plan().ok()?;
     let smaller = node_count(lowered.target, true) < region.nodes.len();
-    let growth = if is_parallel(&lowered) { PARALLEL_GROWTH_MAX } else { 1.0 };
+    let growth = if is_parallel(&lowered) {
+        PARALLEL_GROWTH_MAX
+    } else {
+        1.0
+    };
     if !smaller || plan.cost_after > plan.cost_before * growth {
         return None;
     }

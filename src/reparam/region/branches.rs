@@ -11,7 +11,11 @@ pub(crate) fn describe(program: &Program<'_>) -> String {
     walk(program, program.ops.len(), Vec::new(), &mut paths);
     let words = paths.into_iter().map(|mut path| {
         path.reverse();
-        if path.is_empty() { "identity".to_owned() } else { path.join(" → ") }
+        if path.is_empty() {
+            "identity".to_owned()
+        } else {
+            path.join(" → ")
+        }
     });
     let mut counted: Vec<(String, usize)> = Vec::new();
     for word in words {
@@ -43,7 +47,11 @@ fn walk(program: &Program<'_>, value: usize, path: Vec<String>, paths: &mut Vec<
         }
         Op::Conv(conv) => {
             let depthwise = conv.groups > 1 && conv.groups == conv.in_channels;
-            longer.push(format!("{}{}", if depthwise { "depthwise " } else { "" }, size(&conv.window)));
+            longer.push(format!(
+                "{}{}",
+                if depthwise { "depthwise " } else { "" },
+                size(&conv.window)
+            ));
             walk(program, conv.input, longer, paths);
         }
         Op::Pool { input, window } => {
@@ -66,7 +74,12 @@ fn walk(program: &Program<'_>, value: usize, path: Vec<String>, paths: &mut Vec<
 fn size(window: &Window) -> String {
     let extents: Vec<String> = window.kernel.iter().map(usize::to_string).collect();
     let mut text = extents.join("x");
-    if window.dilations.iter().zip(&window.kernel).any(|(d, k)| *d > 1 && *k > 1) {
+    if window
+        .dilations
+        .iter()
+        .zip(&window.kernel)
+        .any(|(d, k)| *d > 1 && *k > 1)
+    {
         text.push_str(&format!(" dilated {}", window.dilations.iter().max().unwrap_or(&1)));
     }
     text

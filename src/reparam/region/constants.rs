@@ -74,5 +74,8 @@ fn fits(cx: &Context<'_>, shape: &[usize], data: ValueId) -> bool {
     let Some(known) = cx.shapes.of(data).filter(|known| known.len() == shape.len()) else {
         return false;
     };
-    shape.iter().zip(known).all(|(own, dim)| *own == 1 || *dim == Dim::Fixed(*own))
+    shape
+        .iter()
+        .zip(known)
+        .all(|(own, dim)| *own == 1 || *dim == Dim::Fixed(*own))
 }

@@ -47,7 +47,10 @@ impl Merged {
         let stem = graph.value(self.root).name.clone();
         let at = *self.nodes.first()?;
         let bias = self.compiled.bias;
-        let bias = bias.iter().any(|b| *b != 0.0).then(|| Tensor::from_f64(self.dtype, &[bias.len()], &bias));
+        let bias = bias
+            .iter()
+            .any(|b| *b != 0.0)
+            .then(|| Tensor::from_f64(self.dtype, &[bias.len()], &bias));
         let weight = match self.target {
             Target::MatMul => transposed(&self.compiled.weight),
             _ => self.compiled.weight,
@@ -65,7 +68,9 @@ impl Merged {
             product.shape = graph.value(self.root).shape.clone();
             let product = graph.add_value(product);
             patch.insert.push((at, Node::new("MatMul", inputs, vec![product])));
-            patch.insert.push((at, Node::new("Add", vec![product, bias], vec![self.root])));
+            patch
+                .insert
+                .push((at, Node::new("Add", vec![product, bias], vec![self.root])));
         } else {
             inputs.extend(bias);
             let node = match self.target {

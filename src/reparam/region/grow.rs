@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeSet, HashSet};
 
+use super::Context;
 use super::linear::classify;
-use super::{Context, Region};
 use crate::graph::{NodeId, ValueId};
 use crate::reparam::reason::Reason;
 
@@ -58,7 +58,10 @@ impl<'a> Walk<'a> {
             return Err(None);
         };
         let graph = self.cx.graph;
-        let (id, node) = graph.producer(value).and_then(|id| graph.node(id).map(|n| (id, n))).ok_or(None)?;
+        let (id, node) = graph
+            .producer(value)
+            .and_then(|id| graph.node(id).map(|n| (id, n)))
+            .ok_or(None)?;
         let stop = |reason| Some(Stop { node: id, reason });
         let (_, data) = classify(self.cx, node).map_err(stop)?;
         if let Some(reason) = self.escapes(value) {

@@ -67,7 +67,11 @@ pub(crate) fn classify(cx: &Context<'_>, node: &Node) -> Result<(Kind, Vec<Value
                 flag.is_none_or(|f| f.iter().any(|x| *x != 0))
             });
             let old = cx.opset < 7 && node.attribute("is_test").and_then(|a| a.as_int()).unwrap_or(0) == 0;
-            if trains || old { Err(Reason::TrainingMode(node.op.clone())) } else { one(Kind::Pass) }
+            if trains || old {
+                Err(Reason::TrainingMode(node.op.clone()))
+            } else {
+                one(Kind::Pass)
+            }
         }
         "Add" | "Sub" | "Sum" | "Mul" | "Div" | "Mean" => combination(cx, node),
         "QuantizeLinear" | "DequantizeLinear" => Err(Reason::Quantized(node.op.clone())),
@@ -95,7 +99,11 @@ fn combination(cx: &Context<'_>, node: &Node) -> Result<(Kind, Vec<ValueId>), Re
         return Err(not_linear());
     }
     let operands: Vec<ValueId> = node.inputs.iter().flatten().copied().collect();
-    let data: Vec<ValueId> = operands.iter().copied().filter(|v| cx.graph.constant(*v).is_none()).collect();
+    let data: Vec<ValueId> = operands
+        .iter()
+        .copied()
+        .filter(|v| cx.graph.constant(*v).is_none())
+        .collect();
     let sums = matches!(node.op.as_str(), "Add" | "Sub" | "Sum" | "Mean");
     match (data.len(), operands.len()) {
         (0, _) => Err(not_linear()),

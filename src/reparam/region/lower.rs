@@ -67,7 +67,10 @@ pub(crate) fn lower<'a>(cx: &'a Context<'a>, region: &Region<'_>) -> Result<Opti
     let channels = channels(cx, &members)?;
     let Some(source_channels) = channels.get(&region.source).copied() else {
         let node = region.nodes[0];
-        return Err(Stop { node, reason: Reason::NotUnderstood("region".into()) });
+        return Err(Stop {
+            node,
+            reason: Reason::NotUnderstood("region".into()),
+        });
     };
     let mut lowering = Lowering {
         cx,
@@ -78,10 +81,19 @@ pub(crate) fn lower<'a>(cx: &'a Context<'a>, region: &Region<'_>) -> Result<Opti
         nodes: Vec::new(),
     };
     for (id, node, kind) in &members {
-        lowering.node(*id, node, *kind).map_err(|reason| Stop { node: *id, reason })?;
+        lowering
+            .node(*id, node, *kind)
+            .map_err(|reason| Stop { node: *id, reason })?;
     }
-    let rank = if let Layout::Second(rank) = layout { rank.saturating_sub(2) } else { 0 };
-    let extents = cx.shapes.spatial(region.source, rank).and_then(|e| e.into_iter().collect());
+    let rank = if let Layout::Second(rank) = layout {
+        rank.saturating_sub(2)
+    } else {
+        0
+    };
+    let extents = cx
+        .shapes
+        .spatial(region.source, rank)
+        .and_then(|e| e.into_iter().collect());
     let convs = lowering.ops.iter().filter(|op| matches!(op, Op::Conv(_))).count();
     Ok(Some(Lowered {
         program: Program {
@@ -108,9 +120,15 @@ fn target(cx: &Context<'_>, region: &Region<'_>, members: &[Member<'_>]) -> Resu
     });
     if let Some((_, rank)) = ranks.next() {
         let other = ranks.find(|(_, r)| *r != rank).map(|(id, _)| id);
-        let matrix = members.iter().find(|m| matches!(m.2, Kind::Gemm | Kind::MatMul)).map(|m| m.0);
+        let matrix = members
+            .iter()
+            .find(|m| matches!(m.2, Kind::Gemm | Kind::MatMul))
+            .map(|m| m.0);
         return match other.or(matrix) {
-            Some(node) => Err(Stop { node, reason: Reason::NotUnderstood("region".into()) }),
+            Some(node) => Err(Stop {
+                node,
+                reason: Reason::NotUnderstood("region".into()),
+            }),
             None => Ok(Some((Target::Conv, Layout::Second(rank)))),
         };
     }
@@ -132,9 +150,17 @@ fn dtype(cx: &Context<'_>, members: &[Member<'_>]) -> Result<DType, Stop> {
         let own = node.input(1).and_then(|v| cx.graph.constant(v)).map(Tensor::dtype);
         match own {
             Some(t) if !t.is_float() => {
-                return Err(Stop { node: *id, reason: Reason::NotUnderstood(node.op.clone()) });
+                return Err(Stop {
+                    node: *id,
+                    reason: Reason::NotUnderstood(node.op.clone()),
+                });
             }
-            t if found.is_some() && found != t => return Err(Stop { node: *id, reason: Reason::MixedTypes }),
+            t if found.is_some() && found != t => {
+                return Err(Stop {
+                    node: *id,
+                    reason: Reason::MixedTypes,
+                });
+            }
             t => found = t,
         }
     }
@@ -228,11 +254,24 @@ impl<'a> Lowering<'a> {
             }
             Kind::BatchNorm => {
                 let (scale, shift) = self.batch_norm(node, channels)?;
-                self.push(id, Op::Affine { input: inputs[0], scale, shift })
+                self.push(
+                    id,
+                    Op::Affine {
+                        input: inputs[0],
+                        scale,
+                        shift,
+                    },
+                )
             }
             Kind::AveragePool => {
                 let window = self.pool(node, data[0])?;
-                self.push(id, Op::Pool { input: inputs[0], window })
+                self.push(
+                    id,
+                    Op::Pool {
+                        input: inputs[0],
+                        window,
+                    },
+                )
             }
             Kind::Pad => {
                 let op = self.pad(node, inputs[0], channels)?;
@@ -240,11 +279,25 @@ impl<'a> Lowering<'a> {
             }
             Kind::Neg => {
                 let (scale, shift) = (vec![-1.0; channels], vec![0.0; channels]);
-                self.push(id, Op::Affine { input: inputs[0], scale, shift })
+                self.push(
+                    id,
+                    Op::Affine {
+                        input: inputs[0],
+                        scale,
+                        shift,
+                    },
+                )
             }
             Kind::Binary => {
                 let (scale, shift) = self.binary(node, data[0], channels)?;
-                self.push(id, Op::Affine { input: inputs[0], scale, shift })
+                self.push(
+                    id,
+                    Op::Affine {
+                        input: inputs[0],
+                        scale,
+                        shift,
+                    },
+                )
             }
             Kind::Sum => self.sum(id, node, &data, inputs, channels)?,
         };
@@ -265,7 +318,9 @@ impl<'a> Lowering<'a> {
 
     fn vector(&self, node: &Node, index: usize, len: usize) -> Result<Vec<f64>, Reason> {
         let tensor = self.constant(node, index).filter(|t| t.len() == len);
-        tensor.and_then(Tensor::to_f64).ok_or_else(|| Reason::NotUnderstood(node.op.clone()))
+        tensor
+            .and_then(Tensor::to_f64)
+            .ok_or_else(|| Reason::NotUnderstood(node.op.clone()))
     }
 
     fn conv(&self, node: &'a Node, input: usize, value: ValueId) -> Result<Op<'a>, Reason> {
@@ -335,22 +390,35 @@ impl<'a> Lowering<'a> {
         if spatial == 0 || !matches!(self.layout, Layout::Second(_)) {
             return Err(unclear());
         }
-        let epsilon = node.attribute("epsilon").map_or(Some(1e-5), |a| a.as_float()).ok_or_else(unclear)?;
+        let epsilon = node
+            .attribute("epsilon")
+            .map_or(Some(1e-5), |a| a.as_float())
+            .ok_or_else(unclear)?;
         let [gamma, beta, mean, variance] = [1, 2, 3, 4].map(|i| self.vector(node, i, channels));
         let (gamma, beta, mean, variance) = (gamma?, beta?, mean?, variance?);
         let deviation = variance.iter().map(|v| (v + f64::from(epsilon)).sqrt());
         let scale: Vec<f64> = gamma.iter().zip(deviation).map(|(g, d)| g / d).collect();
-        let shift = beta.iter().zip(&mean).zip(&scale).map(|((b, m), s)| b - m * s).collect();
+        let shift = beta
+            .iter()
+            .zip(&mean)
+            .zip(&scale)
+            .map(|((b, m), s)| b - m * s)
+            .collect();
         Ok((scale, shift))
     }
 
     fn pool(&self, node: &Node, value: ValueId) -> Result<Window, Reason> {
         let unclear = || Reason::NotUnderstood(node.op.clone());
-        let kernel = node.attribute("kernel_shape").and_then(|a| a.as_ints()).ok_or_else(unclear)?;
+        let kernel = node
+            .attribute("kernel_shape")
+            .and_then(|a| a.as_ints())
+            .ok_or_else(unclear)?;
         let kernel: Option<Vec<usize>> = kernel.iter().map(|k| usize::try_from(*k).ok()).collect();
         let kernel = kernel.ok_or_else(unclear)?;
         let window = window(self.cx, node, &kernel, value)?;
-        let Layout::Second(rank) = self.layout else { return Err(unclear()) };
+        let Layout::Second(rank) = self.layout else {
+            return Err(unclear());
+        };
         if kernel.len() + 2 != rank {
             return Err(unclear());
         }
@@ -361,7 +429,9 @@ impl<'a> Lowering<'a> {
             let reach = window.dilations[axis] * (kernel[axis] - 1);
             let extent = self.cx.shapes.spatial(value, kernel.len()).and_then(|e| e[axis]);
             let padded = extent.map(|n| n + window.begins[axis] + window.ends[axis]);
-            padded.and_then(|n| n.checked_sub(reach + 1)).is_some_and(|n| n % window.strides[axis] == 0)
+            padded
+                .and_then(|n| n.checked_sub(reach + 1))
+                .is_some_and(|n| n % window.strides[axis] == 0)
         };
         if flag(node, "ceil_mode") && !(0..kernel.len()).all(|a| window.strides[a] == 1 || exact(a)) {
             return Err(Reason::CeilMode);
@@ -371,7 +441,9 @@ impl<'a> Lowering<'a> {
 
     fn pad(&self, node: &Node, input: usize, channels: usize) -> Result<Op<'a>, Reason> {
         let unclear = || Reason::NotUnderstood(node.op.clone());
-        let Layout::Second(rank) = self.layout else { return Err(unclear()) };
+        let Layout::Second(rank) = self.layout else {
+            return Err(unclear());
+        };
         let old = node.attribute("pads").or_else(|| node.attribute("paddings"));
         let pads = match old {
             Some(list) => list.as_ints().map(<[i64]>::to_vec),
@@ -380,7 +452,10 @@ impl<'a> Lowering<'a> {
         let pads = pads.ok_or_else(unclear)?;
         let value = match node.input(2) {
             Some(_) => self.vector(node, 2, 1)?[0],
-            None => node.attribute("value").and_then(|v| v.as_float()).map_or(0.0, f64::from),
+            None => node
+                .attribute("value")
+                .and_then(|v| v.as_float())
+                .map_or(0.0, f64::from),
         };
         let axes: Vec<i64> = match node.input(3) {
             Some(_) => self.constant(node, 3).and_then(Tensor::to_i64).ok_or_else(unclear)?,
@@ -448,6 +523,13 @@ impl<'a> Lowering<'a> {
             return Ok(sum);
         }
         let scale = vec![1.0; channels];
-        Ok(self.push(id, Op::Affine { input: sum, scale, shift }))
+        Ok(self.push(
+            id,
+            Op::Affine {
+                input: sum,
+                scale,
+                shift,
+            },
+        ))
     }
 }

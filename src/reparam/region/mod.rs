@@ -32,10 +32,19 @@ pub(crate) struct Context<'a> {
 pub(crate) struct Region<'a> {
     /// What it reads besides constants.
     pub(crate) source: ValueId,
-    /// What it makes.
-    pub(crate) root: ValueId,
     /// Its nodes, from the result backwards.
     pub(crate) nodes: &'a [NodeId],
+}
+
+/// The place of every node in the graph's order, by node number.
+pub(crate) fn positions(graph: &Graph) -> Vec<u32> {
+    let mut positions = Vec::new();
+    for (place, (id, _)) in graph.nodes().enumerate() {
+        let index = id.0 as usize;
+        positions.resize(positions.len().max(index + 1), 0);
+        positions[index] = place as u32;
+    }
+    positions
 }
 
 impl Context<'_> {

@@ -44,7 +44,9 @@ pub(crate) fn window(cx: &Context<'_>, node: &Node, kernel: &[usize], input: Val
 
 fn extents(list: Option<&[i64]>, len: usize, min: i64) -> Option<Vec<usize>> {
     let list = list.filter(|l| l.len() == len)?;
-    list.iter().map(|v| (min..=EXTENT_MAX).contains(v).then_some(*v as usize)).collect()
+    list.iter()
+        .map(|v| (min..=EXTENT_MAX).contains(v).then_some(*v as usize))
+        .collect()
 }
 
 /// Works out the pads that `auto_pad` stands for, where they do not depend on an unknown size.

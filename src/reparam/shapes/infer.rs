@@ -26,16 +26,49 @@ pub(super) fn outputs(graph: &Graph, node: &Node, opset: i64, shapes: &Shapes) -
         shapes,
     };
     match node.op.as_str() {
-        "Relu" | "LeakyRelu" | "PRelu" | "Sigmoid" | "HardSigmoid" | "HardSwish" | "Tanh" | "Elu" | "Selu" | "Gelu"
-        | "Erf" | "Clip" | "Softmax" | "LogSoftmax" | "Softplus" | "Mish" | "Swish" | "Neg" | "Abs" | "Sqrt" | "Exp"
-        | "Log" | "Reciprocal" | "BatchNormalization" | "InstanceNormalization" | "LayerNormalization" | "Dropout"
-        | "Identity" | "Cast" | "QuantizeLinear" | "DequantizeLinear" | "LRN" => look.input(0).map(<[Dim]>::to_vec),
+        "Relu"
+        | "LeakyRelu"
+        | "PRelu"
+        | "Sigmoid"
+        | "HardSigmoid"
+        | "HardSwish"
+        | "Tanh"
+        | "Elu"
+        | "Selu"
+        | "Gelu"
+        | "Erf"
+        | "Clip"
+        | "Softmax"
+        | "LogSoftmax"
+        | "Softplus"
+        | "Mish"
+        | "Swish"
+        | "Neg"
+        | "Abs"
+        | "Sqrt"
+        | "Exp"
+        | "Log"
+        | "Reciprocal"
+        | "BatchNormalization"
+        | "InstanceNormalization"
+        | "LayerNormalization"
+        | "Dropout"
+        | "Identity"
+        | "Cast"
+        | "QuantizeLinear"
+        | "DequantizeLinear"
+        | "LRN" => look.input(0).map(<[Dim]>::to_vec),
         "Add" | "Sub" | "Mul" | "Div" | "Sum" | "Mean" | "Pow" | "Max" | "Min" => look.broadcast(),
         "Conv" => look.conv(),
         "AveragePool" | "MaxPool" | "LpPool" => look.pool(),
         "GlobalAveragePool" | "GlobalMaxPool" => {
             let x = look.input(0)?;
-            Some(x.iter().enumerate().map(|(i, d)| if i < 2 { d.clone() } else { Dim::Fixed(1) }).collect())
+            Some(
+                x.iter()
+                    .enumerate()
+                    .map(|(i, d)| if i < 2 { d.clone() } else { Dim::Fixed(1) })
+                    .collect(),
+            )
         }
         "Gemm" => look.gemm(),
         "MatMul" => look.matmul(),
@@ -70,18 +103,26 @@ impl<'a> Look<'a> {
 
     /// A list that newer operator sets give as an input and older ones as an attribute.
     fn list(&self, name: &str, index: usize) -> Option<Vec<i64>> {
-        self.ints(name).or_else(|| self.constant(index).and_then(Tensor::to_i64))
+        self.ints(name)
+            .or_else(|| self.constant(index).and_then(Tensor::to_i64))
     }
 
     fn broadcast(&self) -> Option<Vec<Dim>> {
-        let all: Option<Vec<&[Dim]>> = self.node.inputs.iter().map(|v| v.and_then(|v: ValueId| self.shapes.of(v))).collect();
+        let all: Option<Vec<&[Dim]>> = self
+            .node
+            .inputs
+            .iter()
+            .map(|v| v.and_then(|v: ValueId| self.shapes.of(v)))
+            .collect();
         let all = all?;
         if self.opset < 7 {
             return all.first().map(|s| s.to_vec());
         }
         let rank = all.iter().map(|s| s.len()).max()?;
         let dim = |axis: usize| {
-            let mut dims = all.iter().filter_map(|s| (axis + s.len()).checked_sub(rank).map(|i| &s[i]));
+            let mut dims = all
+                .iter()
+                .filter_map(|s| (axis + s.len()).checked_sub(rank).map(|i| &s[i]));
             let first = dims.next()?.clone();
             Some(dims.fold(first, |a, b| match (a, b) {
                 (Dim::Fixed(1), b) => b.clone(),
@@ -108,7 +149,11 @@ impl<'a> Look<'a> {
 
     fn pool(&self) -> Option<Vec<Dim>> {
         let x = self.input(0).filter(|x| x.len() > 2)?;
-        let kernel: Option<Vec<usize>> = self.ints("kernel_shape")?.iter().map(|k| usize::try_from(*k).ok()).collect();
+        let kernel: Option<Vec<usize>> = self
+            .ints("kernel_shape")?
+            .iter()
+            .map(|k| usize::try_from(*k).ok())
+            .collect();
         let mut shape = x[..2].to_vec();
         shape.extend(self.slide(&x[2..], &kernel?)?);
         Some(shape)
@@ -116,25 +161,39 @@ impl<'a> Look<'a> {
 
     fn slide(&self, extents: &[Dim], kernel: &[usize]) -> Option<Vec<Dim>> {
         let rank = extents.len();
-        let list = |name: &str, len: usize, default: i64| self.ints(name).or(Some(vec![default; len])).filter(|l| l.len() == len);
+        let list = |name: &str, len: usize, default: i64| {
+            self.ints(name).or(Some(vec![default; len])).filter(|l| l.len() == len)
+        };
         let (strides, dilations) = (list("strides", rank, 1)?, list("dilations", rank, 1)?);
         let pads = list("pads", 2 * rank, 0)?;
-        let auto = self.node.attribute("auto_pad").and_then(|a| a.as_str()).unwrap_or("NOTSET");
+        let auto = self
+            .node
+            .attribute("auto_pad")
+            .and_then(|a| a.as_str())
+            .unwrap_or("NOTSET");
         let up = self.int("ceil_mode", 0) != 0;
         if kernel.len() != rank || strides.iter().chain(&dilations).any(|v| !(1..1 << 20).contains(v)) {
             return None;
         }
         let along = |axis: usize| {
-            let Some(n) = fixed(&extents[axis]) else { return Some(unknown()) };
+            let Some(n) = fixed(&extents[axis]) else {
+                return Some(unknown());
+            };
             let (n, stride) = (i64::try_from(n).ok()?, strides[axis]);
             if auto.starts_with("SAME") {
-                return Some(Dim::Fixed(n.div_ceil(stride) as usize));
+                return Some(Dim::Fixed(((n + stride - 1) / stride) as usize));
             }
-            let padded = if auto == "VALID" { n } else { n.checked_add(pads[axis])?.checked_add(pads[axis + rank])? };
+            let padded = if auto == "VALID" {
+                n
+            } else {
+                n.checked_add(pads[axis])?.checked_add(pads[axis + rank])?
+            };
             let reach = dilations[axis].checked_mul(i64::try_from(kernel[axis]).ok()? - 1)?;
             let free = padded.checked_sub(reach)?.checked_sub(1).filter(|f| *f >= 0)?;
-            let steps = if up { return Some(unknown()).filter(|_| free % stride != 0).or(Some(Dim::Fixed((free / stride + 1) as usize))) } else { free / stride };
-            Some(Dim::Fixed(steps as usize + 1))
+            if up && free % stride != 0 {
+                return Some(unknown());
+            }
+            Some(Dim::Fixed((free / stride) as usize + 1))
         };
         (0..rank).map(along).collect()
     }
@@ -164,7 +223,11 @@ impl<'a> Look<'a> {
         let axis = self.axis(self.int("axis", 1), x.len() + 1)?;
         let product = |dims: &[Dim]| match dims {
             [one] => one.clone(),
-            many => many.iter().map(fixed).try_fold(1usize, |n, d| n.checked_mul(d?)).map_or(unknown(), Dim::Fixed),
+            many => many
+                .iter()
+                .map(fixed)
+                .try_fold(1usize, |n, d| n.checked_mul(d?))
+                .map_or(unknown(), Dim::Fixed),
         };
         Some(vec![product(&x[..axis]), product(&x[axis..])])
     }
@@ -199,7 +262,10 @@ impl<'a> Look<'a> {
         if order.len() != x.len() {
             return None;
         }
-        order.iter().map(|i| x.get(usize::try_from(*i).ok()?).cloned()).collect()
+        order
+            .iter()
+            .map(|i| x.get(usize::try_from(*i).ok()?).cloned())
+            .collect()
     }
 
     fn pad(&self) -> Option<Vec<Dim>> {
@@ -214,7 +280,10 @@ impl<'a> Look<'a> {
         let wide = |(i, d): (usize, &Dim)| match fixed(d) {
             _ if pads[i] == 0 && pads[i + x.len()] == 0 => Some(d.clone()),
             Some(n) => {
-                let n = i64::try_from(n).ok()?.checked_add(pads[i])?.checked_add(pads[i + x.len()])?;
+                let n = i64::try_from(n)
+                    .ok()?
+                    .checked_add(pads[i])?
+                    .checked_add(pads[i + x.len()])?;
                 usize::try_from(n).ok().map(Dim::Fixed)
             }
             None => Some(unknown()),
@@ -227,7 +296,10 @@ impl<'a> Look<'a> {
         let all = all?;
         let mut shape = all.first()?.to_vec();
         let axis = self.axis(self.int("axis", 1), shape.len())?;
-        let total = all.iter().map(|s| s.get(axis).and_then(fixed)).try_fold(0usize, |n, d| n.checked_add(d?));
+        let total = all
+            .iter()
+            .map(|s| s.get(axis).and_then(fixed))
+            .try_fold(0usize, |n, d| n.checked_add(d?));
         shape[axis] = total.map_or(unknown(), Dim::Fixed);
         Some(shape)
     }
@@ -242,14 +314,23 @@ impl<'a> Look<'a> {
         let axes: Option<Vec<usize>> = axes.iter().map(|a| self.axis(*a, x.len())).collect();
         let (axes, keep) = (axes?, self.int("keepdims", 1) != 0);
         let dims = x.iter().enumerate().filter(|(i, _)| keep || !axes.contains(i));
-        Some(dims.map(|(i, d)| if axes.contains(&i) { Dim::Fixed(1) } else { d.clone() }).collect())
+        Some(
+            dims.map(|(i, d)| if axes.contains(&i) { Dim::Fixed(1) } else { d.clone() })
+                .collect(),
+        )
     }
 
     fn squeeze(&self) -> Option<Vec<Dim>> {
         let x = self.input(0)?;
         let axes: Option<Vec<usize>> = self.list("axes", 1)?.iter().map(|a| self.axis(*a, x.len())).collect();
         let axes = axes?;
-        Some(x.iter().enumerate().filter(|(i, _)| !axes.contains(i)).map(|(_, d)| d.clone()).collect())
+        Some(
+            x.iter()
+                .enumerate()
+                .filter(|(i, _)| !axes.contains(i))
+                .map(|(_, d)| d.clone())
+                .collect(),
+        )
     }
 
     fn unsqueeze(&self) -> Option<Vec<Dim>> {
@@ -259,7 +340,15 @@ impl<'a> Look<'a> {
         let axes: Option<Vec<usize>> = axes.iter().map(|a| self.axis(*a, rank)).collect();
         let axes = axes?;
         let mut rest = x.iter();
-        (0..rank).map(|i| if axes.contains(&i) { Some(Dim::Fixed(1)) } else { rest.next().cloned() }).collect()
+        (0..rank)
+            .map(|i| {
+                if axes.contains(&i) {
+                    Some(Dim::Fixed(1))
+                } else {
+                    rest.next().cloned()
+                }
+            })
+            .collect()
     }
 }
 
@@ -272,9 +361,12 @@ fn rest(x: &[Dim], target: &[i64], shape: &[Dim], open: usize) -> Dim {
         return all.checked_div(taken).map_or(unknown(), Dim::Fixed);
     }
     let copied = |i: usize| target.get(i) == Some(&0);
-    let left = x.iter().enumerate().filter(|(i, _)| !copied(*i)).map(|(_, d)| fixed(d));
+    let mut left = x.iter().enumerate().filter(|(i, _)| !copied(*i)).map(|(_, d)| fixed(d));
     let left = left.try_fold(1usize, |n, d| n.checked_mul(d?));
-    let fresh = target.iter().filter(|d| **d > 0).try_fold(1usize, |n, d| n.checked_mul(*d as usize));
+    let fresh = target
+        .iter()
+        .filter(|d| **d > 0)
+        .try_fold(1usize, |n, d| n.checked_mul(*d as usize));
     match (left, fresh) {
         (Some(left), Some(fresh)) if fresh > 0 => Dim::Fixed(left / fresh),
         _ => unknown(),

@@ -1,0 +1,70 @@
+//! The passes in order, to a bounded fixed point.
+
+use super::passes::fuse_linear;
+use super::report::Block;
+use super::{Error, Options};
+use crate::graph::{Model, verify};
+
+/// Rounds after which the pipeline stops, whether or not the last one changed something.
+const ROUNDS_MAX: usize = 8;
+
+/// What the pipeline did.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    /// What was fused, in graph order.
+    pub(crate) blocks: Vec<Block>,
+    /// Whether the graph is another than before.
+    pub(crate) changed: bool,
+    /// What a reader should know besides.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Rewrites the model's graph into its deploy form.
+///
+/// # Errors
+/// An output that does not exist, or a pass that broke the graph.
+pub(crate) fn run(model: &mut Model, options: &Options) -> Result<Outcome, Error> {
+    let mut outcome = Outcome::default();
+    if let Some(name) = &options.output {
+        outcome.changed |= select_output(model, name)?;
+    }
+    let opset = model.opset();
+    for _ in 0..ROUNDS_MAX {
+        let mut blocks = fuse_linear::run(&mut model.graph, opset);
+        checked(model, "fuse_linear")?;
+        if blocks.is_empty() {
+            break;
+        }
+        outcome.changed = true;
+        blocks.reverse();
+        outcome.blocks.append(&mut blocks);
+    }
+    let swept = model.graph.sweep();
+    outcome.changed |= swept.nodes + swept.constants > 0;
+    verify::verify(&model.graph).map_err(|source| Error::Broken { pass: "sweep", source })?;
+    Ok(outcome)
+}
+
+/// Keeps one of the model's outputs.
+fn select_output(model: &mut Model, name: &str) -> Result<bool, Error> {
+    let graph = &mut model.graph;
+    let names: Vec<String> = graph.outputs.iter().map(|v| graph.value(*v).name.clone()).collect();
+    let Some(keep) = graph.find(name).filter(|v| graph.outputs.contains(v)) else {
+        return Err(Error::NoSuchOutput {
+            name: name.to_owned(),
+            known: names.join(", "),
+        });
+    };
+    graph.outputs.retain(|v| *v == keep);
+    if names.len() > 1 {
+        graph.sweep();
+    }
+    Ok(names.len() > 1)
+}
+
+fn checked(model: &Model, pass: &'static str) -> Result<(), Error> {
+    if cfg!(debug_assertions) {
+        verify::verify(&model.graph).map_err(|source| Error::Broken { pass, source })?;
+    }
+    Ok(())
+}
