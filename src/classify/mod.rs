@@ -6,11 +6,13 @@
 mod engine;
 mod models;
 mod served;
+mod signature;
 pub mod topk;
 
 pub use engine::{ImageEngine, Tensor};
 pub use models::Models;
 pub use served::{Load, Served};
+pub use signature::Signature;
 pub use topk::Class;
 
 use std::time::{Duration, Instant};
@@ -83,16 +85,11 @@ pub enum Failure {
 /// The first image's that has no answer; see [`Failure`].
 pub async fn classify(served: &Served, items: Vec<Item>, top_k: usize, deadline: Deadline) -> Result<Answer, Failure> {
     let (names, work): (Vec<_>, Vec<_>) = items.into_iter().map(|item| (item.name, Work::Raw(item.bytes))).unzip();
-    let pending = served.batcher().submit(work, deadline).map_err(Failure::Rejected)?;
-    let outcomes = pending.await;
+    let (outputs, timings) = run(served, work, &names, deadline).await?;
 
     let began = Instant::now();
-    let mut timings = Timings::default();
     let mut predictions = Vec::with_capacity(names.len());
-    let of = names.len();
-    for (index, (name, outcome)) in names.into_iter().zip(outcomes).enumerate() {
-        let (output, spent) = answered(outcome, index, of, name.as_deref())?;
-        timings = longest(timings, spent);
+    for (name, output) in names.into_iter().zip(outputs) {
         let classes = topk::classes(&output, served.output_kind(), top_k).ok_or_else(|| {
             tracing::error!(model = served.name(), "the model's output is not finite");
             Failure::NotFinite
@@ -104,6 +101,37 @@ pub async fn classify(served: &Served, items: Vec<Item>, top_k: usize, deadline:
         timings,
         postprocess: began.elapsed(),
     })
+}
+
+/// Runs the items of one request, encoded or ready for the model: all of them or none. One row of values for each, in order,
+/// and the longest that any of them spent in each stage.
+///
+/// # Errors
+/// The first item's that has no answer; see [`Failure`].
+pub async fn infer(
+    served: &Served,
+    work: Vec<Work<Bytes, Tensor>>,
+    deadline: Deadline,
+) -> Result<(Vec<Vec<f32>>, Timings), Failure> {
+    let names = vec![None; work.len()];
+    run(served, work, &names, deadline).await
+}
+
+async fn run(
+    served: &Served,
+    work: Vec<Work<Bytes, Tensor>>,
+    names: &[Option<String>],
+    deadline: Deadline,
+) -> Result<(Vec<Vec<f32>>, Timings), Failure> {
+    let pending = served.batcher().submit(work, deadline).map_err(Failure::Rejected)?;
+    let mut timings = Timings::default();
+    let mut outputs = Vec::with_capacity(names.len());
+    for (index, (name, outcome)) in names.iter().zip(pending.await).enumerate() {
+        let (output, spent) = answered(outcome, index, names.len(), name.as_deref())?;
+        timings = longest(timings, spent);
+        outputs.push(output);
+    }
+    Ok((outputs, timings))
 }
 
 fn answered(

@@ -5,7 +5,7 @@ use crate::image::ImageError;
 use crate::model::OutputKind;
 use bytes::Bytes;
 
-use super::Tensor;
+use super::{Signature, Tensor};
 
 #[derive(Debug)]
 pub(super) struct Batcher;
@@ -49,6 +49,7 @@ pub struct Served {
     version: String,
     labels: Vec<String>,
     output_kind: OutputKind,
+    signature: Signature,
     batcher: Batcher,
 }
 
@@ -72,6 +73,17 @@ impl Served {
     pub fn output_kind(&self) -> OutputKind {
         self.output_kind
     }
+
+    /// What goes in and what comes out.
+    pub fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    /// What is to be known of it beyond the protocol's metadata.
+    pub fn card(&self) -> serde_json::Value {
+        serde_json::Value::Null
+    }
+
     pub(super) fn batcher(&self) -> &Batcher {
         &self.batcher
     }

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use super::error::{Code, Problem};
 use super::observe::{Arrived, milliseconds};
 use super::{Shared, body, wire};
+use crate::batch::Timings;
 use crate::classify::{Answer, Served, classify as run};
 use crate::telemetry::metrics::Stage;
 
@@ -88,10 +89,14 @@ fn respond(served: &Served, answer: &Answer) -> Response {
     let mut response = body.into_response();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    time_headers(headers, &answer.timings);
+    response
+}
+
+/// Where a request's time went.
+pub(super) fn time_headers(headers: &mut HeaderMap, timings: &Timings) {
     let mut time = |name, duration: Duration| headers.insert(HeaderName::from_static(name), milliseconds(duration));
-    let timings = &answer.timings;
     time("x-decode-time", timings.decode + timings.preprocess);
     time("x-queue-time", timings.queue);
     time("x-inference-time", timings.inference);
-    response
 }

@@ -124,6 +124,7 @@ pub struct Problem {
     detail: Cow<'static, str>,
     retry_after: Option<Duration>,
     counted: bool,
+    error_member: bool,
 }
 
 /// What a refused request counts as; travels with the response to where it is counted.
@@ -138,6 +139,7 @@ impl Problem {
             detail: detail.into(),
             retry_after: None,
             counted: true,
+            error_member: false,
         }
     }
 
@@ -150,6 +152,12 @@ impl Problem {
     /// The same for a request that asked for no prediction.
     pub(super) fn uncounted(mut self) -> Self {
         self.counted = false;
+        self
+    }
+
+    /// The same with its detail also as the member `error`, where clients of the Open Inference Protocol look.
+    pub(super) fn with_error_member(mut self) -> Self {
+        self.error_member = true;
         self
     }
 
@@ -168,6 +176,7 @@ impl IntoResponse for Problem {
             status: status.as_u16(),
             detail: &self.detail,
             code,
+            error: self.error_member.then_some(&*self.detail),
         };
         let body = serde_json::to_vec(&body).unwrap_or_default();
         let mut response = (status, body).into_response();

@@ -10,6 +10,7 @@ mod observe;
 mod router;
 mod server;
 mod settings;
+mod v2;
 mod wire;
 
 pub use health::{Health, State};

@@ -9,7 +9,7 @@ use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::error::{Code, Problem};
-use super::{Shared, classify, health, metrics, observe};
+use super::{Shared, classify, health, metrics, observe, v2};
 
 /// All routes, with what happens to every request around them.
 pub fn router(shared: Shared) -> Router {
@@ -19,6 +19,7 @@ pub fn router(shared: Shared) -> Router {
         .route("/readyz", get(health::ready))
         .route("/healthz", get(health::ready))
         .route("/metrics", get(metrics::metrics))
+        .merge(v2::routes())
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::disable())

@@ -11,6 +11,8 @@ pub(super) struct Problem<'a> {
     pub(super) status: u16,
     pub(super) detail: &'a str,
     pub(super) code: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) error: Option<&'a str>,
 }
 
 /// A probe's body.

@@ -1,0 +1,95 @@
+//! What the Open Inference Protocol sends as JSON.
+
+use serde::Serialize;
+
+/// `GET /v2`.
+#[derive(Debug, Serialize)]
+pub(super) struct Server {
+    pub(super) name: &'static str,
+    pub(super) version: &'static str,
+    pub(super) extensions: [&'static str; 2],
+}
+
+/// `GET /v2/health/live`.
+#[derive(Debug, Serialize)]
+pub(super) struct Live {
+    pub(super) live: bool,
+}
+
+/// `GET /v2/health/ready`.
+#[derive(Debug, Serialize)]
+pub(super) struct Ready {
+    pub(super) ready: bool,
+}
+
+/// `GET /v2/models/{model}/ready`.
+#[derive(Debug, Serialize)]
+pub(super) struct ModelReady<'a> {
+    pub(super) name: &'a str,
+    pub(super) ready: bool,
+}
+
+/// `GET /v2/models/{model}`.
+#[derive(Debug, Serialize)]
+pub(super) struct Model<'a> {
+    pub(super) name: &'a str,
+    pub(super) versions: [&'a str; 1],
+    pub(super) platform: &'static str,
+    pub(super) inputs: [TensorMetadata<'a>; 1],
+    pub(super) outputs: [TensorMetadata<'a>; 1],
+    pub(super) parameters: serde_json::Value,
+}
+
+/// A tensor of a model; an extent of -1 is free.
+#[derive(Debug, Serialize)]
+pub(super) struct TensorMetadata<'a> {
+    pub(super) name: &'a str,
+    pub(super) datatype: &'static str,
+    pub(super) shape: Vec<i64>,
+}
+
+/// The answer to an inference request.
+#[derive(Debug, Serialize)]
+pub(super) struct Inferred<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) id: Option<&'a str>,
+    pub(super) model_name: &'a str,
+    pub(super) model_version: &'a str,
+    pub(super) outputs: Vec<Output<'a>>,
+}
+
+/// One output tensor.
+#[derive(Debug, Serialize)]
+pub(super) struct Output<'a> {
+    pub(super) name: &'a str,
+    pub(super) datatype: &'static str,
+    pub(super) shape: [usize; 2],
+    #[serde(flatten)]
+    pub(super) content: Content,
+}
+
+/// Where an output's elements are.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(super) enum Content {
+    /// Here.
+    Numbers { data: Vec<f32> },
+    /// Here.
+    Strings { data: Vec<String> },
+    /// Behind the JSON.
+    Raw { parameters: RawParameters },
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct RawParameters {
+    binary_data_size: usize,
+}
+
+impl Content {
+    /// So many bytes behind the JSON.
+    pub(super) fn raw(binary_data_size: usize) -> Self {
+        Self::Raw {
+            parameters: RawParameters { binary_data_size },
+        }
+    }
+}
