@@ -3,7 +3,19 @@
 //! An item goes through two stages, both on the scheduler's own workers (one a core), so that decoding and inference
 //! never oversubscribe the machine: [`Engine::prepare`] (bytes to model input) and a session's run (a batch of inputs to outputs).
 
+mod handle;
+mod pace;
+mod policy;
+mod state;
+mod worker;
+
+pub use handle::{Batcher, Pending, Scheduler, Workers, pair};
+pub use policy::{BatchPolicy, Decision, Event, ItemId, Shape};
+pub use state::Snapshot;
+
 use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
 
 /// What the scheduler drives.
 pub trait Engine: Send + Sync + 'static {
@@ -126,3 +138,66 @@ pub enum Rejected {
 
 /// When a request must be answered; `None` never.
 pub type Deadline = Option<Instant>;
+
+/// Settings of the queue and the batches.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BatchSettings {
+    /// Images that may wait for a session; a request that finds no room for all of its images is answered 429.
+    pub queue_capacity: usize,
+    /// Images in one run at most; 0 lets the warm-up measure which size is best.
+    pub batch_max: usize,
+    /// How long an incomplete batch may wait for more while a session is free, microseconds.
+    pub delay_us_max: u64,
+}
+
+impl Default for BatchSettings {
+    fn default() -> Self {
+        Self {
+            queue_capacity: 256,
+            batch_max: 0,
+            delay_us_max: 0,
+        }
+    }
+}
+
+/// The sessions that a scheduler starts with.
+#[derive(Debug)]
+pub struct Sessions<S> {
+    /// One-core sessions; there are as many workers.
+    pub narrow: Vec<S>,
+    /// The all-core session, where it pays.
+    pub wide: Option<S>,
+}
+
+/// How an admitted item ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum End {
+    /// With an answer.
+    Answered,
+    /// It could not be prepared.
+    Invalid,
+    /// Its deadline passed first.
+    Expired,
+    /// Its client went away first.
+    Abandoned,
+    /// Its session failed.
+    Failed,
+    /// The server stopped first.
+    Aborted,
+}
+
+/// Is told what happens, for metrics. Called on workers, sometimes under the scheduler's lock: must be quick and must not call back.
+pub trait Observer: Send + Sync + 'static {
+    /// An item was prepared.
+    fn prepared(&self, _decode: Duration, _preprocess: Duration) {}
+    /// A run ended well.
+    fn ran(&self, _width: Width, _batch_size: usize, _inference: Duration) {}
+    /// A session failed and is made anew.
+    fn rebuilding(&self, _width: Width, _reason: &SessionError) {}
+    /// An item ended.
+    fn ended(&self, _end: End, _timings: &Timings) {}
+}
+
+/// Observes nothing.
+impl Observer for () {}

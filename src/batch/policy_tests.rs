@@ -1,0 +1,318 @@
+use std::collections::{BTreeSet, HashSet};
+
+use proptest::prelude::*;
+
+use super::*;
+
+const SHAPE: Shape = Shape {
+    workers: 2,
+    wide: true,
+    batch_max: 4,
+    delay: Duration::ZERO,
+};
+
+/// Feeds `events`, then collects decisions until the policy waits.
+fn check(shape: Shape, events: &[Event], expected: &[Decision]) {
+    let now = Instant::now();
+    let mut policy = BatchPolicy::new(shape);
+    for event in events {
+        policy.on(*event, now);
+    }
+    let decisions: Vec<_> = (0..expected.len()).map(|_| policy.decide(now).0).collect();
+    assert_eq!(decisions, expected);
+}
+
+fn raw(item: u64) -> Event {
+    Event::Arrived {
+        item: ItemId(item),
+        ready: false,
+        deadline: None,
+    }
+}
+
+fn ready(item: u64) -> Event {
+    Event::Arrived {
+        item: ItemId(item),
+        ready: true,
+        deadline: None,
+    }
+}
+
+fn run(width: Width, items: &[u64]) -> Decision {
+    Decision::Run(width, items.iter().copied().map(ItemId).collect())
+}
+
+#[test]
+fn one_request_alone_gets_all_cores() {
+    check(SHAPE, &[ready(1)], &[run(Width::Wide, &[1]), Decision::Wait(None)]);
+}
+
+#[test]
+fn many_share_the_cores() {
+    let events = [ready(1), ready(2), ready(3), ready(4), ready(5)];
+    check(
+        SHAPE,
+        &events,
+        &[
+            run(Width::Narrow, &[1, 2, 3]),
+            run(Width::Narrow, &[4, 5]),
+            Decision::Wait(None),
+        ],
+    );
+}
+
+#[test]
+fn raw_items_are_prepared_until_a_batch_is_full() {
+    let events = [ready(1), ready(2), ready(3), raw(4), raw(5)];
+    let expected = [
+        Decision::Prepare(ItemId(4)),
+        Decision::Prepare(ItemId(5)),
+        run(Width::Narrow, &[1, 2, 3]),
+    ];
+    check(SHAPE, &events, &expected);
+}
+
+#[test]
+fn an_incomplete_batch_waits_only_for_the_delay() {
+    let delay = Duration::from_millis(2);
+    let mut policy = BatchPolicy::new(Shape { delay, ..SHAPE });
+    let now = Instant::now();
+    policy.on(ready(1), now);
+    assert_eq!(policy.decide(now).0, Decision::Wait(Some(now + delay)));
+    assert_eq!(policy.decide(now + delay).0, run(Width::Wide, &[1]));
+}
+
+#[test]
+fn held_starts_nothing() {
+    check(SHAPE, &[Event::Held(true), ready(1), raw(2)], &[Decision::Wait(None)]);
+    check(
+        SHAPE,
+        &[Event::Held(true), ready(1), Event::Held(false)],
+        &[run(Width::Wide, &[1])],
+    );
+}
+
+#[test]
+fn expired_and_abandoned_items_are_never_started() {
+    let now = Instant::now();
+    let mut policy = BatchPolicy::new(SHAPE);
+    policy.on(
+        Event::Arrived {
+            item: ItemId(1),
+            ready: true,
+            deadline: Some(now),
+        },
+        now,
+    );
+    policy.on(
+        Event::Arrived {
+            item: ItemId(2),
+            ready: false,
+            deadline: Some(now),
+        },
+        now,
+    );
+    policy.on(ready(3), now);
+    assert!(policy.on(Event::Abandoned(ItemId(3)), now));
+    assert_eq!(policy.decide(now), (Decision::Wait(None), vec![ItemId(1), ItemId(2)]));
+    assert_eq!(policy.waiting(), 0);
+}
+
+#[test]
+fn an_item_abandoned_while_it_is_prepared_holds_its_core_until_then() {
+    let now = Instant::now();
+    let mut policy = BatchPolicy::new(SHAPE);
+    policy.on(raw(1), now);
+    assert_eq!(policy.decide(now).0, Decision::Prepare(ItemId(1)));
+    assert!(!policy.on(Event::Abandoned(ItemId(1)), now));
+    policy.on(ready(2), now);
+    assert_eq!(policy.decide(now).0, run(Width::Narrow, &[2]));
+    assert!(policy.on(
+        Event::Prepared {
+            item: ItemId(1),
+            ok: true
+        },
+        now
+    ));
+    assert_eq!(policy.decide(now).0, Decision::Wait(None));
+}
+
+/// What a simulated worker is at.
+#[derive(Debug, Clone)]
+enum Job {
+    Preparing(ItemId),
+    Running(Width),
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Arrive {
+        ready: bool,
+        lifetime_ms: Option<u64>,
+    },
+    /// The given worker job (of those under way) ends; `ok` matters to a preparing one.
+    Finish {
+        job: usize,
+        ok: bool,
+    },
+    Abandon {
+        item: u64,
+    },
+    Pass {
+        ms: u64,
+    },
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        4 => (any::<bool>(), proptest::option::of(0u64..20)).prop_map(|(ready, lifetime_ms)| Step::Arrive { ready, lifetime_ms }),
+        4 => (0usize..8, prop::bool::weighted(0.9)).prop_map(|(job, ok)| Step::Finish { job, ok }),
+        1 => (0u64..60).prop_map(|item| Step::Abandon { item }),
+        1 => (0u64..10).prop_map(|ms| Step::Pass { ms }),
+    ];
+    prop::collection::vec(step, 1..120)
+}
+
+/// A simulation of workers around the policy that checks the invariants at every step.
+struct World {
+    policy: BatchPolicy,
+    shape: Shape,
+    now: Instant,
+    next: u64,
+    jobs: Vec<Job>,
+    live: BTreeSet<ItemId>,
+    ended: HashSet<ItemId>,
+    last_started: Option<ItemId>,
+    in_order: bool,
+}
+
+impl World {
+    fn new(shape: Shape) -> Self {
+        let policy = BatchPolicy::new(shape);
+        let (live, ended) = (BTreeSet::new(), HashSet::new());
+        Self {
+            policy,
+            shape,
+            now: Instant::now(),
+            next: 0,
+            jobs: vec![],
+            live,
+            ended,
+            last_started: None,
+            in_order: true,
+        }
+    }
+
+    fn end(&mut self, item: ItemId) {
+        assert!(self.live.remove(&item), "{item:?} ended but was not waiting");
+        assert!(self.ended.insert(item), "{item:?} ended twice");
+    }
+
+    fn step(&mut self, step: &Step) {
+        match *step {
+            Step::Arrive { ready, lifetime_ms } => {
+                let (item, deadline) = (
+                    ItemId(self.next),
+                    lifetime_ms.map(|ms| self.now + Duration::from_millis(ms)),
+                );
+                self.next += 1;
+                self.live.insert(item);
+                // Items that are ready may overtake those that are still to be prepared; nothing else may overtake.
+                self.in_order &= ready;
+                self.policy.on(Event::Arrived { item, ready, deadline }, self.now);
+            }
+            Step::Finish { job, ok } if !self.jobs.is_empty() => {
+                let index = job % self.jobs.len();
+                match self.jobs.remove(index) {
+                    Job::Preparing(item) => {
+                        if self.policy.on(Event::Prepared { item, ok }, self.now) {
+                            self.end(item);
+                        }
+                    }
+                    Job::Running(width) => {
+                        self.policy.on(Event::Ran(width), self.now);
+                    }
+                }
+            }
+            Step::Abandon { item } => {
+                let item = ItemId(item);
+                if self.live.contains(&item) && self.policy.on(Event::Abandoned(item), self.now) {
+                    self.end(item);
+                }
+            }
+            Step::Pass { ms } => self.now += Duration::from_millis(ms),
+            _ => {}
+        }
+        self.work();
+    }
+
+    /// Lets every free worker ask.
+    fn work(&mut self) {
+        while self.jobs.len() < self.shape.workers {
+            let (decision, expired) = self.policy.decide(self.now);
+            expired.into_iter().for_each(|item| self.end(item));
+            match decision {
+                Decision::Prepare(item) => self.jobs.push(Job::Preparing(item)),
+                Decision::Run(width, items) => self.start(width, items),
+                Decision::Wait(until) => {
+                    assert!(
+                        until.is_some() || self.nothing_can_run(),
+                        "idle with work: {:?}",
+                        self.policy
+                    );
+                    break;
+                }
+            }
+        }
+    }
+
+    fn start(&mut self, width: Width, items: Vec<ItemId>) {
+        assert!(!items.is_empty() && items.len() <= self.shape.batch_max);
+        assert!(items.is_sorted(), "first in, first out within a batch");
+        if width == Width::Wide {
+            assert!(self.jobs.is_empty(), "the wide session runs alone");
+        }
+        assert!(
+            !self.jobs.iter().any(|j| matches!(j, Job::Running(Width::Wide))),
+            "nothing beside the wide session"
+        );
+        if self.in_order {
+            assert!(
+                self.last_started <= items.first().copied(),
+                "first in, first out between batches"
+            );
+        }
+        self.last_started = items.last().copied();
+        items.into_iter().for_each(|item| self.end(item));
+        self.jobs.push(Job::Running(width));
+    }
+
+    fn nothing_can_run(&self) -> bool {
+        let wide = self.jobs.iter().any(|j| matches!(j, Job::Running(Width::Wide)));
+        wide || self.policy.raw.is_empty() && self.policy.ready.is_empty()
+    }
+
+    fn finish(&mut self) {
+        while !self.jobs.is_empty() {
+            self.step(&Step::Finish { job: 0, ok: true });
+        }
+        self.step(&Step::Pass { ms: 100 });
+        while !self.jobs.is_empty() {
+            self.step(&Step::Finish { job: 0, ok: true });
+        }
+        assert!(self.live.is_empty(), "items without an outcome: {:?}", self.live);
+        assert_eq!(self.ended.len() as u64, self.next);
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_item_ends_once_and_no_core_does_two_things(
+        steps in steps(), workers in 1usize..5, wide: bool, batch_max in 1usize..6, delay_ms in 0u64..3,
+    ) {
+        let shape = Shape { workers, wide, batch_max, delay: Duration::from_millis(delay_ms) };
+        let mut world = World::new(shape);
+        steps.iter().for_each(|step| world.step(step));
+        world.finish();
+    }
+}

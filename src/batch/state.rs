@@ -1,0 +1,314 @@
+//! What the scheduler's threads share: the policy, the items, who waits for them, the sessions. Everything under one lock that is held
+//! for bookkeeping only, never while an item is prepared or run.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::pace::Pace;
+use super::{
+    BatchPolicy, Deadline, End, Engine, Event, ItemId, Observer, Outcome, Rejected, Sessions, Shape, Timings, Width,
+    Work,
+};
+
+pub(super) type OutcomeOf<E> = Outcome<<E as Engine>::Output, <E as Engine>::Invalid>;
+pub(super) type WorkOf<E> = Work<<E as Engine>::Raw, <E as Engine>::Input>;
+
+pub(super) struct Shared<E: Engine> {
+    pub(super) engine: Arc<E>,
+    pub(super) observer: Arc<dyn Observer>,
+    /// Told when a worker may find something to do.
+    pub(super) work: Condvar,
+    /// Told when an item has ended.
+    pub(super) ended: Condvar,
+    state: Mutex<State<E>>,
+}
+
+/// Whether work is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    Open,
+    /// Nothing new; what was admitted finishes.
+    Draining,
+    /// Nothing at all.
+    Aborted,
+}
+
+pub(super) struct State<E: Engine> {
+    pub(super) policy: BatchPolicy,
+    pub(super) phase: Phase,
+    pub(super) pace: Pace,
+    shape: Shape,
+    capacity: usize,
+    items: HashMap<ItemId, Item<E>>,
+    requests: HashMap<u64, Request<E>>,
+    next_item: u64,
+    narrow: Vec<Option<E::Session>>,
+    wide: Option<E::Session>,
+    pub(super) rebuilding: usize,
+}
+
+struct Item<E: Engine> {
+    request: u64,
+    index: usize,
+    work: Option<WorkOf<E>>,
+    admitted: Instant,
+    timings: Timings,
+    /// How it counts once its request is forgotten.
+    forgotten: End,
+}
+
+struct Request<E: Engine> {
+    outcomes: Vec<Option<OutcomeOf<E>>>,
+    left: usize,
+    reply: oneshot::Sender<Vec<OutcomeOf<E>>>,
+}
+
+/// The scheduler at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Items that no session has taken yet.
+    pub queue_depth: usize,
+    /// Items admitted and not ended.
+    pub in_flight: usize,
+    /// Sessions that wait.
+    pub sessions_idle: usize,
+    /// Sessions that run.
+    pub sessions_busy: usize,
+    /// Sessions that are made anew.
+    pub sessions_rebuilding: usize,
+}
+
+impl<E: Engine> Shared<E> {
+    pub(super) fn new(
+        engine: Arc<E>,
+        sessions: Sessions<E::Session>,
+        shape: Shape,
+        capacity: usize,
+        observer: Arc<dyn Observer>,
+    ) -> Self {
+        let state = State {
+            policy: BatchPolicy::new(shape),
+            phase: Phase::Open,
+            pace: Pace::default(),
+            shape,
+            capacity,
+            items: HashMap::new(),
+            requests: HashMap::new(),
+            next_item: 0,
+            narrow: sessions.narrow.into_iter().map(Some).collect(),
+            wide: sessions.wide,
+            rebuilding: 0,
+        };
+        Self {
+            engine,
+            observer,
+            work: Condvar::new(),
+            ended: Condvar::new(),
+            state: Mutex::new(state),
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State<E>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends an item: tells its request, and the request's client once every item of it has ended.
+    pub(super) fn end(&self, state: &mut State<E>, item: ItemId, outcome: OutcomeOf<E>) {
+        let Some(Item {
+            request,
+            index,
+            timings,
+            forgotten,
+            ..
+        }) = state.items.remove(&item)
+        else {
+            return;
+        };
+        self.ended.notify_all();
+        let Some(waiting) = state.requests.get_mut(&request) else {
+            self.observer.ended(forgotten, &timings);
+            return;
+        };
+        self.observer.ended(end_of(&outcome), &timings);
+        waiting.outcomes[index] = Some(outcome);
+        waiting.left -= 1;
+        if waiting.left == 0
+            && let Some(Request { outcomes, reply, .. }) = state.requests.remove(&request)
+        {
+            // A client that has just gone away does not want its answer.
+            let _ = reply.send(outcomes.into_iter().flatten().collect());
+        }
+    }
+
+    /// Forgets a request; its items that have not been started never are, and all count as `end`.
+    pub(super) fn forget(&self, request: u64, items: Range<u64>, end: End) {
+        let mut state = self.lock();
+        if state.requests.remove(&request).is_none() {
+            return;
+        }
+        let now = Instant::now();
+        for item in items.map(ItemId) {
+            let Some(entry) = state.items.get_mut(&item) else {
+                continue;
+            };
+            entry.forgotten = end;
+            if state.policy.on(Event::Abandoned(item), now) {
+                self.end(&mut state, item, Outcome::Aborted);
+            }
+        }
+    }
+
+    /// Answers everybody who still waits; what runs is forgotten.
+    pub(super) fn abort(&self) {
+        let mut state = self.lock();
+        state.phase = Phase::Aborted;
+        let items: Vec<ItemId> = state.items.keys().copied().collect();
+        items
+            .into_iter()
+            .for_each(|item| self.end(&mut state, item, Outcome::Aborted));
+        self.work.notify_all();
+    }
+}
+
+impl<E: Engine> State<E> {
+    /// Admits all of `work` or nothing. Answers the request's number and its items.
+    #[allow(clippy::type_complexity, reason = "the reply is what it is")]
+    pub(super) fn admit(
+        &mut self,
+        work: Vec<WorkOf<E>>,
+        deadline: Deadline,
+        now: Instant,
+    ) -> Result<(u64, Range<u64>, oneshot::Receiver<Vec<OutcomeOf<E>>>), Rejected> {
+        self.would_admit(work.len(), deadline, now)?;
+        let (reply, answer) = oneshot::channel();
+        let (request, count) = (self.next_item, work.len());
+        let outcomes = (0..count).map(|_| None).collect();
+        if count > 0 {
+            self.requests.insert(
+                request,
+                Request {
+                    outcomes,
+                    left: count,
+                    reply,
+                },
+            );
+        }
+        for (index, work) in work.into_iter().enumerate() {
+            let item = ItemId(request + index as u64);
+            let ready = matches!(work, Work::Ready(_));
+            let (timings, forgotten) = (Timings::default(), End::Abandoned);
+            let entry = Item {
+                request,
+                index,
+                work: Some(work),
+                admitted: now,
+                timings,
+                forgotten,
+            };
+            self.items.insert(item, entry);
+            self.policy.on(Event::Arrived { item, ready, deadline }, now);
+        }
+        self.next_item += count as u64;
+        Ok((request, request..self.next_item, answer))
+    }
+
+    pub(super) fn would_admit(&self, count: usize, deadline: Deadline, now: Instant) -> Result<(), Rejected> {
+        if self.phase != Phase::Open {
+            return Err(Rejected::Draining);
+        }
+        if deadline.is_some_and(|d| d <= now) {
+            return Err(Rejected::Expired);
+        }
+        if count > self.capacity {
+            return Err(Rejected::TooMany {
+                capacity: self.capacity,
+            });
+        }
+        let waiting = self.policy.waiting();
+        if waiting + count > self.capacity {
+            let over = waiting + count - self.capacity;
+            return Err(Rejected::Overloaded {
+                retry_after: self.pace.wait(over.max(waiting / 2), self.shape.workers),
+            });
+        }
+        Ok(())
+    }
+
+    pub(super) fn take_work(&mut self, item: ItemId) -> Option<WorkOf<E>> {
+        self.items.get_mut(&item)?.work.take()
+    }
+
+    pub(super) fn put_prepared(&mut self, item: ItemId, input: E::Input, decode: Duration, preprocess: Duration) {
+        if let Some(entry) = self.items.get_mut(&item) {
+            entry.work = Some(Work::Ready(input));
+            (entry.timings.decode, entry.timings.preprocess) = (decode, preprocess);
+        }
+    }
+
+    /// Notes that the item's run starts at `now` in a batch of `batch_size`.
+    pub(super) fn start(&mut self, item: ItemId, batch_size: usize, now: Instant) {
+        if let Some(Item { admitted, timings, .. }) = self.items.get_mut(&item) {
+            let spent = timings.decode + timings.preprocess;
+            timings.queue = now.saturating_duration_since(*admitted).saturating_sub(spent);
+            timings.batch_size = batch_size;
+        }
+    }
+
+    /// Notes how long the item's run took and answers its whole account.
+    pub(super) fn finish(&mut self, item: ItemId, inference: Duration) -> Timings {
+        self.items.get_mut(&item).map_or_else(Timings::default, |entry| {
+            entry.timings.inference = inference;
+            entry.timings
+        })
+    }
+
+    /// A session to run on; `None` where the last one of its place could not be made anew.
+    pub(super) fn take_session(&mut self, width: Width) -> Option<E::Session> {
+        match width {
+            Width::Narrow => self.narrow.pop().flatten(),
+            Width::Wide => self.wide.take(),
+        }
+    }
+
+    pub(super) fn put_session(&mut self, width: Width, session: Option<E::Session>) {
+        match width {
+            Width::Narrow => self.narrow.push(session),
+            Width::Wide => self.wide = session,
+        }
+    }
+
+    pub(super) fn cores(&self, width: Width) -> usize {
+        if width == Width::Wide { self.shape.workers } else { 1 }
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.items.len()
+    }
+
+    pub(super) fn snapshot(&self) -> Snapshot {
+        let (narrow, wide) = self.policy.running();
+        let sessions = self.shape.workers + usize::from(self.shape.wide);
+        let busy = (narrow + wide).saturating_sub(self.rebuilding);
+        Snapshot {
+            queue_depth: self.policy.waiting(),
+            in_flight: self.in_flight(),
+            sessions_idle: sessions - busy - self.rebuilding,
+            sessions_busy: busy,
+            sessions_rebuilding: self.rebuilding,
+        }
+    }
+}
+
+fn end_of<O, I>(outcome: &Outcome<O, I>) -> End {
+    match outcome {
+        Outcome::Answered { .. } => End::Answered,
+        Outcome::Invalid(_) => End::Invalid,
+        Outcome::Expired => End::Expired,
+        Outcome::Failed(_) => End::Failed,
+        Outcome::Aborted => End::Aborted,
+    }
+}

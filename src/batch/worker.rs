@@ -1,0 +1,177 @@
+//! A worker thread: asks the policy, does what it says, tells it what came out.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::state::{Phase, Shared, State};
+use super::{Decision, Engine, Event, ItemId, Outcome, Prepared, Session, SessionError, Width, Work};
+
+type Guard<'a, E> = MutexGuard<'a, State<E>>;
+/// The session to go on with, if there is one, and what the run answered.
+type Run<E> = (
+    Option<<E as Engine>::Session>,
+    Result<Vec<<E as Engine>::Output>, SessionError>,
+);
+
+/// Works until the scheduler has drained or is aborted.
+pub(super) fn work<E: Engine>(shared: &Shared<E>) {
+    let mut state = shared.lock();
+    while state.phase != Phase::Aborted {
+        let (decision, expired) = state.policy.decide(Instant::now());
+        expired
+            .into_iter()
+            .for_each(|item| shared.end(&mut state, item, Outcome::Expired));
+        state = match decision {
+            Decision::Wait(_) if state.phase == Phase::Draining && state.in_flight() == 0 => break,
+            Decision::Wait(None) => shared.work.wait(state).unwrap_or_else(PoisonError::into_inner),
+            Decision::Wait(Some(until)) => {
+                let time = until.saturating_duration_since(Instant::now());
+                shared
+                    .work
+                    .wait_timeout(state, time)
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .0
+            }
+            Decision::Prepare(item) => prepare(shared, state, item),
+            Decision::Run(width, items) => run(shared, state, width, &items),
+        };
+    }
+    // Whoever else waits finds out that there is nothing left.
+    shared.work.notify_all();
+}
+
+fn prepare<'a, E: Engine>(shared: &'a Shared<E>, mut state: Guard<'a, E>, item: ItemId) -> Guard<'a, E> {
+    let work = state.take_work(item);
+    wake_another(shared, &state);
+    drop(state);
+    let start = Instant::now();
+    let prepared = match work {
+        Some(Work::Raw(raw)) => {
+            catch_unwind(AssertUnwindSafe(|| shared.engine.prepare(raw))).map_err(|p| panicked(&*p))
+        }
+        Some(Work::Ready(input)) => Ok(Ok(Prepared {
+            input,
+            decode: Duration::ZERO,
+            preprocess: Duration::ZERO,
+        })),
+        None => Err(SessionError("the item was taken twice".into())),
+    };
+    let mut state = shared.lock();
+    let ok = matches!(prepared, Ok(Ok(_)));
+    let gone = state.policy.on(Event::Prepared { item, ok }, Instant::now());
+    match prepared {
+        Ok(Ok(Prepared {
+            input,
+            decode,
+            preprocess,
+        })) => {
+            shared.observer.prepared(decode, preprocess);
+            state.pace.prepared(start.elapsed());
+            state.put_prepared(item, input, decode, preprocess);
+            if gone {
+                shared.end(&mut state, item, Outcome::Aborted);
+            }
+        }
+        Ok(Err(invalid)) => shared.end(&mut state, item, Outcome::Invalid(invalid)),
+        Err(error) => shared.end(&mut state, item, Outcome::Failed(error)),
+    }
+    state
+}
+
+fn run<'a, E: Engine>(shared: &'a Shared<E>, mut state: Guard<'a, E>, width: Width, items: &[ItemId]) -> Guard<'a, E> {
+    let start = Instant::now();
+    let mut inputs = Vec::with_capacity(items.len());
+    for item in items {
+        state.start(*item, items.len(), start);
+        if let Some(Work::Ready(input)) = state.take_work(*item) {
+            inputs.push(input);
+        }
+    }
+    let session = state.take_session(width);
+    wake_another(shared, &state);
+    drop(state);
+
+    let (session, answer) = run_guarded(shared, session, width, &inputs);
+    let inference = start.elapsed();
+    drop(inputs);
+
+    let mut state = shared.lock();
+    state.put_session(width, session);
+    state.policy.on(Event::Ran(width), Instant::now());
+    match answer {
+        Ok(outputs) => {
+            let cores = state.cores(width);
+            state.pace.ran(items.len(), cores, inference);
+            shared.observer.ran(width, items.len(), inference);
+            for (item, output) in items.iter().zip(outputs) {
+                let timings = state.finish(*item, inference);
+                shared.end(&mut state, *item, Outcome::Answered { output, timings });
+            }
+        }
+        Err(error) => items
+            .iter()
+            .for_each(|item| shared.end(&mut state, *item, Outcome::Failed(error.clone()))),
+    }
+    if width == Width::Wide {
+        shared.work.notify_all();
+    }
+    state
+}
+
+/// Runs a batch. A session that fails or panics is not trusted again: it is dropped and another made in its place.
+fn run_guarded<E: Engine>(
+    shared: &Shared<E>,
+    session: Option<E::Session>,
+    width: Width,
+    inputs: &[E::Input],
+) -> Run<E> {
+    let session = match session {
+        Some(session) => Ok(session),
+        None => rebuild(shared, width, &SessionError("there is none".into())),
+    };
+    let mut session = match session {
+        Ok(session) => session,
+        Err(error) => return (None, Err(error)),
+    };
+    let answer = catch_unwind(AssertUnwindSafe(|| session.run(inputs)));
+    let answer = answer
+        .unwrap_or_else(|panic| Err(panicked(&*panic)))
+        .and_then(|outputs| match outputs.len() {
+            n if n == inputs.len() => Ok(outputs),
+            n => Err(SessionError(format!(
+                "{n} outputs came out for {} inputs",
+                inputs.len()
+            ))),
+        });
+    match answer {
+        Ok(outputs) => (Some(session), Ok(outputs)),
+        Err(error) => {
+            drop(session);
+            (rebuild(shared, width, &error).ok(), Err(error))
+        }
+    }
+}
+
+fn rebuild<E: Engine>(shared: &Shared<E>, width: Width, reason: &SessionError) -> Result<E::Session, SessionError> {
+    shared.observer.rebuilding(width, reason);
+    shared.lock().rebuilding += 1;
+    let rebuilt = catch_unwind(AssertUnwindSafe(|| shared.engine.rebuild(width)));
+    shared.lock().rebuilding -= 1;
+    rebuilt.unwrap_or_else(|panic| Err(panicked(&*panic)))
+}
+
+/// One wake-up leads to the next, so that a burst wakes as many workers as it has work for and no more.
+fn wake_another<E: Engine>(shared: &Shared<E>, state: &State<E>) {
+    if state.policy.startable() {
+        shared.work.notify_one();
+    }
+}
+
+fn panicked(panic: &(dyn std::any::Any + Send)) -> SessionError {
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    SessionError(format!("panicked: {}", text.unwrap_or("no message")))
+}
