@@ -83,7 +83,14 @@ fn sum(cx: &Context<'_>, root: ValueId) -> Option<(Stop, Vec<NodeId>)> {
         let nodes = &walk.nodes;
         let stop = match first {
             Some(stop) => stop,
-            None => obstacle(cx, &Region { source, nodes })?,
+            None => obstacle(
+                cx,
+                &Region {
+                    source,
+                    nodes,
+                    terms: &[],
+                },
+            )?,
         };
         return Some((stop, walk.nodes));
     }
@@ -142,6 +149,7 @@ fn pair(cx: &Context<'_>, id: NodeId, root: ValueId, data: &[ValueId]) -> Option
                 &Region {
                     source,
                     nodes: &walk.nodes,
+                    terms: &[],
                 },
             )?;
             (!matches!(stop.reason, Reason::Costly { .. })).then_some((stop, nodes))

@@ -6,6 +6,7 @@
 //! [`reparameterize`] is the way in. [`kernel`] holds the algebra, [`report`] what was done, [`reason`] why something
 //! was not. Nothing here knows a runtime.
 
+pub mod equivalence;
 mod explain;
 pub mod kernel;
 mod passes;
@@ -15,6 +16,8 @@ mod region;
 pub mod report;
 mod shapes;
 mod stats;
+#[cfg(test)]
+mod tests;
 
 use std::io::{self, Write};
 

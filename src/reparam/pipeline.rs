@@ -1,6 +1,6 @@
 //! The passes in order, to a bounded fixed point.
 
-use super::passes::fuse_linear;
+use super::passes::{fuse_linear, merge_branches};
 use super::report::Block;
 use super::{Error, Options};
 use crate::graph::{Model, verify};
@@ -32,6 +32,9 @@ pub(crate) fn run(model: &mut Model, options: &Options) -> Result<Outcome, Error
     for _ in 0..ROUNDS_MAX {
         let mut blocks = fuse_linear::run(&mut model.graph, opset);
         checked(model, "fuse_linear")?;
+        let mut partial = merge_branches::run(&mut model.graph, opset);
+        checked(model, "merge_branches")?;
+        blocks.splice(0..0, partial.drain(..));
         if blocks.is_empty() {
             break;
         }

@@ -36,10 +36,11 @@ pub struct GraphStats {
 }
 
 /// How a region became one convolution.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BlockKind {
     /// One convolution took up scales, shifts and borders around it.
+    #[default]
     Folded,
     /// Parallel branches were summed.
     Parallel,
@@ -48,7 +49,7 @@ pub enum BlockKind {
 }
 
 /// One region that was fused.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Block {
     /// The value it makes; the same name in both graphs.
     pub output: String,
@@ -65,7 +66,7 @@ pub struct Block {
 }
 
 /// Shape of a convolution; no axes for a matrix product.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct ConvShape {
     /// Channels it reads.
     pub in_channels: usize,

@@ -16,6 +16,7 @@
 //! is computed in f64 throughout and rounded once.
 
 mod compile;
+mod form;
 mod lattice;
 mod plan;
 #[cfg(test)]
@@ -36,6 +37,8 @@ pub struct Program<'a> {
     pub channels: usize,
     /// Spatial extents of the source, where all are known.
     pub extents: Option<Vec<usize>>,
+    /// Relative rounding error that the constants may have, where a border is compared with what a map makes of zeros.
+    pub rounding: f64,
     /// The maps in order; operation `i` makes value `i + 1`. The last value is the result.
     pub ops: Vec<Op<'a>>,
 }

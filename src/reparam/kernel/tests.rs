@@ -27,6 +27,7 @@ fn an_identity_is_a_dirac_kernel() {
         rank: 2,
         channels: 2,
         extents: None,
+        rounding: 4e-6,
         ops: vec![Op::Conv(conv), Op::Sum { terms }],
     };
     let plan = program.plan().expect("one convolution");

@@ -16,6 +16,12 @@ use crate::reparam::shapes::Shapes;
 /// How much more a sum of parallel branches may cost as one convolution: it saves the sum and the traffic.
 const PARALLEL_GROWTH_MAX: f64 = 2.0;
 
+/// How many weights a merged convolution may have for each of its parts': a wide pool in a small file must not fill the memory.
+const WEIGHTS_GROWTH_MAX: usize = 4;
+
+/// Weights that are always allowed.
+const WEIGHTS_MIN: usize = 1 << 20;
+
 /// Regions in a row that are not worth it, after which the walk ends.
 const MISSES_MAX: usize = 16;
 
@@ -51,7 +57,7 @@ pub(crate) fn run(graph: &mut Graph, opset: i64) -> Vec<Block> {
             positions[id.0 as usize],
             block.nodes.last().cloned().unwrap_or_default(),
         );
-        if let Some(new) = merged.place(graph, &name) {
+        if let Some(new) = merged.place(graph, &name, Vec::new()) {
             positions.resize(positions.len().max(new.0 as usize + 1), 0);
             positions[new.0 as usize] = place;
         }
@@ -70,7 +76,14 @@ fn best(cx: &Context<'_>, root: ValueId) -> Option<(Merged, Block)> {
     while misses < MISSES_MAX && walk.nodes.len() < NODES_MAX && walk.step().is_ok() {
         let Some(source) = walk.source() else { continue };
         let nodes = &walk.nodes;
-        match candidate(cx, &Region { source, nodes }) {
+        match candidate(
+            cx,
+            &Region {
+                source,
+                nodes,
+                terms: &[],
+            },
+        ) {
             Some(new) if found.as_ref().is_none_or(|old| new.saved >= old.saved) => {
                 found = Some(new);
                 misses = 0;
@@ -97,12 +110,7 @@ fn candidate<'a>(cx: &'a Context<'a>, region: &Region<'_>) -> Option<Candidate<'
     let lowered = lower(cx, region).ok()??;
     let plan = lowered.program.plan().ok()?;
     let smaller = node_count(lowered.target, true) < region.nodes.len();
-    let growth = if is_parallel(&lowered) {
-        PARALLEL_GROWTH_MAX
-    } else {
-        1.0
-    };
-    if !smaller || plan.cost_after > plan.cost_before * growth {
+    if !smaller || !is_worth(&lowered, &plan) {
         return None;
     }
     let pixels: f64 = plan.axes.iter().map(|a| a.stride as f64).product();
@@ -115,12 +123,23 @@ fn candidate<'a>(cx: &'a Context<'a>, region: &Region<'_>) -> Option<Candidate<'
     })
 }
 
+/// Whether the convolution costs no more than it may, in work and in weights.
+pub(super) fn is_worth(lowered: &Lowered<'_>, plan: &Plan) -> bool {
+    let growth = if is_parallel(lowered) { PARALLEL_GROWTH_MAX } else { 1.0 };
+    let stored = lowered.program.ops.iter().map(|op| match op {
+        Op::Conv(conv) => conv.weight.len(),
+        _ => 0,
+    });
+    let allowed = WEIGHTS_GROWTH_MAX * stored.sum::<usize>() + WEIGHTS_MIN;
+    plan.cost_after <= plan.cost_before * growth && plan.weight_count() <= allowed
+}
+
 fn is_parallel(lowered: &Lowered<'_>) -> bool {
     let mut ops = lowered.program.ops.iter();
     ops.any(|op| matches!(op, Op::Sum { terms } if terms.len() > 1))
 }
 
-fn block(
+pub(super) fn block(
     cx: &Context<'_>,
     root: ValueId,
     source: ValueId,

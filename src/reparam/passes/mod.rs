@@ -1,3 +1,4 @@
 //! The passes, one file each. A pass rewrites the graph where it knows better and reports what it did.
 
 pub(crate) mod fuse_linear;
+pub(crate) mod merge_branches;

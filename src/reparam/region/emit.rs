@@ -42,8 +42,8 @@ impl Merged {
         }
     }
 
-    /// Replaces the region's nodes; the result keeps its name. Returns the node that makes the result.
-    pub(crate) fn place(self, graph: &mut Graph, name: &str) -> Option<NodeId> {
+    /// Replaces the region's nodes, `tail` behind; the result keeps its name. Returns the node that makes the result.
+    pub(crate) fn place(self, graph: &mut Graph, name: &str, tail: Vec<Node>) -> Option<NodeId> {
         let stem = graph.value(self.root).name.clone();
         let at = *self.nodes.first()?;
         let bias = self.compiled.bias;
@@ -83,6 +83,7 @@ impl Merged {
         if let Some((_, last)) = patch.insert.last_mut() {
             name.clone_into(&mut last.name);
         }
+        patch.insert.extend(tail.into_iter().map(|node| (at, node)));
         patch.apply(graph);
         graph.producer(self.root)
     }

@@ -85,6 +85,17 @@ pub(crate) fn lower<'a>(cx: &'a Context<'a>, region: &Region<'_>) -> Result<Opti
             .node(*id, node, *kind)
             .map_err(|reason| Stop { node: *id, reason })?;
     }
+    if !region.terms.is_empty() {
+        let node = region.nodes.last().copied().unwrap_or(NodeId(0));
+        let term = |(value, factor): &(ValueId, f64)| lowering.values.get(value).map(|v| (*v, *factor));
+        let Some(terms) = region.terms.iter().map(term).collect() else {
+            return Err(Stop {
+                node,
+                reason: Reason::NotUnderstood("sum".into()),
+            });
+        };
+        lowering.push(node, Op::Sum { terms });
+    }
     let rank = if let Layout::Second(rank) = layout {
         rank.saturating_sub(2)
     } else {
@@ -100,6 +111,7 @@ pub(crate) fn lower<'a>(cx: &'a Context<'a>, region: &Region<'_>) -> Result<Opti
             rank,
             channels: source_channels,
             extents,
+            rounding: rounding(dtype),
             ops: lowering.ops,
         },
         nodes: lowering.nodes,
@@ -107,6 +119,15 @@ pub(crate) fn lower<'a>(cx: &'a Context<'a>, region: &Region<'_>) -> Result<Opti
         dtype,
         convs,
     }))
+}
+
+/// How far constants that an exporter computed in this type may be off, relative to what they were computed from.
+fn rounding(dtype: DType) -> f64 {
+    match dtype {
+        DType::F16 => 4e-3,
+        DType::BF16 => 3e-2,
+        _ => 4e-6,
+    }
 }
 
 type Member<'a> = (NodeId, &'a Node, Kind);

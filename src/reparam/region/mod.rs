@@ -34,6 +34,8 @@ pub(crate) struct Region<'a> {
     pub(crate) source: ValueId,
     /// Its nodes, from the result backwards.
     pub(crate) nodes: &'a [NodeId],
+    /// Where the result is not a node's: the values that are summed to make it, with factors.
+    pub(crate) terms: &'a [(ValueId, f64)],
 }
 
 /// The place of every node in the graph's order, by node number.

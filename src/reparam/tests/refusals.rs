@@ -1,0 +1,1 @@
+//! Graphs that must stay as they are.
