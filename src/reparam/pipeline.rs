@@ -29,6 +29,7 @@ pub(crate) fn run(model: &mut Model, options: &Options) -> Result<Outcome, Error
         outcome.changed |= select_output(model, name)?;
     }
     let opset = model.opset();
+    outcome.changed |= swept(model);
     for _ in 0..ROUNDS_MAX {
         let mut blocks = fuse_linear::run(&mut model.graph, opset);
         checked(model, "fuse_linear")?;
@@ -42,8 +43,7 @@ pub(crate) fn run(model: &mut Model, options: &Options) -> Result<Outcome, Error
         blocks.reverse();
         outcome.blocks.append(&mut blocks);
     }
-    let swept = model.graph.sweep();
-    outcome.changed |= swept.nodes + swept.constants > 0;
+    outcome.changed |= swept(model);
     verify::verify(&model.graph).map_err(|source| Error::Broken { pass: "sweep", source })?;
     Ok(outcome)
 }
@@ -63,6 +63,12 @@ fn select_output(model: &mut Model, name: &str) -> Result<bool, Error> {
         graph.sweep();
     }
     Ok(names.len() > 1)
+}
+
+/// Removes what no output needs; whether there was such.
+fn swept(model: &mut Model) -> bool {
+    let swept = model.graph.sweep();
+    swept.nodes + swept.constants > 0
 }
 
 fn checked(model: &Model, pass: &'static str) -> Result<(), Error> {

@@ -104,11 +104,14 @@ impl Net {
 
     /// An input of these extents behind a dynamic batch.
     pub(super) fn input(&mut self, extents: &[usize]) -> ValueId {
+        let dims: Vec<Dim> = extents.iter().map(|n| Dim::Fixed(*n)).collect();
+        self.input_of(&dims)
+    }
+
+    /// An input of these dimensions behind a dynamic batch.
+    pub(super) fn input_of(&mut self, dims: &[Dim]) -> ValueId {
         let batch = [Dim::Symbol("batch".into())];
-        let shape = batch
-            .into_iter()
-            .chain(extents.iter().map(|n| Dim::Fixed(*n)))
-            .collect();
+        let shape = batch.into_iter().chain(dims.iter().cloned()).collect();
         let id = self.graph.add_value(Value {
             dtype: Some(self.dtype),
             shape: Some(shape),
@@ -185,13 +188,6 @@ impl Net {
 
     pub(super) fn add(&mut self, a: ValueId, b: ValueId) -> ValueId {
         self.op("Add", &[a, b])
-    }
-
-    /// A product with a constant a channel.
-    #[allow(dead_code)]
-    pub(super) fn scale(&mut self, x: ValueId, channels: usize) -> ValueId {
-        let factor = self.constant(&[1, channels, 1, 1]);
-        self.op("Mul", &[x, factor])
     }
 
     /// An average pool.

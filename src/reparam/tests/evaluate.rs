@@ -38,6 +38,17 @@ fn indices(shape: &[usize]) -> Vec<Vec<usize>> {
     })
 }
 
+/// Dynamic extents: the number that the symbol ends in, or 2.
+fn extent(dim: &Dim) -> usize {
+    match dim {
+        Dim::Fixed(n) => *n,
+        Dim::Symbol(name) => name
+            .trim_start_matches(|c: char| !c.is_ascii_digit())
+            .parse()
+            .unwrap_or(2),
+    }
+}
+
 /// All values by name, for inputs made from `seed`.
 pub(super) fn run(model: &Model, seed: u64) -> BTreeMap<String, Array> {
     let graph = &model.graph;
@@ -46,7 +57,7 @@ pub(super) fn run(model: &Model, seed: u64) -> BTreeMap<String, Array> {
     for id in graph.inputs.iter().filter(|id| graph.constant(**id).is_none()) {
         let value = graph.value(*id);
         let shape = value.shape.as_ref().expect("a shape").iter();
-        let shape: Vec<usize> = shape.map(|d| if let Dim::Fixed(n) = d { *n } else { 2 }).collect();
+        let shape: Vec<usize> = shape.map(extent).collect();
         let noise = |_: &[usize]| {
             state = state
                 .wrapping_mul(6_364_136_223_846_793_005)
@@ -228,19 +239,19 @@ fn conv(node: &Node, x: &Array, w: &Array, b: Option<&Array>) -> Array {
     ]
     .concat();
     let taps = indices(kernel);
+    let (area, channels) = (extents.iter().product::<usize>(), x.shape[1]);
     Array::new(shape, |index| {
         let (n, o) = (index[0], index[1]);
         let mut sum = b.map_or(0.0, |b| b.data[o]);
-        for tap in &taps {
-            let from = |a: usize| index[a + 2] as i64 * strides[a] + tap[a] as i64 * dilations[a] - pads[a];
-            let at: Vec<i64> = (0..kernel.len()).map(from).collect();
-            if at.iter().zip(extents).any(|(i, n)| *i < 0 || *i >= *n as i64) {
-                continue;
-            }
-            let at: Vec<usize> = at.iter().map(|i| *i as usize).collect();
+        for (t, tap) in taps.iter().enumerate() {
+            let place = (0..kernel.len()).try_fold(0, |place, a| {
+                let i = index[a + 2] as i64 * strides[a] + tap[a] as i64 * dilations[a] - pads[a];
+                (i >= 0 && i < extents[a] as i64).then(|| place * extents[a] + i as usize)
+            });
+            let Some(place) = place else { continue };
             for c in 0..per_in {
-                let source = [vec![n, o / per_out * per_in + c], at.clone()].concat();
-                sum += x.at(&source) * w.at(&[vec![o, c], tap.clone()].concat());
+                let source = (n * channels + o / per_out * per_in + c) * area + place;
+                sum += x.data[source] * w.data[(o * per_in + c) * taps.len() + t];
             }
         }
         sum

@@ -34,7 +34,12 @@ fn fuse_with(net: &Net, options: &Options) -> Outcome {
     let bytes = onnx::write(net.model()).expect("writes");
     let deployed = reparameterize(&bytes, options).expect("reparameterizes");
     let again = reparameterize(&deployed.onnx, options).expect("reparameterizes again");
-    assert!(again.onnx == deployed.onnx, "a second run changes nothing");
+    assert!(
+        again.onnx == deployed.onnx,
+        "a second run changes nothing:\n{}\n{}",
+        deployed.report,
+        again.report
+    );
     let (train, deploy) = (reread(&bytes), reread(&deployed.onnx));
     let error = difference(&train, &deploy);
     Outcome {
