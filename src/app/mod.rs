@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use crate::classify::{Models, Served};
 use crate::config::Settings;
-use crate::http::{Draining, Health, Server, Shared, State, Stop, router};
+use crate::http::{Draining, Health, Security, Server, Shared, State, Stop, admin_router, router};
 use crate::telemetry::Metrics;
 
 pub use load::load;
@@ -29,6 +29,8 @@ const FAREWELL: Duration = Duration::from_millis(500);
 pub struct App {
     settings: Arc<Settings>,
     server: Server,
+    admin: Option<Server>,
+    admin_address: Option<SocketAddr>,
     shared: Shared,
     address: SocketAddr,
 }
@@ -39,20 +41,24 @@ impl App {
     /// # Errors
     /// Where the address cannot be bound.
     pub async fn build(settings: Settings) -> anyhow::Result<Self> {
-        let listen = settings.server.listen;
-        let listener = TcpListener::bind(listen)
-            .await
-            .with_context(|| format!("cannot listen on {listen}"))?;
-        let address = listener.local_addr().context("the listener has no address")?;
+        let security = Security::open(&settings.security).context("cannot secure the server")?;
+        let (listener, address) = bind(settings.server.listen).await?;
+        let admin = match settings.server.admin_listen {
+            Some(listen) => Some(bind(listen).await?),
+            None => None,
+        };
         let shared = Shared {
             models: Arc::new(Models::default()),
             health: Arc::new(Health::default()),
             metrics: Arc::new(Metrics::new().context("the metrics contradict each other")?),
             server: Arc::new(settings.server.clone()),
+            security: security.clone(),
             limits: Arc::new(settings.limits.clone()),
         };
         Ok(Self {
-            server: Server::new(listener, &settings.server),
+            server: Server::new(listener, &settings.server, security.tls),
+            admin_address: admin.as_ref().map(|(_, address)| *address),
+            admin: admin.map(|(listener, _)| Server::new(listener, &settings.server, None)),
             settings: Arc::new(settings),
             shared,
             address,
@@ -62,6 +68,11 @@ impl App {
     /// Where it listens; the port is real also where 0 was asked for.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where the second listener, if there is one, listens.
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin_address
     }
 
     /// What the handlers see: models, health, metrics.
@@ -85,12 +96,19 @@ impl App {
         let Self {
             settings,
             server,
+            admin,
+            admin_address,
             shared,
             address,
         } = self;
-        tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
+        let https = shared.security.tls.is_some();
+        tracing::info!(%address, https, admin = admin_address.map(tracing::field::display), version = env!("CARGO_PKG_VERSION"), "listening");
         let (close, closing) = watch::channel(false);
         let accepting = tokio::spawn(server.accept_until(router(shared.clone()), closing));
+        let _beside = Beside(vec![
+            tokio::spawn(shared.security.clone().follow(settings.security.reload_interval())),
+            tokio::spawn(administer(admin, shared.clone())),
+        ]);
 
         let loaded = tokio::select! {
             loaded = load_beside(Arc::clone(&settings), shared.clone()) => loaded,
@@ -114,6 +132,31 @@ impl App {
         }
         Ok(())
     }
+}
+
+/// Tasks that end with the server.
+struct Beside(Vec<tokio::task::JoinHandle<()>>);
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        self.0.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+}
+
+/// Metrics and probes on the second listener, to the very end.
+async fn administer(server: Option<Server>, shared: Shared) {
+    if let Some(server) = server {
+        let (_open, never) = watch::channel(false);
+        server.accept_until(admin_router(shared), never).await;
+    }
+}
+
+async fn bind(listen: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("cannot listen on {listen}"))?;
+    let address = listener.local_addr().context("the listener has no address")?;
+    Ok((listener, address))
 }
 
 /// The order of going down: wait, close the listener, finish what was admitted, end the rest.

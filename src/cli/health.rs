@@ -29,10 +29,17 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Outcome {
     let url = match &args.url {
         Some(url) => url.clone(),
-        None => format!(
-            "http://{}/readyz",
-            reachable(args.settings.load(&[])?.settings.server.listen)
-        ),
+        None => {
+            let settings = args.settings.load(&[])?.settings;
+            let asked = match settings.server.admin_listen {
+                Some(admin) => admin,
+                None if settings.security.has_tls() => bail!(
+                    "this asks over plain HTTP, and server.listen speaks HTTPS; set server.admin_listen for the probes"
+                ),
+                None => settings.server.listen,
+            };
+            format!("http://{}/readyz", reachable(asked))
+        }
     };
     let (status, body) =
         get(&url, Duration::from_millis(args.timeout_ms)).with_context(|| format!("cannot ask {url}"))?;

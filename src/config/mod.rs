@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::http::{LimitSettings, ServerSettings};
+use crate::http::{LimitSettings, SecuritySettings, ServerSettings};
 use crate::model::ModelSettings;
 use crate::telemetry::LogSettings;
 
@@ -31,6 +31,8 @@ pub struct Settings {
     pub server: ServerSettings,
     /// What a request and an image may cost.
     pub limits: LimitSettings,
+    /// API keys and TLS.
+    pub security: SecuritySettings,
     /// Which model is served and how.
     pub model: ModelSettings,
     /// Comparison of the deploy graph with the train-time graph.

@@ -42,6 +42,12 @@ fn rules(s: &Settings) -> Vec<(&'static str, bool, &'static str)> {
             s.limits.request_bytes_max >= s.limits.image_bytes_max,
             "must not be less than limits.image_bytes_max",
         ),
+        (
+            "security.tls_key_file",
+            s.security.tls_is_whole(),
+            "security.tls_certificate_file and security.tls_key_file are given together or not at all",
+        ),
+        ("security.reload_interval_ms", time(s.security.reload_interval_ms), TIME),
         ("verify.batches", s.verify.batches > 0, POSITIVE),
         ("verify.batch_size", s.verify.batch_size > 0, POSITIVE),
         (

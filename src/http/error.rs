@@ -22,6 +22,8 @@ pub enum Code {
     Malformed,
     /// No image in the request.
     NoImage,
+    /// No API key, or a wrong one.
+    Unauthorized,
     /// There is no such path.
     NotFound,
     /// There is no such model.
@@ -56,6 +58,7 @@ impl Code {
         match self {
             Self::Malformed => (S::BAD_REQUEST, "malformed", "The request cannot be understood", bad),
             Self::NoImage => (S::BAD_REQUEST, "no_image", "The request holds no image", bad),
+            Self::Unauthorized => (S::UNAUTHORIZED, "unauthorized", "An API key is needed", None),
             Self::NotFound => (S::NOT_FOUND, "not_found", "There is no such path", None),
             Self::ModelNotFound => (S::NOT_FOUND, "model_not_found", "There is no such model", None),
             Self::MethodNotAllowed => (

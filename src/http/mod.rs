@@ -8,13 +8,15 @@ mod health;
 mod metrics;
 mod observe;
 mod router;
+mod secure;
 mod server;
 mod settings;
 mod v2;
 mod wire;
 
 pub use health::{Health, State};
-pub use router::router;
+pub use router::{admin_router, router};
+pub use secure::{Keys, Security, SecurityError, SecuritySettings, Tls};
 pub use server::{Draining, Server, Stop};
 pub use settings::{LimitSettings, ServerSettings};
 
@@ -34,6 +36,8 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// Timeouts and defaults.
     pub server: Arc<ServerSettings>,
+    /// API keys and certificate.
+    pub security: Security,
     /// What a request may cost.
     pub limits: Arc<LimitSettings>,
 }

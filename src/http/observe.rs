@@ -74,7 +74,6 @@ pub(super) async fn observe(State(shared): State<Shared>, mut request: Request, 
     let headers = response.headers_mut();
     headers.insert(TOTAL_TIME, milliseconds(arrived.elapsed()));
     headers.insert(REQUEST_ID, id);
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if version < Version::HTTP_2 && entry.shared.health.draining() {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }

@@ -9,21 +9,41 @@ use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::error::{Code, Problem};
+use super::secure::{auth, headers};
 use super::{Shared, classify, health, metrics, observe, v2};
 
 /// All routes, with what happens to every request around them.
 pub fn router(shared: Shared) -> Router {
-    Router::new()
+    let key = from_fn_with_state(shared.clone(), auth::require_key);
+    let mut routes = Router::new()
         .route("/classify", post(classify::classify))
+        .merge(v2::routes());
+    if shared.server.admin_listen.is_none() {
+        routes = routes.route("/metrics", get(metrics::metrics));
+    }
+    around(routes.route_layer(key).merge(v2::probes()).merge(probes()), shared)
+}
+
+/// What the second listener serves: `/metrics` and the probes, without a key.
+pub fn admin_router(shared: Shared) -> Router {
+    around(probes().route("/metrics", get(metrics::metrics)), shared)
+}
+
+fn probes() -> Router<Shared> {
+    Router::new()
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/healthz", get(health::ready))
-        .route("/metrics", get(metrics::metrics))
-        .merge(v2::routes())
+}
+
+/// What happens to every request.
+fn around(routes: Router<Shared>, shared: Shared) -> Router {
+    routes
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::disable())
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(shared.clone(), headers::harden))
         .layer(from_fn_with_state(shared.clone(), observe::observe))
         .with_state(shared)
 }

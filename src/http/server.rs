@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::secure::Tls;
 use super::settings::ServerSettings;
 
 /// How long the loop rests after an error of `accept` that is not one connection's (no file descriptors, say).
@@ -36,13 +37,15 @@ pub enum Stop {
 pub struct Server {
     listener: TcpListener,
     builder: http1::Builder,
+    tls: Option<Arc<Tls>>,
+    handshake_timeout: Duration,
     connections: Arc<Semaphore>,
     graceful: GracefulShutdown,
 }
 
 impl Server {
-    /// Serves what comes to `listener`.
-    pub fn new(listener: TcpListener, settings: &ServerSettings) -> Self {
+    /// Serves what comes to `listener`, encrypted where there is a certificate.
+    pub fn new(listener: TcpListener, settings: &ServerSettings, tls: Option<Arc<Tls>>) -> Self {
         let mut builder = http1::Builder::new();
         builder
             .timer(TokioTimer::new())
@@ -50,6 +53,8 @@ impl Server {
         Self {
             listener,
             builder,
+            tls,
+            handshake_timeout: settings.header_timeout(),
             connections: Arc::new(Semaphore::new(settings.connections_max.min(Semaphore::MAX_PERMITS))),
             graceful: GracefulShutdown::new(),
         }
@@ -93,14 +98,35 @@ impl Server {
 
     fn serve(&self, stream: TcpStream, permit: OwnedSemaphorePermit, router: &Router) {
         let service = TowerToHyperService::new(router.clone());
-        let connection = self.builder.serve_connection(TokioIo::new(stream), service);
-        let connection = self.graceful.watch(connection);
+        let builder = self.builder.clone();
+        let watcher = self.graceful.watcher();
+        let Some(tls) = &self.tls else {
+            let connection = watcher.watch(builder.serve_connection(TokioIo::new(stream), service));
+            tokio::spawn(async move {
+                ended(connection.await);
+                drop(permit);
+            });
+            return;
+        };
+        let handshake = tokio::time::timeout(self.handshake_timeout, tls.acceptor().accept(stream));
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection ended early");
+            match handshake.await {
+                Ok(Ok(stream)) => ended(
+                    watcher
+                        .watch(builder.serve_connection(TokioIo::new(stream), service))
+                        .await,
+                ),
+                Ok(Err(error)) => tracing::debug!(%error, "no TLS connection"),
+                Err(_) => tracing::debug!("a TLS handshake took too long"),
             }
             drop(permit);
         });
+    }
+}
+
+fn ended(outcome: hyper::Result<()>) {
+    if let Err(error) = outcome {
+        tracing::debug!(%error, "a connection ended early");
     }
 }
 

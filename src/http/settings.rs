@@ -3,7 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 use crate::image::Limits;
 
@@ -13,6 +14,9 @@ use crate::image::Limits;
 pub struct ServerSettings {
     /// Address and port; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// Second address, for `/metrics` and the probes alone; empty: they are at the first.
+    #[serde(deserialize_with = "address_or_none")]
+    pub admin_listen: Option<SocketAddr>,
     /// Connections at one time.
     pub connections_max: usize,
     /// Time for a request head, and of an idle connection.
@@ -33,6 +37,7 @@ impl Default for ServerSettings {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            admin_listen: None,
             connections_max: 1024,
             header_timeout_ms: 30_000,
             body_timeout_ms: 30_000,
@@ -67,6 +72,16 @@ impl ServerSettings {
     pub fn drain_limit(&self) -> Duration {
         Duration::from_millis(self.drain_limit_ms)
     }
+}
+
+fn address_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse()
+        .map(Some)
+        .map_err(|_| D::Error::custom("invalid socket address syntax"))
 }
 
 /// Section `[limits]`.

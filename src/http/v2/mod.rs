@@ -31,18 +31,23 @@ const HEAD_LENGTH: HeaderName = HeaderName::from_static("inference-header-conten
 /// Bodies from this size on are parsed off the threads that serve connections.
 const PARSE_INLINE_BYTES_MAX: usize = 256 << 10;
 
-/// Every route of the protocol, at the paths it wants.
+/// The protocol's routes, at the paths it wants.
 pub(super) fn routes() -> Router<Shared> {
     Router::new()
         .route("/v2", get(server))
-        .route("/v2/health/live", get(live))
-        .route("/v2/health/ready", get(ready))
         .route("/v2/models/{model}", get(model))
         .route("/v2/models/{model}/ready", get(model_ready))
         .route("/v2/models/{model}/infer", post(infer))
         .route("/v2/models/{model}/versions/{version}", get(model))
         .route("/v2/models/{model}/versions/{version}/ready", get(model_ready))
         .route("/v2/models/{model}/versions/{version}/infer", post(infer))
+}
+
+/// The protocol's own probes, which need no key.
+pub(super) fn probes() -> Router<Shared> {
+    Router::new()
+        .route("/v2/health/live", get(live))
+        .route("/v2/health/ready", get(ready))
 }
 
 /// A problem whose body also has the member `error`, in which the protocol's clients look.
