@@ -1,3 +1,5 @@
 //! The integration tests, one binary.
 
-fn main() {}
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod preprocess;
