@@ -1,16 +1,123 @@
-//! From settings to a served model: read, fuse, verify, make the pool, warm up.
+//! From settings to a served model: read, fuse, verify, make sessions, warm up.
 
-use anyhow::bail;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use crate::classify::Served;
+use anyhow::{Context, bail, ensure};
+use serde_json::json;
+
+use super::clock::Clock;
+use super::log;
+use super::pool::{Pool, warm_up};
+use super::verify::{self, Pair, probes};
+use crate::batch::{Width, pair};
+use crate::classify::{Facts, ImageEngine, MetricsObserver, Served, Signature};
 use crate::config::Settings;
+use crate::image::{JpegDecode, Preprocess, decoder};
+use crate::model::Package;
+use crate::onnx::ExternalData;
+use crate::reparam::{Options, reparameterize_bytes};
+use crate::runtime::{ModelSession, Runtime};
 use crate::telemetry::Metrics;
 
-/// Loads the model. Blocks; meant for a thread of its own.
+/// Loads the model. Blocks; meant for a thread of its own. `phase` hears what is being done.
 ///
 /// # Errors
-/// Where the model cannot be served.
-pub fn load(_settings: &Settings, _metrics: &Metrics, phase: &dyn Fn(&'static str)) -> anyhow::Result<Served> {
-    phase("read");
-    bail!("not built yet")
+/// Where the model cannot be served, naming what is wrong with it.
+pub fn load(settings: &Settings, metrics: &Metrics, phase: &dyn Fn(&'static str)) -> anyhow::Result<Served> {
+    let mut clock = Clock::new(metrics, phase);
+    let package = clock.time("read", || Ok(settings.model.open()?))?;
+    let preprocess = Preprocess::try_from(package.manifest.input.clone())?;
+    let options = options(&package);
+    let deployed = clock.time("fuse", || Ok(reparameterize_bytes(package.graph.clone(), &options)?))?;
+    let runtime = clock.time("runtime", || Ok(Runtime::load(explicit(settings))?))?;
+    let pool = Pool::new(runtime.clone(), deployed.onnx.clone().into(), options.output.clone());
+    let first = pool.session(Width::Narrow)?;
+    let signature = signature(&package, &first)?;
+    let equivalence = clock.time("verify", || {
+        let file = package
+            .folder
+            .as_ref()
+            .map(|folder| folder.join(&package.manifest.file));
+        let pair = Pair {
+            source: &package.graph,
+            file: file.as_deref(),
+            deployed: &deployed,
+            options: &options,
+        };
+        verify::verify(
+            &runtime,
+            pair,
+            &probes(signature.image, &settings.verify),
+            &settings.verify,
+        )
+    })?;
+    log::what_was_fused(&deployed.report, &equivalence);
+
+    let engine = Arc::new(ImageEngine::new(
+        preprocess,
+        settings.limits.image(),
+        JpegDecode::default(),
+        pool.rebuild(),
+    ));
+    let mut sessions = clock.time("sessions", || pool.sessions(first, &engine))?;
+    clock.time("warm-up", || warm_up(&mut sessions, &signature))?;
+    let facts = Facts {
+        labels: labels(&package, signature.classes),
+        manifest: package.manifest,
+        signature,
+        precision: settings.model.precision,
+        report: deployed.report,
+        equivalence,
+        plan: json!({ "decoder": decoder(), "narrow_sessions": sessions.narrow.len(), "wide_session": sessions.wide.is_some() }),
+        load: clock.spent,
+    };
+    log::how_long_it_took(&facts);
+    let observer = Arc::new(MetricsObserver(metrics.clone()));
+    let scheduler = pair(engine, sessions, &settings.batch, observer);
+    Served::start(facts, scheduler).context("cannot start the workers")
+}
+
+/// The library that the settings name, where they name one.
+pub fn explicit(settings: &Settings) -> Option<&Path> {
+    Some(settings.runtime.library.as_path()).filter(|path| !path.as_os_str().is_empty())
+}
+
+fn options(package: &Package) -> Options {
+    let external = |folder: &PathBuf| ExternalData::Folder(folder.clone());
+    Options {
+        output: package.manifest.output.name.clone(),
+        external: package.folder.as_ref().map_or(ExternalData::None, external),
+    }
+}
+
+/// What goes in and comes out, where graph, `model.toml` and labels agree on it.
+fn signature(package: &Package, session: &ModelSession) -> anyhow::Result<Signature> {
+    let [height, width] = package.manifest.input.size.map(|side| side as usize);
+    verify::check_size(session.input().image, [height, width])?;
+    let labels = package.labels.as_ref().map(Vec::len);
+    let classes = match (session.output_len(), labels) {
+        (Some(classes), Some(labels)) => {
+            ensure!(
+                labels == classes,
+                "the model answers {classes} classes and there are {labels} labels"
+            );
+            classes
+        }
+        (Some(classes), None) => classes,
+        (None, Some(labels)) => labels,
+        (None, None) => bail!("neither the graph nor a file of labels says how many classes there are"),
+    };
+    Ok(Signature {
+        input: session.input().name.clone(),
+        image: [3, height, width],
+        output: package.manifest.output.name.clone().unwrap_or_default(),
+        classes,
+    })
+}
+
+/// The labels; the index where the model brings none.
+fn labels(package: &Package, classes: usize) -> Vec<String> {
+    let indices = || (0..classes).map(|index| index.to_string()).collect();
+    package.labels.clone().unwrap_or_else(indices)
 }

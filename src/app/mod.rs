@@ -3,8 +3,12 @@
 //! [`App::build`] binds the listener, [`App::run_until_stopped`] serves, loads the model meanwhile ([`load`]) and drains on
 //! SIGTERM or SIGINT ([`signals`]).
 
+mod clock;
 mod load;
+mod log;
+mod pool;
 mod signals;
+mod verify;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,7 +23,8 @@ use crate::config::Settings;
 use crate::http::{Draining, Health, Security, Server, Shared, State, Stop, admin_router, router};
 use crate::telemetry::Metrics;
 
-pub use load::load;
+pub use load::{explicit, load};
+pub use verify::{Pair, probes, verify};
 
 /// How long answers to what the hard limit ended may take to leave.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -194,6 +199,11 @@ async fn load_beside(settings: Arc<Settings>, shared: Shared) -> anyhow::Result<
     })
     .await
     .context("loading the model panicked")??;
+    let facts = served.facts();
+    shared
+        .metrics
+        .reparam(facts.report.blocks.len(), facts.equivalence.relative_error);
+    shared.metrics.models(&[facts.info()]);
     shared.models.put(Arc::new(served));
     shared.health.set(State::Ready);
     tracing::info!("ready");

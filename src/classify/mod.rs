@@ -4,14 +4,18 @@
 //! [`Models`] finds it by name; [`topk`] is the arithmetic.
 
 mod engine;
+mod facts;
 mod models;
+mod observer;
 mod served;
 mod signature;
 pub mod topk;
 
-pub use engine::{ImageEngine, Tensor};
+pub use engine::{ImageEngine, ImageSession, Rebuild, Tensor};
+pub use facts::Facts;
 pub use models::Models;
-pub use served::{Load, Served};
+pub use observer::MetricsObserver;
+pub use served::Served;
 pub use signature::Signature;
 pub use topk::Class;
 
@@ -86,18 +90,14 @@ pub enum Failure {
 pub async fn classify(served: &Served, items: Vec<Item>, top_k: usize, deadline: Deadline) -> Result<Answer, Failure> {
     let (names, work): (Vec<_>, Vec<_>) = items.into_iter().map(|item| (item.name, Work::Raw(item.bytes))).unzip();
     let (outputs, timings) = run(served, work, &names, deadline).await?;
-
     let began = Instant::now();
-    let mut predictions = Vec::with_capacity(names.len());
-    for (name, output) in names.into_iter().zip(outputs) {
-        let classes = topk::classes(&output, served.output_kind(), top_k).ok_or_else(|| {
-            tracing::error!(model = served.name(), "the model's output is not finite");
-            Failure::NotFinite
-        })?;
-        predictions.push(Prediction { name, classes });
-    }
+    let predict = |(name, output): (Option<String>, Vec<f32>)| {
+        let classes = topk::classes(&output, served.output_kind(), top_k).ok_or(Failure::NotFinite)?;
+        Ok(Prediction { name, classes })
+    };
+    let predictions = names.into_iter().zip(outputs).map(predict).collect::<Result<_, _>>();
     Ok(Answer {
-        predictions,
+        predictions: predictions.inspect_err(|_| tracing::error!(model = served.name(), "the output is not finite"))?,
         timings,
         postprocess: began.elapsed(),
     })
@@ -123,10 +123,20 @@ async fn run(
     names: &[Option<String>],
     deadline: Deadline,
 ) -> Result<(Vec<Vec<f32>>, Timings), Failure> {
-    let pending = served.batcher().submit(work, deadline).map_err(Failure::Rejected)?;
+    let mut pending = served.batcher().submit(work, deadline).map_err(Failure::Rejected)?;
+    let outcomes = match deadline {
+        None => pending.await,
+        Some(at) => match tokio::time::timeout_at(at.into(), &mut pending).await {
+            Ok(outcomes) => outcomes,
+            Err(_) => {
+                pending.expire();
+                return Err(Failure::Expired);
+            }
+        },
+    };
     let mut timings = Timings::default();
     let mut outputs = Vec::with_capacity(names.len());
-    for (index, (name, outcome)) in names.iter().zip(pending.await).enumerate() {
+    for (index, (name, outcome)) in names.iter().zip(outcomes).enumerate() {
         let (output, spent) = answered(outcome, index, names.len(), name.as_deref())?;
         timings = longest(timings, spent);
         outputs.push(output);

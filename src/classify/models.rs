@@ -48,15 +48,12 @@ impl Models {
         before.by_name.get(name).cloned()
     }
 
-    /// Reads the gauges of all queues and sessions, and which models there are.
+    /// Reads the gauges of all queues and sessions.
     pub fn measure(&self, metrics: &Metrics) {
-        let all = self.all();
-        let load = all
-            .iter()
-            .map(|served| served.load())
-            .fold(super::Load::default(), super::Load::plus);
-        metrics.queue_depth(load.queued);
-        metrics.sessions("busy", load.sessions_busy);
-        metrics.sessions("idle", load.sessions_idle);
+        let all: Vec<_> = self.all().iter().map(|served| served.snapshot()).collect();
+        metrics.queue_depth(all.iter().map(|s| s.queue_depth).sum());
+        metrics.sessions("busy", all.iter().map(|s| s.sessions_busy).sum());
+        metrics.sessions("idle", all.iter().map(|s| s.sessions_idle).sum());
+        metrics.sessions("rebuilding", all.iter().map(|s| s.sessions_rebuilding).sum());
     }
 }

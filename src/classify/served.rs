@@ -1,96 +1,93 @@
 //! One model as it is served.
 
-use crate::batch::{Deadline, Outcome, Rejected, Work};
-use crate::image::ImageError;
+use std::io;
+use std::sync::{Mutex, PoisonError};
+
+use super::{Facts, ImageEngine, Signature};
+use crate::batch::{Batcher, Scheduler, Snapshot, Workers};
 use crate::model::OutputKind;
-use bytes::Bytes;
 
-use super::{Signature, Tensor};
-
-#[derive(Debug)]
-pub(super) struct Batcher;
-impl Batcher {
-    #[allow(clippy::type_complexity)]
-    pub(super) fn submit(
-        &self,
-        _w: Vec<Work<Bytes, Tensor>>,
-        _d: Deadline,
-    ) -> Result<std::future::Ready<Vec<Outcome<Vec<f32>, ImageError>>>, Rejected> {
-        Err(Rejected::Draining)
-    }
-}
-
-/// How busy a model is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Load {
-    /// Images that wait.
-    pub queued: usize,
-    /// Sessions that run.
-    pub sessions_busy: usize,
-    /// Sessions that wait for work.
-    pub sessions_idle: usize,
-}
-
-impl Load {
-    /// Both together.
-    pub fn plus(self, other: Self) -> Self {
-        Self {
-            queued: self.queued + other.queued,
-            sessions_busy: self.sessions_busy + other.sessions_busy,
-            sessions_idle: self.sessions_idle + other.sessions_idle,
-        }
-    }
-}
-
-/// One model as it is served: what it is called, what its classes are called, and the scheduler that runs it.
-#[derive(Debug)]
+/// One model as it is served: what is known of it, and the scheduler that runs it. Dropped, it ends what it has.
 pub struct Served {
-    name: String,
-    version: String,
-    labels: Vec<String>,
-    output_kind: OutputKind,
-    signature: Signature,
-    batcher: Batcher,
+    facts: Facts,
+    batcher: Batcher<ImageEngine>,
+    workers: Mutex<Option<Workers<ImageEngine>>>,
+}
+
+impl std::fmt::Debug for Served {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Served")
+            .field("name", &self.name())
+            .field("version", &self.version())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Served {
+    /// Starts the scheduler's workers.
+    ///
+    /// # Errors
+    /// Where a thread cannot be started.
+    pub fn start(
+        facts: Facts,
+        (batcher, scheduler): (Batcher<ImageEngine>, Scheduler<ImageEngine>),
+    ) -> io::Result<Self> {
+        let workers = Mutex::new(Some(scheduler.spawn()?));
+        Ok(Self {
+            facts,
+            batcher,
+            workers,
+        })
+    }
+
     /// By which it is found.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.facts.manifest.name
     }
 
     /// Which version of it this is.
     pub fn version(&self) -> &str {
-        &self.version
+        &self.facts.manifest.version
     }
 
-    /// The label of a class; the index as text where there is none.
+    /// What is known of it.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// The label of a class.
     pub fn label(&self, index: usize) -> &str {
-        self.labels.get(index).map_or("", String::as_str)
+        self.facts.labels.get(index).map_or("", String::as_str)
     }
 
     /// What its output holds.
     pub fn output_kind(&self) -> OutputKind {
-        self.output_kind
+        self.facts.manifest.output.kind
     }
 
     /// What goes in and what comes out.
     pub fn signature(&self) -> &Signature {
-        &self.signature
+        &self.facts.signature
     }
 
     /// What is to be known of it beyond the protocol's metadata.
     pub fn card(&self) -> serde_json::Value {
-        serde_json::Value::Null
+        self.facts.card()
     }
 
-    pub(super) fn batcher(&self) -> &Batcher {
+    /// Where work is submitted.
+    pub fn batcher(&self) -> &Batcher<ImageEngine> {
         &self.batcher
     }
-    /// How busy it is.
-    pub fn load(&self) -> Load {
-        Load::default()
+
+    /// Queue and sessions at this moment.
+    pub fn snapshot(&self) -> Snapshot {
+        self.batcher.snapshot()
     }
-    /// Ends what waits.
-    pub fn abort(&self) {}
+
+    /// Ends what waits and what would come: each is answered as aborted.
+    pub fn abort(&self) {
+        let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(workers);
+    }
 }

@@ -1,8 +1,34 @@
 //! `repserve inspect`.
-use super::Outcome;
-/// Say what a model is and what would be fused
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::model_file::ModelFile;
+use super::{Outcome, output};
+use crate::reparam;
+
+/// Say what a model is, which blocks would be fused, and what would not and why
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {}
-pub(super) fn run(_args: &Args) -> Outcome {
-    anyhow::bail!("x")
+pub(super) struct Args {
+    /// ONNX file, or a model's folder
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// The one output to keep; what only the others need is dropped
+    #[arg(long, value_name = "NAME")]
+    output: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &Args) -> Outcome {
+    let model = ModelFile::open(&args.file, args.output.as_deref())?;
+    let report = model.named(reparam::inspect(model.bytes.clone(), &model.options))?;
+    let text = if args.json {
+        serde_json::to_string_pretty(&report)? + "\n"
+    } else {
+        report.to_string()
+    };
+    output::print(&text)?;
+    Ok(ExitCode::SUCCESS)
 }

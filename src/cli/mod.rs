@@ -7,7 +7,9 @@ mod config;
 mod convert;
 mod health;
 mod inspect;
+mod model_file;
 mod output;
+mod probe;
 mod serve;
 mod settings;
 

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::batch::BatchSettings;
 use crate::http::{LimitSettings, SecuritySettings, ServerSettings};
 use crate::model::ModelSettings;
 use crate::telemetry::LogSettings;
@@ -37,8 +38,20 @@ pub struct Settings {
     pub model: ModelSettings,
     /// Comparison of the deploy graph with the train-time graph.
     pub verify: VerifySettings,
+    /// Queue and batches.
+    pub batch: BatchSettings,
+    /// ONNX Runtime.
+    pub runtime: RuntimeSettings,
     /// Log level and format.
     pub log: LogSettings,
+}
+
+/// ONNX Runtime.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RuntimeSettings {
+    /// The shared library; empty: it is searched.
+    pub library: PathBuf,
 }
 
 /// Comparison of the deploy graph with the train-time graph before serving.

@@ -48,6 +48,7 @@ fn rules(s: &Settings) -> Vec<(&'static str, bool, &'static str)> {
             "security.tls_certificate_file and security.tls_key_file are given together or not at all",
         ),
         ("security.reload_interval_ms", time(s.security.reload_interval_ms), TIME),
+        ("batch.queue_capacity", s.batch.queue_capacity > 0, POSITIVE),
         ("verify.batches", s.verify.batches > 0, POSITIVE),
         ("verify.batch_size", s.verify.batch_size > 0, POSITIVE),
         (

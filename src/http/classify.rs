@@ -40,7 +40,6 @@ pub(super) async fn classify(
     let deadline = arrived + shared.server.request_timeout(params.timeout_ms);
     let top_k = params.top_k.unwrap_or(shared.server.top_k);
     let answer = run(&served, items, top_k, Some(deadline)).await?;
-    shared.metrics.images(answer.predictions.len());
     shared.metrics.stage(Stage::Postprocess, answer.postprocess);
     Ok(respond(&served, &answer))
 }

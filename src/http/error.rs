@@ -164,6 +164,16 @@ impl Problem {
         self
     }
 
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        self.code.row().1
+    }
+
+    /// What is to be said of this case.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// An error of which only the log may know more.
     pub(super) fn internal() -> Self {
         Self::new(Code::Internal, "the server's log says more, under this request's id")

@@ -1,11 +1,9 @@
 //! `/livez`, `/readyz`, `/healthz`: whether the process runs, and whether it should get requests.
 
-use std::sync::Arc;
-
-use arc_swap::ArcSwap;
 use axum::Json;
 use axum::extract::State as Extract;
 use axum::response::{IntoResponse, Response};
+use tokio::sync::watch;
 
 use super::error::{Code, Problem};
 use super::{Shared, wire};
@@ -25,37 +23,44 @@ pub enum State {
 
 /// The state, shared between the one who changes it (`app`) and those who report it.
 #[derive(Debug)]
-pub struct Health(ArcSwap<State>);
+pub struct Health(watch::Sender<State>);
 
 impl Default for Health {
     fn default() -> Self {
-        Self(ArcSwap::from_pointee(State::Loading("start")))
+        Self(watch::Sender::new(State::Loading("start")))
     }
 }
 
 impl Health {
     /// Says what the server is doing now. Once it drains, it stays so.
     pub fn set(&self, state: State) {
-        let next = Arc::new(state);
-        self.0.rcu(|now| match **now {
-            State::Draining => Arc::clone(now),
-            _ => Arc::clone(&next),
+        self.0.send_if_modified(|now| {
+            let changed = *now != State::Draining && *now != state;
+            if changed {
+                *now = state;
+            }
+            changed
         });
     }
 
     /// What the server is doing now.
-    pub fn get(&self) -> Arc<State> {
-        self.0.load_full()
+    pub fn get(&self) -> State {
+        self.0.borrow().clone()
+    }
+
+    /// What the server is doing, as it changes.
+    pub fn watch(&self) -> watch::Receiver<State> {
+        self.0.subscribe()
     }
 
     /// Whether the server goes down.
     pub fn draining(&self) -> bool {
-        matches!(**self.0.load(), State::Draining)
+        *self.0.borrow() == State::Draining
     }
 
     /// Why a request cannot be served now, where it cannot.
     pub(super) fn problem(&self) -> Problem {
-        match &**self.0.load() {
+        match &*self.0.borrow() {
             State::Loading(phase) => Problem::new(Code::NotReady, format!("the model is loading (phase: {phase})")),
             State::Ready => Problem::new(Code::NotReady, "no model is served"),
             State::Draining => Problem::new(Code::Draining, "the server is going down"),
@@ -71,7 +76,7 @@ pub(super) async fn live() -> Response {
 
 /// The model is fused, verified and warm, and no signal has come.
 pub(super) async fn ready(Extract(shared): Extract<Shared>) -> Response {
-    match *shared.health.get() {
+    match shared.health.get() {
         State::Ready => Json(wire::Status { status: "ready" }).into_response(),
         _ => shared.health.problem().uncounted().into_response(),
     }
@@ -85,7 +90,7 @@ mod tests {
     fn draining_is_the_last_state() {
         let health = Health::default();
         health.set(State::Ready);
-        assert_eq!(*health.get(), State::Ready);
+        assert_eq!(health.get(), State::Ready);
         health.set(State::Draining);
         health.set(State::Ready);
         assert!(health.draining());

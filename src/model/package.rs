@@ -71,13 +71,21 @@ impl Package {
         })
     }
 
+    /// Reads a folder's `model.toml` alone.
+    ///
+    /// # Errors
+    /// Where it is missing or wrong.
+    pub fn manifest(folder: &Path) -> Result<Manifest, PackageError> {
+        let path = folder.join("model.toml");
+        parse_manifest(&read_text(&path)?, &path)
+    }
+
     /// Reads a model's folder.
     ///
     /// # Errors
     /// A part that is missing or wrong, by its path.
     pub fn open(folder: &Path) -> Result<Self, PackageError> {
-        let path = folder.join("model.toml");
-        let manifest = parse_manifest(&read_text(&path)?, &path)?;
+        let manifest = Self::manifest(folder)?;
         let labels = match &manifest.labels {
             Some(file) => {
                 let path = folder.join(file);

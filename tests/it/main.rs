@@ -1,5 +1,18 @@
-//! The integration tests, one binary.
+//! The integration tests, one binary: the real server on port 0 with the real ONNX Runtime.
+//!
+//! The library is found through `ORT_DYLIB_PATH` or in `.onnxruntime/`; `make onnxruntime` fetches it there.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(unreachable_pub, reason = "a test binary has no outside")]
 
+mod cli;
+mod config;
+mod drain;
+mod errors;
+mod limits;
+mod loading;
+mod metrics;
+mod predictions;
 mod preprocess;
+mod scheduling;
+mod support;

@@ -120,7 +120,7 @@ async fn model_ready(State(shared): State<Shared>, Path(name): Path<Name>) -> Re
 }
 
 fn ready_or_why(shared: &Shared) -> Result<(), Error> {
-    match *shared.health.get() {
+    match shared.health.get() {
         health::State::Ready => Ok(()),
         _ => Err(shared.health.problem().uncounted().into()),
     }

@@ -1,0 +1,43 @@
+//! What the log says of a model that was loaded.
+
+use crate::classify::Facts;
+use crate::reparam::equivalence::Equivalence;
+use crate::reparam::report::Report;
+
+/// Blocks, convolutions and parameters before and after, and how exact the result is.
+pub(super) fn what_was_fused(report: &Report, equivalence: &Equivalence) {
+    let (before, after) = (&report.source, &report.deploy);
+    tracing::info!(
+        blocks = report.blocks.len(),
+        convolutions = %format!("{} -> {}", before.count("Conv"), after.count("Conv")),
+        nodes = %format!("{} -> {}", before.nodes(), after.nodes()),
+        parameters = %format!("{} -> {}", before.parameters, after.parameters),
+        relative_error = %format!("{:.1e}", equivalence.relative_error),
+        top1_agreement = equivalence.top1_agreement,
+        "fused and verified"
+    );
+    for refusal in &report.refusals {
+        tracing::info!(block = refusal.block, reason = %refusal.reason, "left as it is");
+    }
+    for warning in &report.warnings {
+        tracing::warn!("{warning}");
+    }
+}
+
+/// Which model was loaded, and the seconds of each phase.
+pub(super) fn how_long_it_took(facts: &Facts) {
+    let phases: Vec<String> = facts
+        .load
+        .iter()
+        .map(|(phase, took)| format!("{phase} {:.3}", took.as_secs_f64()))
+        .collect();
+    tracing::info!(
+        model = facts.manifest.name,
+        version = facts.manifest.version,
+        precision = facts.precision.label(),
+        classes = facts.labels.len(),
+        plan = %facts.plan,
+        seconds = phases.join(", "),
+        "loaded"
+    );
+}

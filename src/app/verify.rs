@@ -1,0 +1,149 @@
+//! Whether the deploy graph computes what the train-time graph does, in ONNX Runtime.
+
+use std::path::Path;
+
+use anyhow::{Context, ensure};
+use bytes::Bytes;
+
+use crate::config::VerifySettings;
+use crate::onnx::ExternalData;
+use crate::reparam::equivalence::{Equivalence, Output, Probe, Tolerance, compare, first_difference, observed};
+use crate::reparam::{Deployed, Options};
+use crate::runtime::{ModelSession, Runtime, RuntimeError, SessionOptions};
+
+/// The two graphs of a model.
+#[derive(Debug, Clone, Copy)]
+pub struct Pair<'a> {
+    /// The train-time graph.
+    pub source: &'a Bytes,
+    /// The file it came from; its external data lies beside it.
+    pub file: Option<&'a Path>,
+    /// What was made of it.
+    pub deployed: &'a Deployed,
+    /// How: the output that was kept, where external data may be read.
+    pub options: &'a Options,
+}
+
+/// Random inputs for images of this shape.
+pub fn probes(image: [usize; 3], settings: &VerifySettings) -> Vec<Probe> {
+    let batches: Vec<usize> = (0..settings.batches)
+        .map(|i| if i == 0 { 1 } else { settings.batch_size })
+        .collect();
+    Probe::batches(&image, &batches, settings.seed)
+}
+
+/// Runs both graphs on the probes and compares what they answer.
+///
+/// # Errors
+/// Where they differ by more than the settings allow, with the numbers and the first block that differs; where one does not run.
+pub fn verify(
+    runtime: &Runtime,
+    pair: Pair<'_>,
+    probes: &[Probe],
+    settings: &VerifySettings,
+) -> anyhow::Result<Equivalence> {
+    let tolerance = Tolerance {
+        relative_error_max: settings.relative_error_max,
+        top1_agreement_min: settings.top1_agreement_min,
+    };
+    let mut train = train_session(runtime, pair)?;
+    let mut deploy = memory_session(runtime, &pair.deployed.onnx, pair.options.output.clone())?;
+    let equivalence = compare(probes, tolerance, |p| run(&mut train, p), |p| run(&mut deploy, p))?;
+    if !equivalence.holds() {
+        let place = match probes
+            .first()
+            .map(|probe| differing_block(runtime, pair, probe, settings))
+        {
+            Some(Ok(Some(place))) => place,
+            _ => "no single block shows it".to_owned(),
+        };
+        anyhow::bail!("the deploy graph does not compute what the train-time graph does: {equivalence}; {place}");
+    }
+    Ok(equivalence)
+}
+
+/// The train-time graph; loaded from its file where weights lie beside it.
+fn train_session(runtime: &Runtime, pair: Pair<'_>) -> anyhow::Result<ModelSession> {
+    let options = SessionOptions {
+        threads: cores(),
+        output: pair.options.output.clone(),
+    };
+    let session = match pair.file {
+        Some(file) => ModelSession::from_file(runtime, file, &options),
+        None => ModelSession::from_memory(runtime, pair.source, &options),
+    };
+    session.context("the train-time graph")
+}
+
+fn memory_session(runtime: &Runtime, onnx: &[u8], output: Option<String>) -> Result<ModelSession, RuntimeError> {
+    let threads = cores();
+    ModelSession::from_memory(runtime, onnx, &SessionOptions { threads, output })
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn run(session: &mut ModelSession, probe: &Probe) -> Result<Output, RuntimeError> {
+    let [images, shape @ ..] = probe.shape.as_slice() else {
+        return Err(RuntimeError::Run("a probe without extents".to_owned()));
+    };
+    let shape: [usize; 3] = shape
+        .try_into()
+        .map_err(|_| RuntimeError::Run(format!("a probe of {:?} is no batch of images", probe.shape)))?;
+    let length: usize = shape.iter().product();
+    let inputs: Vec<&[f32]> = probe.data.chunks(length.max(1)).collect();
+    let rows = session.run(&inputs, shape)?;
+    Ok(Output {
+        shape: vec![*images, rows.first().map_or(0, Vec::len)],
+        data: rows.concat(),
+    })
+}
+
+/// Says which block differs first.
+fn differing_block(
+    runtime: &Runtime,
+    pair: Pair<'_>,
+    probe: &Probe,
+    settings: &VerifySettings,
+) -> anyhow::Result<Option<String>> {
+    let each = |onnx: Bytes, external: &ExternalData, names: &[&str]| -> anyhow::Result<Vec<Output>> {
+        let value = |name: &&str| {
+            let graph = observed(onnx.clone(), external, &[name])?;
+            Ok(run(&mut memory_session(runtime, &graph, None)?, probe)?)
+        };
+        names.iter().map(value).collect()
+    };
+    let deployed = Bytes::copy_from_slice(&pair.deployed.onnx);
+    let found = first_difference(
+        &pair.deployed.report.blocks,
+        probe,
+        settings.relative_error_max,
+        |_, names| each(pair.source.clone(), &pair.options.external, names),
+        |_, names| each(deployed.clone(), &ExternalData::None, names),
+    )?;
+    Ok(found.map(|d| {
+        format!(
+            "the first block that differs makes {} (relative error {:.2e})",
+            d.block, d.relative_error
+        )
+    }))
+}
+
+/// Checks that the graph takes images of the size that `model.toml` says.
+pub(super) fn check_size(graph: [Option<usize>; 3], size: [usize; 2]) -> anyhow::Result<()> {
+    let [channels, height, width] = graph;
+    ensure!(
+        channels.is_none_or(|c| c == 3),
+        "the graph takes images of {} channels; only 3 (R, G, B) can be served",
+        channels.unwrap_or(0)
+    );
+    let [h, w] = size;
+    ensure!(
+        height.is_none_or(|x| x == h) && width.is_none_or(|x| x == w),
+        "the graph takes images of {}x{} pixels (height x width) and model.toml says {h}x{w}",
+        height.map_or("any".to_owned(), |x| x.to_string()),
+        width.map_or("any".to_owned(), |x| x.to_string()),
+    );
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! What is known of a served model.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::Signature;
+use crate::model::{Manifest, Precision};
+use crate::reparam::equivalence::Equivalence;
+use crate::reparam::report::Report;
+use crate::telemetry::metrics::ModelInfo;
+
+/// What is known of a served model.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// What its folder says.
+    pub manifest: Manifest,
+    /// A label a class.
+    pub labels: Vec<String>,
+    /// What goes in and what comes out.
+    pub signature: Signature,
+    /// Arithmetic of the deploy graph.
+    pub precision: Precision,
+    /// What the re-parameterizer did.
+    pub report: Report,
+    /// How far deploy and train-time graph agree.
+    pub equivalence: Equivalence,
+    /// How it runs: the decoder, the sessions and their threads.
+    pub plan: serde_json::Value,
+    /// What loading took, by phase.
+    pub load: Vec<(&'static str, Duration)>,
+}
+
+impl Facts {
+    /// For `repserve_model_info`.
+    pub fn info(&self) -> ModelInfo {
+        ModelInfo {
+            model: self.manifest.name.clone(),
+            version: self.manifest.version.clone(),
+            precision: self.precision.label().to_owned(),
+            source_sha256: self.report.source.sha256.clone(),
+            deploy_sha256: self.report.deploy.sha256.clone(),
+        }
+    }
+
+    /// For people and programs that ask for the model: what was fused, how exact it is, how it runs.
+    pub fn card(&self) -> serde_json::Value {
+        let (before, after) = (&self.report.source, &self.report.deploy);
+        let graph = |stats: &crate::reparam::report::GraphStats| {
+            json!({
+                "sha256": stats.sha256,
+                "nodes": stats.nodes(),
+                "convolutions": stats.count("Conv"),
+                "parameters": stats.parameters,
+                "macs": stats.macs,
+            })
+        };
+        let load: serde_json::Map<_, _> = self
+            .load
+            .iter()
+            .map(|(phase, took)| ((*phase).to_owned(), json!(took.as_secs_f64())))
+            .collect();
+        json!({
+            "precision": self.precision.label(),
+            "source": graph(before),
+            "deploy": graph(after),
+            "blocks_fused": self.report.blocks.len(),
+            "refusals": self.report.refusals.len(),
+            "equivalence": self.equivalence,
+            "plan": self.plan,
+            "load_seconds": load,
+        })
+    }
+}

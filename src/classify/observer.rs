@@ -1,0 +1,34 @@
+//! What the scheduler does, told to the metrics.
+
+use std::time::Duration;
+
+use crate::batch::{End, Observer, SessionError, Timings, Width};
+use crate::telemetry::Metrics;
+use crate::telemetry::metrics::Stage;
+
+/// Counts images and runs, and times the stages of every image that was answered.
+#[derive(Debug)]
+pub struct MetricsObserver(pub Metrics);
+
+impl Observer for MetricsObserver {
+    fn ran(&self, _width: Width, batch_size: usize, _inference: Duration) {
+        self.0.batch(batch_size);
+    }
+
+    fn rebuilding(&self, width: Width, reason: &SessionError) {
+        tracing::error!(?width, %reason, "a session failed and is made anew");
+    }
+
+    fn ended(&self, end: End, timings: &Timings) {
+        if end != End::Answered {
+            return;
+        }
+        self.0.images(1);
+        if !timings.decode.is_zero() {
+            self.0.stage(Stage::Decode, timings.decode);
+            self.0.stage(Stage::Preprocess, timings.preprocess);
+        }
+        self.0.stage(Stage::Queue, timings.queue);
+        self.0.stage(Stage::Inference, timings.inference);
+    }
+}

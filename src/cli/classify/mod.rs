@@ -1,0 +1,171 @@
+//! `repserve classify`: images without a server, through the same scheduler that the server uses.
+
+pub(super) mod files;
+mod format;
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use futures_util::StreamExt;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::settings::SettingsArgs;
+use super::{Outcome, output};
+use crate::app;
+use crate::classify::{Item, Prediction, Served, classify};
+use crate::http::error::Problem;
+use crate::telemetry::Metrics;
+use format::{Format, Line};
+
+/// Images that are on their way at one time.
+const AHEAD: usize = 16;
+
+/// Classify images without a server
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Images, or folders of images (searched in depth, in order of name)
+    #[arg(required = true, value_name = "FILES|DIRS")]
+    paths: Vec<PathBuf>,
+    /// Classes for each image
+    #[arg(long, value_name = "K", default_value_t = 5, value_parser = parse_top_k)]
+    top_k: usize,
+    /// A JSON object a line
+    #[arg(long, conflicts_with = "csv")]
+    json: bool,
+    /// Comma-separated values, a row a class
+    #[arg(long)]
+    csv: bool,
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+/// Why an image has no classes.
+#[derive(Debug, serde::Serialize)]
+struct Fault {
+    code: &'static str,
+    detail: String,
+}
+
+pub(super) fn run(args: &Args) -> Outcome {
+    let loaded = args.settings.load(&[])?;
+    let format = match (args.json, args.csv) {
+        (true, _) => Format::Json,
+        (_, true) => Format::Csv,
+        _ => Format::Table,
+    };
+    let files = files::list(&args.paths);
+    let metrics = Metrics::new().context("the metrics contradict each other")?;
+    let served = app::load(&loaded.settings, &metrics, &|_| ())?;
+    let bytes_max = loaded.settings.limits.image_bytes_max as u64;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime of threads")?;
+    let failed = runtime.block_on(classify_all(&served, &files, args.top_k, bytes_max, format))?;
+    if failed == 0 {
+        return Ok(ExitCode::SUCCESS);
+    }
+    output::complain(&format!("{failed} of {} images could not be classified", files.len()));
+    Ok(ExitCode::FAILURE)
+}
+
+/// Classifies in parallel, prints in order; answers how many failed.
+async fn classify_all(
+    served: &Served,
+    files: &[files::Listed],
+    top_k: usize,
+    bytes_max: u64,
+    format: Format,
+) -> anyhow::Result<usize> {
+    let bar = bar(files.len());
+    let width = files
+        .iter()
+        .map(|f| f.path.to_string_lossy().chars().count())
+        .max()
+        .unwrap_or(0);
+    output::print(format.head())?;
+    let mut results = futures_util::stream::iter(files)
+        .map(|listed| async move { (listed, one(served, listed, top_k, bytes_max).await) })
+        .buffered(AHEAD);
+    let mut failed = 0;
+    while let Some((listed, result)) = results.next().await {
+        let line = Line {
+            file: &listed.path,
+            served,
+            result: result.as_ref(),
+        };
+        let text = format.line(&line, width);
+        bar.suspend(|| {
+            if let (Err(fault), true) = (&result, format != Format::Json) {
+                output::complain(&format!("{}: {}", listed.path.display(), fault.detail));
+            }
+            output::print(&text)
+        })?;
+        failed += usize::from(result.is_err());
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    Ok(failed)
+}
+
+async fn one(served: &Served, listed: &files::Listed, top_k: usize, bytes_max: u64) -> Result<Prediction, Fault> {
+    if let Some(detail) = &listed.unreadable {
+        return Err(unreadable(detail.clone()));
+    }
+    let bytes = read(&listed.path, bytes_max).await?;
+    let item = Item {
+        name: None,
+        bytes: bytes.into(),
+    };
+    let answer = classify(served, vec![item], top_k, None).await.map_err(|failure| {
+        let problem = Problem::from(failure);
+        Fault {
+            code: problem.code(),
+            detail: problem.detail().to_owned(),
+        }
+    })?;
+    answer.predictions.into_iter().next().ok_or_else(|| Fault {
+        code: "internal",
+        detail: "no prediction".to_owned(),
+    })
+}
+
+/// Reads a file; one that is longer than any image may be is not read to its end.
+async fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Fault> {
+    use tokio::io::AsyncReadExt;
+    let mut bytes = Vec::new();
+    let outcome = async {
+        let file = tokio::fs::File::open(path).await?;
+        file.take(bytes_max + 1).read_to_end(&mut bytes).await
+    };
+    outcome.await.map_err(|e| unreadable(format!("cannot be read: {e}")))?;
+    Ok(bytes)
+}
+
+fn unreadable(detail: String) -> Fault {
+    Fault {
+        code: "unreadable",
+        detail,
+    }
+}
+
+/// A progress bar on stderr where that is a terminal.
+fn bar(files: usize) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} images, {per_sec}, {eta} left")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(files as u64).with_style(style)
+}
+
+fn parse_top_k(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("must be at least 1".to_owned()),
+        Ok(k) => Ok(k),
+        Err(_) => Err("must be a whole number".to_owned()),
+    }
+}

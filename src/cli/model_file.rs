@@ -1,0 +1,58 @@
+//! An ONNX file on the command line, alone or in a model's folder.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use bytes::Bytes;
+
+use crate::model::{Manifest, Package};
+use crate::onnx::ExternalData;
+use crate::reparam::Options;
+
+/// An ONNX file and what is known of it besides.
+#[derive(Debug)]
+pub(super) struct ModelFile {
+    /// The file.
+    pub(super) path: PathBuf,
+    /// Its bytes.
+    pub(super) bytes: Bytes,
+    /// Which output to keep; external data may lie in the file's folder.
+    pub(super) options: Options,
+    /// What a `model.toml` beside it says, where it is about this file.
+    pub(super) manifest: Option<Manifest>,
+}
+
+impl ModelFile {
+    /// Reads `path`, an ONNX file or a model's folder. `output` goes over what `model.toml` says.
+    pub(super) fn open(path: &Path, output: Option<&str>) -> anyhow::Result<Self> {
+        let (path, manifest) = if path.is_dir() {
+            let manifest = Package::manifest(path)?;
+            (path.join(&manifest.file), Some(manifest))
+        } else {
+            let beside = path.parent().and_then(|folder| Package::manifest(folder).ok());
+            let name = path.file_name();
+            (
+                path.to_owned(),
+                beside.filter(|m| Path::new(&m.file).file_name() == name),
+            )
+        };
+        let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let of_manifest = manifest.as_ref().and_then(|m| m.output.name.clone());
+        let folder = path.parent().filter(|f| !f.as_os_str().is_empty());
+        let options = Options {
+            output: output.map(str::to_owned).or(of_manifest),
+            external: ExternalData::Folder(folder.unwrap_or(Path::new(".")).to_owned()),
+        };
+        Ok(Self {
+            path,
+            bytes: bytes.into(),
+            options,
+            manifest,
+        })
+    }
+
+    /// The same outcome, with the file's name before the error.
+    pub(super) fn named<T, E: Into<anyhow::Error>>(&self, outcome: Result<T, E>) -> anyhow::Result<T> {
+        outcome.map_err(|error| error.into().context(self.path.display().to_string()))
+    }
+}

@@ -1,0 +1,192 @@
+//! The subcommands as a user meets them.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::support::binary::{check_error, run, stderr, stdout};
+use crate::support::checkout;
+use crate::support::images::png;
+
+fn text(path: &Path) -> String {
+    path.to_str().unwrap().to_owned()
+}
+
+fn model() -> String {
+    text(&checkout("models/repvgg-cifar10/model.onnx"))
+}
+
+/// A folder with two images, one file that is none, and one that is broken.
+fn pictures() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("b.png"), png(2)).unwrap();
+    std::fs::write(dir.path().join("a.png"), png(1)).unwrap();
+    std::fs::write(dir.path().join("c.png"), &png(1)[..100]).unwrap();
+    std::fs::write(dir.path().join("notes.txt"), "no image").unwrap();
+    dir
+}
+
+#[test]
+fn classify_goes_on_after_a_bad_file() {
+    let dir = pictures();
+    let notes = text(&dir.path().join("notes.txt"));
+    let output = run(&[
+        "classify",
+        "--json",
+        "--top-k",
+        "2",
+        &notes,
+        &text(dir.path()),
+        "/nowhere.png",
+    ]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(stderr(&output), "repserve: 3 of 5 images could not be classified\n");
+    let lines: Vec<Value> = stdout(&output)
+        .lines()
+        .map(|l| serde_json::from_str(l).unwrap())
+        .collect();
+    let shown: Vec<(String, &Value)> = lines
+        .iter()
+        .map(|l| {
+            (
+                l["file"].as_str().unwrap().replace(&text(dir.path()), ""),
+                &l["error"]["code"],
+            )
+        })
+        .collect();
+    let null = Value::Null;
+    assert_eq!(
+        shown,
+        [
+            ("/notes.txt".into(), &Value::from("unsupported_type")),
+            ("/a.png".into(), &null),
+            ("/b.png".into(), &null),
+            ("/c.png".into(), &Value::from("invalid_image")),
+            ("/nowhere.png".into(), &Value::from("unreadable")),
+        ]
+    );
+    assert_eq!(lines[1]["classes"].as_array().unwrap().len(), 2);
+    assert!(lines[1].get("error").is_none());
+    assert_eq!(
+        lines[4]["error"]["detail"],
+        "cannot be read: No such file or directory (os error 2)"
+    );
+}
+
+#[test]
+fn classify_writes_tables_and_csv() {
+    let dir = pictures();
+    let (a, b) = (text(&dir.path().join("a.png")), text(&dir.path().join("b.png")));
+    let table = run(&["classify", "--top-k", "1", &a, &b]);
+    assert_eq!(table.status.code(), Some(0), "{}", stderr(&table));
+    let table = stdout(&table);
+    assert_eq!(table.lines().count(), 2);
+    assert!(
+        table.lines().all(|l| l.contains(".png  ") && l.ends_with(" %")),
+        "{table}"
+    );
+    let csv = run(&["classify", "--csv", "--top-k", "2", &a]);
+    let csv = stdout(&csv);
+    let lines: Vec<&str> = csv.lines().collect();
+    assert_eq!(lines[0], "file,rank,index,label,probability,error");
+    assert_eq!(lines.len(), 3);
+    assert!(
+        lines[1].starts_with(&format!("{a},1,")) && lines[1].ends_with(','),
+        "{csv}"
+    );
+}
+
+#[test]
+fn convert_writes_what_it_reports() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = text(&dir.path().join("deploy.onnx"));
+    let output = run(&["convert", &model(), "-o", &out, "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let report: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(report["deploy"]["operators"]["Conv"], 9);
+    assert!(
+        report["equivalence"]["relative_error_max"].as_f64().unwrap() < 1e-5,
+        "{report}"
+    );
+    assert_eq!(report["equivalence"]["top1_agreement"], 1.0);
+    assert_eq!(
+        std::fs::read_dir(dir.path()).unwrap().count(),
+        1,
+        "no temporary file is left"
+    );
+
+    let again = text(&dir.path().join("again.onnx"));
+    let output = run(&["convert", &out, "-o", &again]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(std::fs::read(&out).unwrap(), std::fs::read(&again).unwrap());
+}
+
+#[test]
+fn convert_leaves_nothing_behind_when_it_fails() {
+    let dir = tempfile::tempdir().unwrap();
+    let (bad, out) = (dir.path().join("bad.onnx"), dir.path().join("out.onnx"));
+    std::fs::write(&bad, b"").unwrap();
+    let output = run(&["convert", &text(&bad), "-o", &text(&out)]);
+    let line = format!("{}: the file is empty; expected an ONNX model", bad.display());
+    check_error(&output, 1, &line);
+    assert!(!out.exists());
+    let output = run(&["convert", &model(), "-o", "/nowhere/out.onnx"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr(&output).starts_with("repserve: cannot write /nowhere/out.onnx: "),
+        "{}",
+        stderr(&output)
+    );
+    let output = run(&["convert", &model(), "-o", &text(&out), "--output", "features"]);
+    let line = format!(
+        "{}: the model has no output \"features\"; its outputs are: logits",
+        model()
+    );
+    check_error(&output, 1, &line);
+}
+
+#[test]
+fn inspect_says_what_would_be_fused() {
+    let output = run(&["inspect", &model()]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let shown = stdout(&output);
+    assert!(
+        shown.contains("convolutions") && shown.contains("blocks fused"),
+        "{shown}"
+    );
+    let output = run(&["inspect", &model(), "--json"]);
+    let report: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(report["source"]["sha256"].as_str().unwrap().len(), 64);
+    assert!(report["blocks"].as_array().unwrap().len() >= 9);
+}
+
+#[test]
+fn usage_is_one_line_and_exit_code_2() {
+    let output = run(&["convert", "x.onnx"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(stderr(&output).lines().count(), 1, "{}", stderr(&output));
+    assert_eq!(run(&["--help"]).status.code(), Some(0));
+    assert_eq!(run(&["--version"]).status.code(), Some(0));
+    assert_eq!(run(&["classify"]).status.code(), Some(2));
+    check_error(&run(&["dance"]), 2, "unrecognized subcommand 'dance' (try --help)");
+}
+
+#[test]
+fn health_of_nobody_is_a_failure() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    drop(taken);
+    let output = run(&["health", "--url", &format!("http://{address}/readyz")]);
+    let line = format!("cannot ask http://{address}/readyz: Connection refused (os error 111)");
+    check_error(&output, 1, &line);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_of_a_ready_server_is_a_success() {
+    let server = crate::support::Server::ready(crate::support::settings()).await;
+    let url = server.url("/readyz");
+    let output = tokio::task::spawn_blocking(move || run(&["health", "--url", &url]))
+        .await
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+}
