@@ -13,7 +13,7 @@ use super::verify::{self, Pair, probes};
 use crate::batch::{Width, pair};
 use crate::classify::{Facts, ImageEngine, MetricsObserver, Served, Signature};
 use crate::config::Settings;
-use crate::image::{JpegDecode, Preprocess, decoder};
+use crate::image::{Preprocess, decoder};
 use crate::model::Package;
 use crate::onnx::ExternalData;
 use crate::reparam::{Options, reparameterize_bytes};
@@ -57,7 +57,7 @@ pub fn load(settings: &Settings, metrics: &Metrics, phase: &dyn Fn(&'static str)
     let engine = Arc::new(ImageEngine::new(
         preprocess,
         settings.limits.image(),
-        JpegDecode::default(),
+        settings.decode.jpeg,
         pool.rebuild(),
     ));
     let mut sessions = clock.time("sessions", || pool.sessions(first, &engine))?;

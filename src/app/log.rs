@@ -16,8 +16,12 @@ pub(super) fn what_was_fused(report: &Report, equivalence: &Equivalence) {
         top1_agreement = equivalence.top1_agreement,
         "fused and verified"
     );
+    if !report.refusals.is_empty() {
+        let blocks = report.refusals.len();
+        tracing::info!(blocks, "left as they are; `repserve inspect` says which and why");
+    }
     for refusal in &report.refusals {
-        tracing::info!(block = refusal.block, reason = %refusal.reason, "left as it is");
+        tracing::debug!(block = refusal.block, reason = %refusal.reason, "left as it is");
     }
     for warning in &report.warnings {
         tracing::warn!("{warning}");

@@ -18,6 +18,7 @@ use serde::Deserialize;
 
 use crate::batch::BatchSettings;
 use crate::http::{LimitSettings, SecuritySettings, ServerSettings};
+use crate::image::JpegDecode;
 use crate::model::ModelSettings;
 use crate::telemetry::LogSettings;
 
@@ -38,12 +39,22 @@ pub struct Settings {
     pub model: ModelSettings,
     /// Comparison of the deploy graph with the train-time graph.
     pub verify: VerifySettings,
+    /// Decoding.
+    pub decode: DecodeSettings,
     /// Queue and batches.
     pub batch: BatchSettings,
     /// ONNX Runtime.
     pub runtime: RuntimeSettings,
     /// Log level and format.
     pub log: LogSettings,
+}
+
+/// Decoding.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DecodeSettings {
+    /// How large a JPEG is decoded.
+    pub jpeg: JpegDecode,
 }
 
 /// ONNX Runtime.

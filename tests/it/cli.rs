@@ -105,7 +105,7 @@ fn convert_writes_what_it_reports() {
     let report: Value = serde_json::from_str(&stdout(&output)).unwrap();
     assert_eq!(report["deploy"]["operators"]["Conv"], 9);
     assert!(
-        report["equivalence"]["relative_error_max"].as_f64().unwrap() < 1e-5,
+        report["equivalence"]["relative_error"].as_f64().unwrap() < 1e-5,
         "{report}"
     );
     assert_eq!(report["equivalence"]["top1_agreement"], 1.0);

@@ -116,3 +116,22 @@ async fn what_the_hard_limit_ends_is_answered() {
     insta::assert_snapshot!("ended_by_the_hard_limit", shown(response).await);
     server.ended().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_without_a_model_is_not_ready() {
+    let app = repserve::app::App::build(settings()).await.unwrap();
+    let router = repserve::http::router(app.shared().clone());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let client = crate::support::client();
+    let url = |path: &str| format!("http://{address}{path}");
+    check!("not_ready", client.get(url("/readyz")));
+    check!("not_ready_to_classify", client.post(url("/classify")).body(png(1)));
+    app.shared()
+        .health
+        .set(repserve::http::State::Failed("the reason".into()));
+    check!("failed", client.get(url("/readyz")));
+    app.shared().health.set(repserve::http::State::Draining);
+    check!("draining", client.get(url("/readyz")));
+}

@@ -9,6 +9,7 @@ mod cli;
 mod config;
 mod drain;
 mod errors;
+mod hostile;
 mod limits;
 mod loading;
 mod metrics;
