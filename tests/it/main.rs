@@ -5,8 +5,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
 
+mod broken_images;
 mod cli;
 mod config;
+mod corpora;
 mod drain;
 mod errors;
 mod hostile;

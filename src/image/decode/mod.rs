@@ -1,6 +1,7 @@
 //! Encoded bytes to upright RGB pixels, within the limits.
 
 mod gif;
+mod guard;
 mod jpeg;
 mod raster;
 mod tiff;
@@ -52,19 +53,22 @@ pub fn decode_rgb(encoded: &[u8], limits: &Limits) -> Result<Rgb8, ImageError> {
 /// Decodes an image; a JPEG at a reduced scale if that covers what `frame` needs.
 pub(crate) fn decode(encoded: &[u8], limits: &Limits, frame: Option<&Frame>) -> Result<Picture, ImageError> {
     limits.check_bytes(encoded)?;
-    let (stored, orientation) = match Format::sniff(encoded)? {
-        Format::Jpeg => return jpeg::read(encoded, limits, frame),
-        Format::Png => raster::png(encoded, limits)?,
-        Format::WebP => raster::webp(encoded, limits)?,
-        Format::Bmp => raster::bmp(encoded, limits)?,
-        Format::Gif => (gif::read(encoded, limits)?, Orientation::NoTransforms),
-        Format::Tiff => tiff::read(encoded, limits)?,
-    };
-    let rgb = orientation::apply(stored, orientation);
-    let full = [rgb.height, rgb.width];
-    Ok(Picture {
-        rgb,
-        full,
-        extent: full.map(f64::from),
+    let format = Format::sniff(encoded)?;
+    guard::guarded(format, || {
+        let (stored, orientation) = match format {
+            Format::Jpeg => return jpeg::read(encoded, limits, frame),
+            Format::Png => raster::png(encoded, limits)?,
+            Format::WebP => raster::webp(encoded, limits)?,
+            Format::Bmp => raster::bmp(encoded, limits)?,
+            Format::Gif => (gif::read(encoded, limits)?, Orientation::NoTransforms),
+            Format::Tiff => tiff::read(encoded, limits)?,
+        };
+        let rgb = orientation::apply(stored, orientation);
+        let full = [rgb.height, rgb.width];
+        Ok(Picture {
+            rgb,
+            full,
+            extent: full.map(f64::from),
+        })
     })
 }
