@@ -43,6 +43,11 @@ fn rules(s: &Settings) -> Vec<(&'static str, bool, &'static str)> {
             "must not be less than limits.image_bytes_max",
         ),
         (
+            "limits.bodies_bytes_max",
+            s.limits.bodies_bytes_max >= s.limits.request_bytes_max,
+            "must not be less than limits.request_bytes_max",
+        ),
+        (
             "security.tls_key_file",
             s.security.tls_is_whole(),
             "security.tls_certificate_file and security.tls_key_file are given together or not at all",

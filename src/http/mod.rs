@@ -2,6 +2,7 @@
 //! ([`server`]). What an answer looks like stands in [`wire`]; what it says comes from `crate::classify`.
 
 mod body;
+mod budget;
 mod classify;
 pub mod error;
 mod health;

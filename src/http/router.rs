@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
+use super::budget::{self, Budget};
 use super::error::{Code, Problem};
 use super::secure::{auth, headers};
 use super::{Shared, classify, health, metrics, observe, v2};
@@ -43,6 +44,7 @@ fn around(routes: Router<Shared>, shared: Shared) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::disable())
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(Budget::new(&shared.limits), budget::within))
         .layer(from_fn_with_state(shared.clone(), headers::harden))
         .layer(from_fn_with_state(shared.clone(), observe::observe))
         .with_state(shared)

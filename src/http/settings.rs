@@ -96,6 +96,8 @@ pub struct LimitSettings {
     pub request_images_max: usize,
     /// Bytes of one request's body.
     pub request_bytes_max: usize,
+    /// Bytes of all requests' bodies in memory at one time.
+    pub bodies_bytes_max: usize,
 }
 
 impl Default for LimitSettings {
@@ -106,6 +108,7 @@ impl Default for LimitSettings {
             image_pixels_max: image.pixels_max,
             request_images_max: 64,
             request_bytes_max: 64 << 20,
+            bodies_bytes_max: 256 << 20,
         }
     }
 }

@@ -378,6 +378,27 @@ mod tests {
     }
 
     #[test]
+    fn the_documentation_names_every_metric() {
+        let documented = include_str!("../../docs/metrics.md");
+        let metrics = Metrics::new().unwrap();
+        metrics.request_ended("/classify", "POST", 200, Duration::ZERO);
+        metrics.sessions("idle", 1);
+        metrics.model_load("read", Duration::ZERO);
+        metrics.models(&[ModelInfo::default()]);
+        for family in metrics.registry.gather() {
+            let name = family.name().trim_start_matches("repserve_").to_owned();
+            assert!(documented.contains(&format!("`{name}`")), "{name}");
+        }
+        for label in Reason::ALL
+            .map(Reason::label)
+            .iter()
+            .chain(&Stage::ALL.map(Stage::label))
+        {
+            assert!(documented.contains(&format!("`{label}`")), "{label}");
+        }
+    }
+
+    #[test]
     fn labels_stand_at_their_index() {
         for (i, reason) in Reason::ALL.iter().enumerate() {
             assert_eq!(*reason as usize, i);

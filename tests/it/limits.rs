@@ -12,7 +12,7 @@ use reqwest::{Body, RequestBuilder};
 use serde_json::Value;
 
 use crate::support::images::{encode, pattern, png};
-use crate::support::{Server, settings};
+use crate::support::{Server, settings, until};
 
 fn small() -> Settings {
     let mut settings = settings();
@@ -119,4 +119,27 @@ async fn connections_beyond_the_limit_wait_for_their_turn() {
     let second = exchange(&server, close);
     drop(first);
     assert!(second.await.unwrap().starts_with("HTTP/1.1 200 OK"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_at_hand_are_limited_together() {
+    let mut settings = settings();
+    settings.limits.image_bytes_max = 10_240;
+    settings.limits.request_bytes_max = 10_240;
+    settings.limits.bodies_bytes_max = 10_240;
+    let server = Server::ready(settings).await;
+    let served = server.served();
+    let padded = |seed| {
+        let mut image = png(seed);
+        image.resize(10_000, 0);
+        image
+    };
+    served.batcher().hold();
+    let waiting = tokio::spawn(server.post("/classify", padded(1)).send());
+    until("it waits", || served.snapshot().queue_depth == 1).await;
+    let detail = "the bodies of the requests at hand fill the memory that is set aside for them";
+    check(server.post("/classify", padded(2)), 429, "overloaded", detail).await;
+    served.batcher().release();
+    assert_eq!(waiting.await.unwrap().unwrap().status(), 200);
+    assert_eq!(server.post("/classify", padded(2)).send().await.unwrap().status(), 200);
 }
