@@ -105,6 +105,18 @@ async fn exchange(target: &Target, connection: Option<Connection>) -> anyhow::Re
     Ok((status, (!connection.is_closed()).then_some(connection)))
 }
 
+/// The status that a `GET` of `path` is answered with.
+///
+/// # Errors
+/// Where nobody answers.
+pub async fn get(address: SocketAddr, path: &str) -> anyhow::Result<u16> {
+    let mut connection = connect(address).await?;
+    let request = hyper::Request::get(path)
+        .header("host", "bench")
+        .body(Full::default())?;
+    Ok(connection.send_request(request).await?.status().as_u16())
+}
+
 async fn connect(address: SocketAddr) -> anyhow::Result<Connection> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;

@@ -18,6 +18,13 @@ pub fn usage(pid: u32) -> Option<Usage> {
     parse(&stat, &status)
 }
 
+/// What the processor calls itself.
+pub fn cpu_model() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info.lines().find_map(|l| l.strip_prefix("model name")?.split_once(':'));
+    model.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.trim().to_owned())
+}
+
 /// `/proc` counts in ticks of 1/100 s on every Linux that user space sees (`USER_HZ`).
 const TICK: Duration = Duration::from_millis(10);
 

@@ -58,6 +58,26 @@ impl Summary {
     }
 }
 
+impl Summary {
+    /// Figure by figure the median of several runs of the same scenario.
+    pub fn median(runs: &[Self]) -> Self {
+        let of = |pick: &dyn Fn(&Self) -> f64| median(&runs.iter().map(pick).collect::<Vec<_>>());
+        let percentiles = |pick: &dyn Fn(&Self) -> Percentiles| Percentiles {
+            p50: of(&|s| pick(s).p50),
+            p95: of(&|s| pick(s).p95),
+            p99: of(&|s| pick(s).p99),
+        };
+        Self {
+            answered: of(&|s| s.answered as f64) as usize,
+            rejected: of(&|s| s.rejected as f64) as usize,
+            failed: runs.iter().map(|s| s.failed).sum(),
+            images_per_second: of(&|s| s.images_per_second),
+            latency_ms: percentiles(&|s| s.latency_ms),
+            rejected_latency_ms: percentiles(&|s| s.rejected_latency_ms),
+        }
+    }
+}
+
 impl Percentiles {
     /// Nearest-rank percentiles.
     pub fn of(latencies: impl Iterator<Item = Duration>) -> Self {

@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 something failed, 2 the command line or the configuration is wrong. An error is one line on stderr.
 
+mod bench;
 mod classify;
 mod config;
 mod convert;
@@ -37,6 +38,7 @@ enum Command {
     Classify(classify::Args),
     Config(config::Args),
     Health(health::Args),
+    Bench(bench::Args),
 }
 
 /// What a subcommand that ran through says: whether all went well.
@@ -55,6 +57,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Classify(args) => classify::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Health(args) => health::run(&args),
+        Command::Bench(args) => bench::run(&args),
     };
     outcome.unwrap_or_else(|error| {
         if output::pipe_closed(&error) {

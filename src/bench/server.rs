@@ -1,0 +1,61 @@
+//! A server of its own process, so that what it uses can be told from what the client uses.
+
+use std::net::{SocketAddr, TcpListener};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+
+use super::load;
+use super::process::{Usage, usage};
+
+/// A running `repserve serve`; killed when dropped.
+pub struct Server {
+    child: Child,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+/// How often readiness is asked for.
+const POLL: Duration = Duration::from_millis(100);
+
+impl Server {
+    /// Starts this executable as a server with `arguments` on a free port and waits until it is ready.
+    ///
+    /// # Errors
+    /// Where it cannot be started, or ends before it is ready.
+    pub async fn start(arguments: &[String]) -> anyhow::Result<Self> {
+        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let child = Command::new(std::env::current_exe()?)
+            .args(["serve", "--listen", &address.to_string(), "--set", "log.level=warn"])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .context("cannot start the server")?;
+        let mut server = Self { child, address };
+        while load::get(address, "/readyz").await.ok() != Some(200) {
+            if let Some(status) = server.child.try_wait()? {
+                bail!("the server ended before it was ready: {status}");
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(server)
+    }
+
+    /// What it has used so far.
+    ///
+    /// # Errors
+    /// Where the system does not tell (it has no `/proc`).
+    pub fn usage(&self) -> anyhow::Result<Usage> {
+        usage(self.child.id()).context("/proc does not tell what the server uses")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // One that has ended by itself cannot be killed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
