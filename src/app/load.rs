@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::clock::Clock;
 use super::log;
-use super::pool::{Pool, warm_up};
+use super::pool;
 use super::verify::{self, Pair, probes};
 use crate::batch::{Width, pair};
 use crate::classify::{Facts, ImageEngine, MetricsObserver, Served, Signature};
@@ -17,7 +17,7 @@ use crate::image::{Preprocess, decoder};
 use crate::model::Package;
 use crate::onnx::ExternalData;
 use crate::reparam::{Options, reparameterize_bytes};
-use crate::runtime::{ModelSession, Runtime};
+use crate::runtime::{ModelSession, Pool, Runtime};
 use crate::telemetry::Metrics;
 
 /// Loads the model. Blocks; meant for a thread of its own. `phase` hears what is being done.
@@ -31,8 +31,12 @@ pub fn load(settings: &Settings, metrics: &Metrics, phase: &dyn Fn(&'static str)
     let options = options(&package);
     let deployed = clock.time("fuse", || Ok(reparameterize_bytes(package.graph.clone(), &options)?))?;
     let runtime = clock.time("runtime", || Ok(Runtime::load(explicit(settings))?))?;
-    let pool = Pool::new(runtime.clone(), deployed.onnx.clone().into(), options.output.clone());
+    let pool = clock.time("optimize", || {
+        let onnx = deployed.onnx.clone().into();
+        Ok(Pool::new(&runtime, onnx, options.output.clone(), &settings.runtime)?)
+    })?;
     let first = pool.session(Width::Narrow)?;
+    let batch_fixed = first.input().batch;
     let signature = signature(&package, &first)?;
     let equivalence = clock.time("verify", || {
         let file = package
@@ -58,10 +62,14 @@ pub fn load(settings: &Settings, metrics: &Metrics, phase: &dyn Fn(&'static str)
         preprocess,
         settings.limits.image(),
         settings.decode.jpeg,
-        pool.rebuild(),
+        pool::rebuild(&pool),
     ));
-    let mut sessions = clock.time("sessions", || pool.sessions(first, &engine))?;
-    clock.time("warm-up", || warm_up(&mut sessions, &signature))?;
+    let mut sessions = clock.time("sessions", || pool::sessions(&pool, first, &engine))?;
+    let plan = clock.time("warm-up", || {
+        let plan = pool.plan().clone();
+        pool::warm_up(&mut sessions, plan, batch_fixed, &signature, &settings.runtime)
+    })?;
+    let tuning = plan.tuning(&settings.batch);
     let facts = Facts {
         labels: labels(&package, signature.classes),
         manifest: package.manifest,
@@ -69,12 +77,12 @@ pub fn load(settings: &Settings, metrics: &Metrics, phase: &dyn Fn(&'static str)
         precision: settings.model.precision,
         report: deployed.report,
         equivalence,
-        plan: json!({ "decoder": decoder(), "narrow_sessions": sessions.narrow.len(), "wide_session": sessions.wide.is_some() }),
+        plan: json!({ "decoder": decoder(), "weights_shared": pool.shares_weights(), "threads": plan }),
         load: clock.spent,
     };
     log::how_long_it_took(&facts);
     let observer = Arc::new(MetricsObserver(metrics.clone()));
-    let scheduler = pair(engine, sessions, &settings.batch, observer);
+    let scheduler = pair(engine, sessions, tuning, observer);
     Served::start(facts, scheduler).context("cannot start the workers")
 }
 

@@ -1,70 +1,45 @@
-//! The sessions of one model: how many, how wide, warm.
+//! The sessions of one model: made, warmed up and measured, and the plan that comes of it.
 
 use anyhow::Context;
-use bytes::Bytes;
 
-use crate::batch::{Session, SessionError, Sessions, Width};
+use crate::batch::{SessionError, Sessions};
 use crate::classify::{ImageEngine, ImageSession, Rebuild, Signature};
-use crate::runtime::{ModelSession, Runtime, RuntimeError, SessionOptions};
+use crate::runtime::{Curve, ModelSession, Plan, Pool, RuntimeSettings};
 
-/// Runs of each session before it is served.
-const WARM_UP_RUNS: usize = 2;
-
-/// Makes sessions of one deploy graph.
-#[derive(Debug, Clone)]
-pub(super) struct Pool {
-    runtime: Runtime,
-    onnx: Bytes,
-    output: Option<String>,
-    cores: usize,
+/// How the scheduler makes a session again.
+pub(super) fn rebuild(pool: &Pool) -> Rebuild {
+    let pool = pool.clone();
+    Box::new(move |width| pool.session(width).map_err(|error| SessionError(error.to_string())))
 }
 
-impl Pool {
-    pub(super) fn new(runtime: Runtime, onnx: Bytes, output: Option<String>) -> Self {
-        Self {
-            runtime,
-            onnx,
-            output,
-            cores: std::thread::available_parallelism().map_or(1, usize::from),
-        }
-    }
-
-    /// One session.
-    pub(super) fn session(&self, width: Width) -> Result<ModelSession, RuntimeError> {
-        let options = SessionOptions {
-            threads: if width == Width::Wide { self.cores } else { 1 },
-            output: self.output.clone(),
-        };
-        ModelSession::from_memory(&self.runtime, &self.onnx, &options)
-    }
-
-    /// A narrow session a core, `first` among them, and a wide one where there are several cores.
-    pub(super) fn sessions(&self, first: ModelSession, engine: &ImageEngine) -> anyhow::Result<Sessions<ImageSession>> {
-        let mut narrow = vec![engine.session(first)];
-        for _ in 1..self.cores {
-            narrow.push(engine.session(self.session(Width::Narrow)?));
-        }
-        let wide = (self.cores > 1).then(|| self.session(Width::Wide)).transpose()?;
-        Ok(Sessions {
-            narrow,
-            wide: wide.map(|session| engine.session(session)),
-        })
-    }
-
-    /// How the scheduler makes a session again.
-    pub(super) fn rebuild(&self) -> Rebuild {
-        let pool = self.clone();
-        Box::new(move |width| pool.session(width).map_err(|error| SessionError(error.to_string())))
-    }
+/// The sessions of the plan, `first` among them.
+pub(super) fn sessions(
+    pool: &Pool,
+    first: ModelSession,
+    engine: &ImageEngine,
+) -> anyhow::Result<Sessions<ImageSession>> {
+    let made = pool.sessions(first)?;
+    Ok(Sessions {
+        narrow: made.narrow.into_iter().map(|session| engine.session(session)).collect(),
+        wide: made.wide.map(|session| engine.session(session)),
+    })
 }
 
-/// Runs every session, so that the first request finds everything in place.
-pub(super) fn warm_up(sessions: &mut Sessions<ImageSession>, signature: &Signature) -> anyhow::Result<()> {
+/// Runs every session, so that the first request finds everything in place, and measures which batches pay. A wide session
+/// that does not pay is dropped.
+pub(super) fn warm_up(
+    sessions: &mut Sessions<ImageSession>,
+    plan: Plan,
+    batch_fixed: Option<usize>,
+    signature: &Signature,
+    settings: &RuntimeSettings,
+) -> anyhow::Result<Plan> {
     let image = vec![0.0; signature.image_len()];
-    for session in sessions.narrow.iter_mut().chain(sessions.wide.as_mut()) {
-        for _ in 0..WARM_UP_RUNS {
-            session.run(std::slice::from_ref(&image)).context("the warm-up")?;
-        }
+    let batch_max = batch_fixed.unwrap_or(settings.measure_batch_max);
+    let curve = Curve::measure(sessions, &image, batch_max, Plan::measure_time(settings)).context("the warm-up")?;
+    let plan = plan.decided(curve, batch_fixed);
+    if plan.wide_threads == 0 {
+        sessions.wide = None;
     }
-    Ok(())
+    Ok(plan)
 }

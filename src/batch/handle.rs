@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::state::{OutcomeOf, Phase, Shared, Snapshot, WorkOf};
-use super::{BatchSettings, Deadline, End, Engine, Event, Observer, Outcome, Rejected, Sessions, Shape, worker};
+use super::{Deadline, End, Engine, Event, Observer, Outcome, Rejected, Sessions, Shape, Tuning, worker};
 
 /// Submits work. Cheap to clone.
 pub struct Batcher<E: Engine>(Arc<Shared<E>>);
@@ -44,17 +44,23 @@ const NICENESS: i32 = 5;
 pub fn pair<E: Engine>(
     engine: Arc<E>,
     sessions: Sessions<E::Session>,
-    settings: &BatchSettings,
+    tuning: impl Into<Tuning>,
     observer: Arc<dyn Observer>,
 ) -> (Batcher<E>, Scheduler<E>) {
     let workers = sessions.narrow.len();
+    let tuning = tuning.into();
     let shape = Shape {
         workers,
-        wide: sessions.wide.is_some(),
-        batch_max: settings.batch_max.max(1),
-        delay: Duration::from_micros(settings.delay_us_max),
+        wide_max: if sessions.wide.is_some() {
+            tuning.wide_max.max(1)
+        } else {
+            0
+        },
+        batch_max: tuning.batch_max.max(1),
+        delay: tuning.delay,
+        fill: tuning.fill,
     };
-    let shared = Arc::new(Shared::new(engine, sessions, shape, settings.queue_capacity, observer));
+    let shared = Arc::new(Shared::new(engine, sessions, shape, tuning.queue_capacity, observer));
     (Batcher(shared.clone()), Scheduler { shared, workers })
 }
 

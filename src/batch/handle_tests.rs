@@ -1,6 +1,6 @@
 use std::sync::Mutex;
 
-use super::super::{Prepared, Session, SessionError, Timings, Width, Work};
+use super::super::{BatchSettings, Prepared, Session, SessionError, Timings, Width, Work};
 use super::*;
 
 const INVALID: u32 = 66;

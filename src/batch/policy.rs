@@ -3,8 +3,10 @@
 //! Rules, in the order in which [`BatchPolicy::decide`] applies them for a worker that is free:
 //! 1. While it is held, or while the wide session runs, nothing starts.
 //! 2. An item whose deadline has passed is expired, never started.
-//! 3. As long as fewer items are ready than a batch holds, the oldest raw item is prepared.
-//! 4. Ready items that are all there is (no raw item, nothing running) run on the wide session, on all cores.
+//! 3. The oldest raw item is prepared if it came before every ready one, or while fewer items are ready than a batch holds
+//!    and the oldest of these has not waited longer than `fill`.
+//! 4. Ready items that are all there is (no raw item, nothing running) run on the wide session, on all cores, if they are
+//!    no more than `wide_max`.
 //! 5. Otherwise they run on a narrow session, oldest first, shared evenly among the free workers, at once; only
 //!    `delay` may make an incomplete batch wait.
 //!
@@ -24,12 +26,14 @@ pub struct ItemId(pub u64);
 pub struct Shape {
     /// Workers, one a core, each with a narrow session.
     pub workers: usize,
-    /// Whether there is a wide session.
-    pub wide: bool,
-    /// Items in one run at most.
+    /// Items in one run of the wide session at most; 0 where there is none.
+    pub wide_max: usize,
+    /// Items in one run of a narrow session at most.
     pub batch_max: usize,
     /// How long an incomplete batch may wait for more while a session is free.
     pub delay: Duration,
+    /// How long ready items may wait while more of their batch are prepared.
+    pub fill: Duration,
 }
 
 /// What happened.
@@ -169,7 +173,7 @@ impl BatchPolicy {
     }
 
     fn choose(&mut self, now: Instant) -> Decision {
-        if self.ready.len() < self.shape.batch_max
+        if self.prepares_first(now)
             && let Some((item, deadline)) = self.raw.pop_front()
         {
             self.preparing.insert(
@@ -189,15 +193,23 @@ impl BatchPolicy {
         if self.ready.len() < self.shape.batch_max && due > now {
             return Decision::Wait(Some(due));
         }
-        if self.shape.wide && alone && self.ready.len() <= self.shape.batch_max {
+        if alone && self.ready.len() <= self.shape.wide_max {
             self.wide_running = true;
-            return Decision::Run(Width::Wide, self.take(self.shape.batch_max));
+            return Decision::Run(Width::Wide, self.take(self.shape.wide_max));
         }
         let busy = self.preparing.len() + self.narrow_running;
         let free = self.shape.workers.saturating_sub(busy).max(1);
         let share = self.ready.len().div_ceil(free).min(self.shape.batch_max);
         self.narrow_running += 1;
         Decision::Run(Width::Narrow, self.take(share))
+    }
+
+    fn prepares_first(&self, now: Instant) -> bool {
+        let (Some((raw, _)), Some((ready, _, since))) = (self.raw.front(), self.ready.front()) else {
+            return true;
+        };
+        let has_room = self.ready.len() < self.shape.batch_max;
+        raw < ready || (has_room && now < *since + self.shape.fill.max(self.shape.delay))
     }
 
     fn take(&mut self, count: usize) -> Vec<ItemId> {

@@ -6,9 +6,10 @@ use super::*;
 
 const SHAPE: Shape = Shape {
     workers: 2,
-    wide: true,
+    wide_max: 4,
     batch_max: 4,
     delay: Duration::ZERO,
+    fill: Duration::from_millis(20),
 };
 
 /// Feeds `events`, then collects decisions until the policy waits.
@@ -116,6 +117,49 @@ fn expired_and_abandoned_items_are_never_started() {
     assert!(policy.on(Event::Abandoned(ItemId(3)), now));
     assert_eq!(policy.decide(now), (Decision::Wait(None), vec![ItemId(1), ItemId(2)]));
     assert_eq!(policy.waiting(), 0);
+}
+
+#[test]
+fn more_than_the_wide_session_finishes_in_time_runs_narrow() {
+    let shape = Shape { wide_max: 1, ..SHAPE };
+    check(shape, &[ready(1)], &[run(Width::Wide, &[1])]);
+    check(
+        shape,
+        &[ready(1), ready(2)],
+        &[run(Width::Narrow, &[1]), run(Width::Narrow, &[2])],
+    );
+}
+
+#[test]
+fn a_batch_is_filled_no_longer_than_it_runs() {
+    let now = Instant::now();
+    let mut policy = BatchPolicy::new(SHAPE);
+    policy.on(ready(1), now);
+    for item in 2..6 {
+        policy.on(raw(item), now);
+    }
+    assert_eq!(policy.decide(now).0, Decision::Prepare(ItemId(2)));
+    let late = now + SHAPE.fill;
+    policy.on(
+        Event::Prepared {
+            item: ItemId(2),
+            ok: true,
+        },
+        late,
+    );
+    assert_eq!(policy.decide(late).0, run(Width::Narrow, &[1]));
+}
+
+#[test]
+fn a_stream_of_ready_items_does_not_starve_a_raw_one() {
+    let now = Instant::now();
+    let mut policy = BatchPolicy::new(SHAPE);
+    policy.on(raw(1), now);
+    for item in 2..12 {
+        policy.on(ready(item), now);
+    }
+    assert_eq!(policy.decide(now).0, Decision::Prepare(ItemId(1)));
+    assert_eq!(policy.decide(now).0, run(Width::Narrow, &[2, 3, 4, 5]));
 }
 
 #[test]
@@ -256,7 +300,7 @@ impl World {
                 Decision::Run(width, items) => self.start(width, items),
                 Decision::Wait(until) => {
                     assert!(
-                        until.is_some() || self.nothing_can_run(),
+                        self.nothing_can_run() || (until.is_some() && self.policy.raw.is_empty()),
                         "idle with work: {:?}",
                         self.policy
                     );
@@ -267,7 +311,11 @@ impl World {
     }
 
     fn start(&mut self, width: Width, items: Vec<ItemId>) {
-        assert!(!items.is_empty() && items.len() <= self.shape.batch_max);
+        let most = match width {
+            Width::Narrow => self.shape.batch_max,
+            Width::Wide => self.shape.wide_max,
+        };
+        assert!((1..=most).contains(&items.len()), "{} items, {width:?}", items.len());
         assert!(items.is_sorted(), "first in, first out within a batch");
         if width == Width::Wide {
             assert!(self.jobs.is_empty(), "the wide session runs alone");
@@ -293,10 +341,13 @@ impl World {
     }
 
     fn finish(&mut self) {
-        while !self.jobs.is_empty() {
-            self.step(&Step::Finish { job: 0, ok: true });
+        // What was prepared last may wait for `delay` once more.
+        for _ in 0..2 {
+            while !self.jobs.is_empty() {
+                self.step(&Step::Finish { job: 0, ok: true });
+            }
+            self.step(&Step::Pass { ms: 100 });
         }
-        self.step(&Step::Pass { ms: 100 });
         while !self.jobs.is_empty() {
             self.step(&Step::Finish { job: 0, ok: true });
         }
@@ -308,9 +359,11 @@ impl World {
 proptest! {
     #[test]
     fn every_item_ends_once_and_no_core_does_two_things(
-        steps in steps(), workers in 1usize..5, wide: bool, batch_max in 1usize..6, delay_ms in 0u64..3,
+        steps in steps(), workers in 1usize..5, wide_max in 0usize..6, batch_max in 1usize..6, delay_ms in 0u64..3,
+        fill_ms in 0u64..20,
     ) {
-        let shape = Shape { workers, wide, batch_max, delay: Duration::from_millis(delay_ms) };
+        let (delay, fill) = (Duration::from_millis(delay_ms), Duration::from_millis(fill_ms));
+        let shape = Shape { workers, wide_max, batch_max, delay, fill };
         let mut world = World::new(shape);
         steps.iter().for_each(|step| world.step(step));
         world.finish();

@@ -291,7 +291,7 @@ impl<E: Engine> State<E> {
 
     pub(super) fn snapshot(&self) -> Snapshot {
         let (narrow, wide) = self.policy.running();
-        let sessions = self.shape.workers + usize::from(self.shape.wide);
+        let sessions = self.shape.workers + usize::from(self.shape.wide_max > 0);
         let busy = (narrow + wide).saturating_sub(self.rebuilding);
         Snapshot {
             queue_depth: self.policy.waiting(),

@@ -20,6 +20,7 @@ use crate::batch::BatchSettings;
 use crate::http::{LimitSettings, SecuritySettings, ServerSettings};
 use crate::image::JpegDecode;
 use crate::model::ModelSettings;
+use crate::runtime::RuntimeSettings;
 use crate::telemetry::LogSettings;
 
 /// The ground layer: every key with its default and a comment.
@@ -55,14 +56,6 @@ pub struct Settings {
 pub struct DecodeSettings {
     /// How large a JPEG is decoded.
     pub jpeg: JpegDecode,
-}
-
-/// ONNX Runtime.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RuntimeSettings {
-    /// The shared library; empty: it is searched.
-    pub library: PathBuf,
 }
 
 /// Comparison of the deploy graph with the train-time graph before serving.

@@ -66,6 +66,13 @@ fn rules(s: &Settings) -> Vec<(&'static str, bool, &'static str)> {
             (0.0..=1.0).contains(&s.verify.top1_agreement_min),
             "must be 0 to 1",
         ),
+        ("runtime.cores", s.runtime.cores <= 1024, "must be 0 (all) to 1024"),
+        (
+            "runtime.measure_batch_max",
+            (1..=1024).contains(&s.runtime.measure_batch_max),
+            "must be 1 to 1024",
+        ),
+        ("runtime.measure_ms_max", s.runtime.measure_ms_max <= MS_MAX, DRAIN),
         (
             "log.level",
             s.log.filter().is_ok(),

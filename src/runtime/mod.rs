@@ -1,9 +1,20 @@
 //! The only room that knows `ort`: the shared library, sessions, the pool that shares weights, the thread plan.
 
+mod cores;
+mod curve;
 mod error;
 mod locate;
+mod plan;
+mod pool;
 mod session;
+mod settings;
+mod shared;
 
+pub use cores::Cores;
+pub use curve::{Curve, Point};
 pub use error::RuntimeError;
 pub use locate::Runtime;
+pub use plan::Plan;
+pub use pool::Pool;
 pub use session::{Input, ModelSession, SessionOptions};
+pub use settings::{PlanMode, RuntimeSettings};

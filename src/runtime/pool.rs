@@ -1,0 +1,97 @@
+//! Makes the sessions of one model, over one copy of its weights where that is possible.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::shared::SharedModel;
+use super::{Cores, ModelSession, Plan, Runtime, RuntimeError, RuntimeSettings, SessionOptions};
+use crate::batch::{Sessions, Width};
+
+/// Makes sessions of one deploy graph, at the start and again after one has failed. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Pool {
+    runtime: Runtime,
+    source: Source,
+    output: Option<String>,
+    plan: Plan,
+}
+
+#[derive(Debug, Clone)]
+enum Source {
+    Shared(Arc<SharedModel>),
+    Plain(Bytes),
+}
+
+impl Pool {
+    /// Optimizes `onnx`, a whole model with its weights inside. `output` is the output to read, the first if not given. Where its
+    /// weights cannot be shared, sessions are made plainly and the log says why.
+    ///
+    /// # Errors
+    /// ONNX Runtime refuses the model.
+    pub fn new(
+        runtime: &Runtime,
+        onnx: Bytes,
+        output: Option<String>,
+        settings: &RuntimeSettings,
+    ) -> Result<Self, RuntimeError> {
+        let source = match settings.share_weights.then(|| SharedModel::optimize(runtime, &onnx)) {
+            None => Source::Plain(onnx),
+            Some(Ok(shared)) => Source::Shared(Arc::new(shared)),
+            Some(Err(RuntimeError::Model(reason))) => return Err(RuntimeError::Model(reason)),
+            Some(Err(reason)) => {
+                tracing::warn!(%reason, "each session holds its own copy of the weights");
+                Source::Plain(onnx)
+            }
+        };
+        Ok(Self {
+            runtime: runtime.clone(),
+            source,
+            output,
+            plan: Plan::new(settings, Cores::detect()),
+        })
+    }
+
+    /// The plan before measuring: how many sessions there will be.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Whether all sessions share one copy of the weights.
+    pub fn shares_weights(&self) -> bool {
+        matches!(self.source, Source::Shared(_))
+    }
+
+    /// One more session.
+    ///
+    /// # Errors
+    /// ONNX Runtime refuses the model, or it is no image classifier.
+    pub fn session(&self, width: Width) -> Result<ModelSession, RuntimeError> {
+        let options = SessionOptions {
+            threads: match width {
+                Width::Narrow => 1,
+                Width::Wide => self.plan.cores,
+            },
+            output: self.output.clone(),
+        };
+        match &self.source {
+            Source::Plain(onnx) => ModelSession::from_memory(&self.runtime, onnx, &options),
+            Source::Shared(shared) => ModelSession::of(shared.session(&self.runtime, options.threads)?, &options),
+        }
+    }
+
+    /// The sessions of the plan; `first` is one of the narrow ones.
+    ///
+    /// # Errors
+    /// As [`Self::session`].
+    pub fn sessions(&self, first: ModelSession) -> Result<Sessions<ModelSession>, RuntimeError> {
+        let mut narrow = vec![first];
+        while narrow.len() < self.plan.cores {
+            narrow.push(self.session(Width::Narrow)?);
+        }
+        let wide = (self.plan.wide_threads > 0)
+            .then(|| self.session(Width::Wide))
+            .transpose()?;
+        Ok(Sessions { narrow, wide })
+    }
+}

@@ -1,0 +1,190 @@
+//! One copy of a model's weights for any number of sessions.
+//!
+//! ONNX Runtime reorders weights for the machine while it optimizes a graph, so that every plain session holds its own
+//! reordered copy (and, while it loads, a second one). Here the graph is optimized once and saved with its weights beside
+//! it; each session is then made from that graph with optimization off and the weights handed in, which
+//! ONNX Runtime uses where they lie. What kernels prepack on top is shared through a container of its own.
+//! `docs/memory.md` has the measurements.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ort::session::Session as OrtSession;
+use ort::session::builder::{GraphOptimizationLevel, PrepackedWeights, SessionBuilder};
+use ort::value::{DynValue, PrimitiveTensorElementType, Tensor as OrtTensor};
+
+use super::session::builder;
+use super::{Runtime, RuntimeError};
+use crate::graph::{DType, Tensor};
+use crate::onnx::{self, ExternalData};
+
+/// Tensors below this size stay in the graph: sharing them saves less than it costs.
+const SHARED_BYTES_MIN: usize = 1024;
+
+const GRAPH_FILE: &str = "optimized.onnx";
+const WEIGHTS_FILE: &str = "weights.bin";
+
+/// An optimized graph and its weights, from which sessions are made.
+pub(super) struct SharedModel {
+    graph: Bytes,
+    weights: Vec<(String, Arc<DynValue>)>,
+    prepacked: PrepackedWeights,
+}
+
+impl std::fmt::Debug for SharedModel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SharedModel")
+            .field("graph_bytes", &self.graph.len())
+            .field("weights", &self.weights.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl SharedModel {
+    /// Optimizes `model` at the highest level, by way of a temporary folder that is gone afterwards.
+    ///
+    /// # Errors
+    /// ONNX Runtime refuses the model, the folder cannot be written, or the optimized graph holds large tensors of a kind
+    /// that cannot be shared. In the last two cases plain sessions still work.
+    pub(super) fn optimize(runtime: &Runtime, model: &[u8]) -> Result<Self, RuntimeError> {
+        const PREFIX: &str = "session.optimized_model_external_initializers";
+        let folder = tempfile::tempdir()?;
+        let session = builder(runtime, 1)?
+            .with_optimization_level(GraphOptimizationLevel::All)
+            .map_err(refused)?
+            .with_optimized_model_path(folder.path().join(GRAPH_FILE))
+            .map_err(refused)?
+            .with_config_entry(format!("{PREFIX}_file_name"), WEIGHTS_FILE)
+            .map_err(refused)?
+            .with_config_entry(format!("{PREFIX}_min_size_in_bytes"), SHARED_BYTES_MIN.to_string())
+            .map_err(refused)?
+            .commit_from_memory(model);
+        drop(session.map_err(|e| RuntimeError::Model(e.to_string()))?);
+        Self::read(folder.path())
+    }
+
+    fn read(folder: &Path) -> Result<Self, RuntimeError> {
+        let graph = Bytes::from(std::fs::read(folder.join(GRAPH_FILE))?);
+        let external = ExternalData::Folder(folder.to_owned());
+        let model = onnx::read(graph.clone(), &external).map_err(|e| RuntimeError::Model(e.to_string()))?;
+        let mut weights = Vec::new();
+        for (id, tensor) in model.graph.constants() {
+            let name = &model.graph.value(id).name;
+            if tensor.data().len() >= SHARED_BYTES_MIN {
+                weights.push((name.clone(), Arc::new(value(name, tensor)?)));
+            }
+        }
+        Ok(Self {
+            graph,
+            weights,
+            prepacked: PrepackedWeights::new(),
+        })
+    }
+
+    /// One more session over the same weights.
+    pub(super) fn session(&self, runtime: &Runtime, threads: usize) -> Result<OrtSession, RuntimeError> {
+        let mut builder = builder(runtime, threads)?
+            .with_optimization_level(GraphOptimizationLevel::Disable)
+            .map_err(refused)?
+            .with_prepacked_weights(&self.prepacked)
+            .map_err(refused)?;
+        for (name, value) in &self.weights {
+            // The first satisfies ONNX Runtime's check that external data exists, but alone it would be copied; the second
+            // makes the session use the value where it lies.
+            builder = builder
+                .with_external_initializer(name, Arc::clone(value))
+                .map_err(refused)?
+                .with_initializer(name, Arc::clone(value))
+                .map_err(refused)?;
+        }
+        builder
+            .commit_from_memory(&self.graph)
+            .map_err(|e| RuntimeError::Model(e.to_string()))
+    }
+}
+
+fn refused(error: ort::Error<SessionBuilder>) -> RuntimeError {
+    RuntimeError::Model(error.to_string())
+}
+
+/// Copies a tensor into a value that sessions can share; ONNX Runtime wants to know that it does not own the memory.
+fn value(name: &str, tensor: &Tensor) -> Result<DynValue, RuntimeError> {
+    match tensor.dtype() {
+        DType::F32 => owned(tensor, f32::from_le_bytes),
+        DType::F64 => owned(tensor, f64::from_le_bytes),
+        DType::I8 => owned(tensor, i8::from_le_bytes),
+        DType::U8 => owned(tensor, u8::from_le_bytes),
+        DType::I32 => owned(tensor, i32::from_le_bytes),
+        DType::I64 => owned(tensor, i64::from_le_bytes),
+        other => Err(RuntimeError::Unsupported(format!(
+            "tensor `{name}` holds {other:?}, which sessions cannot share"
+        ))),
+    }
+}
+
+fn owned<T, const N: usize>(tensor: &Tensor, read: fn([u8; N]) -> T) -> Result<DynValue, RuntimeError>
+where
+    T: PrimitiveTensorElementType + std::fmt::Debug + Clone + 'static,
+{
+    let values: Vec<T> = tensor
+        .data()
+        .as_chunks::<N>()
+        .0
+        .iter()
+        .map(|bytes| read(*bytes))
+        .collect();
+    let value = OrtTensor::from_array((tensor.shape().to_vec(), values));
+    Ok(value.map_err(|e| RuntimeError::Model(e.to_string()))?.into_dyn())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{ModelSession, SessionOptions};
+    use super::*;
+
+    const SIDE: usize = 32;
+
+    fn images(count: usize) -> Vec<Vec<f32>> {
+        let pixel = |n: usize| ((n * 37 + n / 7) % 255) as f32 / 128.0 - 1.0;
+        let image = |i: usize| (0..3 * SIDE * SIDE).map(|n| pixel(n + i * 11)).collect();
+        (0..count).map(image).collect()
+    }
+
+    /// A session over shared weights answers what a plain one does, to the bit.
+    #[track_caller]
+    fn check(file: &str, threads: usize) {
+        let runtime = Runtime::load(None).unwrap();
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/repvgg-cifar10");
+        let model = std::fs::read(folder.join(file)).unwrap();
+        let options = SessionOptions { threads, output: None };
+        let mut plain = ModelSession::from_memory(&runtime, &model, &options).unwrap();
+        let shared = SharedModel::optimize(&runtime, &model).unwrap();
+        for _ in 0..2 {
+            let mut session = ModelSession::of(shared.session(&runtime, threads).unwrap(), &options).unwrap();
+            for count in [1, 3] {
+                let shape = [3, SIDE, SIDE];
+                let answers = session.run(&images(count), shape).unwrap();
+                assert_eq!(
+                    answers,
+                    plain.run(&images(count), shape).unwrap(),
+                    "{file}, {count} images"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn shared_weights_answer_as_plain_ones_do() {
+        check("model.onnx", 1);
+        check("model.onnx", 2);
+        check("model.batch1.onnx", 1);
+    }
+
+    #[test]
+    fn nonsense_is_refused_as_a_model() {
+        let runtime = Runtime::load(None).unwrap();
+        let error = SharedModel::optimize(&runtime, b"no model").unwrap_err();
+        assert!(matches!(error, RuntimeError::Model(_)), "{error}");
+    }
+}
