@@ -13,6 +13,8 @@ mod patch;
 mod ports;
 mod sweep;
 mod tensor;
+#[cfg(test)]
+mod tests;
 mod uses;
 pub mod verify;
 

@@ -8,6 +8,9 @@
 
 pub mod equivalence;
 mod explain;
+mod fold;
+#[cfg(test)]
+mod hostile_tests;
 pub mod kernel;
 mod passes;
 mod pipeline;

@@ -1,6 +1,6 @@
 //! The passes in order, to a bounded fixed point.
 
-use super::passes::{fuse_linear, merge_branches};
+use super::passes::{fold_constants, fuse_linear, merge_branches, rewrite_borders};
 use super::report::Block;
 use super::{Error, Options};
 use crate::graph::{Model, verify};
@@ -30,6 +30,10 @@ pub(crate) fn run(model: &mut Model, options: &Options) -> Result<Outcome, Error
     }
     let opset = model.opset();
     outcome.changed |= swept(model);
+    fold_constants::run(&mut model.graph, opset);
+    checked(model, "fold_constants")?;
+    rewrite_borders::run(&mut model.graph, opset);
+    checked(model, "rewrite_borders")?;
     for _ in 0..ROUNDS_MAX {
         let mut blocks = fuse_linear::run(&mut model.graph, opset);
         checked(model, "fuse_linear")?;

@@ -1,11 +1,14 @@
 //! Whole files in and out.
 
+mod dialects;
+mod hostile;
 mod roundtrip;
 
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
+use super::wire::Rope;
 use super::{ExternalData, read};
 use crate::graph::Model;
 
@@ -33,4 +36,41 @@ fn load(path: &Path) -> Model {
     let folder = path.parent().unwrap().to_path_buf();
     let bytes = Bytes::from(std::fs::read(path).unwrap());
     read(bytes, &ExternalData::Folder(folder)).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// A message as bytes.
+fn encoded(rope: Rope) -> Bytes {
+    let mut bytes = Vec::with_capacity(rope.len());
+    let done: Result<(), ()> = rope.drain(|piece| {
+        bytes.extend_from_slice(piece);
+        Ok(())
+    });
+    assert_eq!(done, Ok(()));
+    bytes.into()
+}
+
+/// A `NodeProto`.
+fn node(op: &str, inputs: &[&str], outputs: &[&str]) -> Rope {
+    let mut rope = Rope::default();
+    inputs.iter().for_each(|name| rope.bytes(1, name.as_bytes()));
+    outputs.iter().for_each(|name| rope.bytes(2, name.as_bytes()));
+    rope.text(4, op);
+    rope
+}
+
+/// A `TensorProto` with raw data.
+fn tensor(name: &str, dims: &[i64], code: i64, raw: &[u8]) -> Rope {
+    let mut rope = Rope::default();
+    dims.iter().for_each(|d| rope.int(1, *d));
+    rope.int(2, code);
+    rope.bytes(8, name.as_bytes());
+    rope.bytes(9, raw);
+    rope
+}
+
+/// A `ValueInfoProto` that only names.
+fn value_info(name: &str) -> Rope {
+    let mut rope = Rope::default();
+    rope.bytes(1, name.as_bytes());
+    rope
 }

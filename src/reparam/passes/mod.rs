@@ -1,4 +1,6 @@
 //! The passes, one file each. A pass rewrites the graph where it knows better and reports what it did.
 
+pub(crate) mod fold_constants;
 pub(crate) mod fuse_linear;
 pub(crate) mod merge_branches;
+pub(crate) mod rewrite_borders;

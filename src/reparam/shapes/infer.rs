@@ -2,6 +2,7 @@
 
 use super::{Shapes, fixed};
 use crate::graph::{Dim, Graph, Node, Tensor, ValueId};
+use crate::reparam::fold::taken;
 
 fn unknown() -> Dim {
     Dim::Symbol(String::new())
@@ -58,6 +59,7 @@ pub(super) fn outputs(graph: &Graph, node: &Node, opset: i64, shapes: &Shapes) -
         | "QuantizeLinear"
         | "DequantizeLinear"
         | "LRN" => look.input(0).map(<[Dim]>::to_vec),
+        "CastLike" | "ScatterND" | "ScatterElements" => look.input(0).map(<[Dim]>::to_vec),
         "Add" | "Sub" | "Mul" | "Div" | "Sum" | "Mean" | "Pow" | "Max" | "Min" => look.broadcast(),
         "Conv" => look.conv(),
         "AveragePool" | "MaxPool" | "LpPool" => look.pool(),
@@ -80,6 +82,9 @@ pub(super) fn outputs(graph: &Graph, node: &Node, opset: i64, shapes: &Shapes) -
         "ReduceMean" | "ReduceSum" | "ReduceMax" => look.reduce(),
         "Squeeze" => look.squeeze(),
         "Unsqueeze" => look.unsqueeze(),
+        "Slice" => look.slice(),
+        "Expand" => look.expand(),
+        "Gather" => look.gather(),
         _ => None,
     }
 }
@@ -331,6 +336,55 @@ impl<'a> Look<'a> {
                 .map(|(_, d)| d.clone())
                 .collect(),
         )
+    }
+
+    fn slice(&self) -> Option<Vec<Dim>> {
+        let mut shape = self.input(0)?.to_vec();
+        let (starts, ends) = (self.list("starts", 1)?, self.list("ends", 2)?);
+        let axes = match self.node.input(3) {
+            None => self.ints("axes").unwrap_or_else(|| (0..starts.len() as i64).collect()),
+            Some(_) => self.list("axes", 3)?,
+        };
+        let steps = match self.node.input(4) {
+            None => vec![1; starts.len()],
+            Some(_) => self.list("steps", 4)?,
+        };
+        if [ends.len(), axes.len(), steps.len()] != [starts.len(); 3] {
+            return None;
+        }
+        for (i, axis) in axes.iter().enumerate() {
+            let axis = self.axis(*axis, shape.len())?;
+            let whole = starts[i] == 0 && ends[i] >= i64::from(i32::MAX) && steps[i] == 1;
+            shape[axis] = match fixed(&shape[axis]) {
+                _ if whole => continue,
+                Some(n) => Dim::Fixed(taken(starts[i], ends[i], steps[i], n)?.1),
+                None => unknown(),
+            };
+        }
+        Some(shape)
+    }
+
+    fn expand(&self) -> Option<Vec<Dim>> {
+        let (x, to) = (self.input(0)?, self.list("shape", 1)?);
+        let rank = x.len().max(to.len());
+        let own = |axis: usize| (axis + x.len()).checked_sub(rank).map(|i| x[i].clone());
+        let wanted = |axis: usize| {
+            (axis + to.len())
+                .checked_sub(rank)
+                .map_or(Some(1), |i| usize::try_from(to[i]).ok())
+        };
+        (0..rank)
+            .map(|axis| match (own(axis), wanted(axis)?) {
+                (Some(d), 1) => Some(d),
+                (None | Some(_), n) => Some(Dim::Fixed(n)),
+            })
+            .collect()
+    }
+
+    fn gather(&self) -> Option<Vec<Dim>> {
+        let (x, indices) = (self.input(0)?, self.input(1)?);
+        let axis = self.axis(self.int("axis", 0), x.len())?;
+        Some([&x[..axis], indices, &x[axis + 1..]].concat())
     }
 
     fn unsqueeze(&self) -> Option<Vec<Dim>> {

@@ -1,0 +1,348 @@
+//! Operators that move elements and compute nothing.
+
+use bytes::Bytes;
+
+use super::arithmetic::flat;
+use super::view::{broadcast_strides, strides, view, visit};
+use super::{Call, axis_of, broadcast, elements, extents};
+use crate::graph::Tensor;
+
+impl Call<'_> {
+    pub(super) fn reshape(&self) -> Option<Tensor> {
+        let x = self.tensor(0)?;
+        let target = self.list(1, "shape")?;
+        let keep_zero = self.int("allowzero", 0) != 0;
+        let mut shape = Vec::with_capacity(target.len());
+        let mut open = None;
+        for (i, d) in target.iter().enumerate() {
+            match d {
+                -1 if open.is_some() => return None,
+                -1 => {
+                    open = Some(i);
+                    shape.push(1);
+                }
+                0 if !keep_zero => shape.push(*x.shape().get(i)?),
+                d => shape.push(usize::try_from(*d).ok()?),
+            }
+        }
+        if let Some(open) = open {
+            let rest = shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d))?;
+            shape[open] = x.len().checked_div(rest)?;
+        }
+        x.reshaped(shape).ok()
+    }
+
+    pub(super) fn flatten(&self) -> Option<Tensor> {
+        let x = self.tensor(0)?;
+        let axis = match self.int("axis", 1) {
+            axis if axis == x.shape().len() as i64 => x.shape().len(),
+            axis => axis_of(axis, x.shape().len())?,
+        };
+        let (rows, columns) = x.shape().split_at(axis);
+        x.reshaped(vec![rows.iter().product(), columns.iter().product()]).ok()
+    }
+
+    pub(super) fn squeeze(&self) -> Option<Tensor> {
+        let x = self.tensor(0)?;
+        let shape = x.shape();
+        let axes: Vec<usize> = if self.omits(1, "axes") {
+            (0..shape.len()).filter(|i| shape[*i] == 1).collect()
+        } else {
+            self.list(1, "axes")?
+                .iter()
+                .map(|a| axis_of(*a, shape.len()))
+                .collect::<Option<_>>()?
+        };
+        if axes.iter().any(|a| shape[*a] != 1) {
+            return None;
+        }
+        x.reshaped(
+            (0..shape.len())
+                .filter(|i| !axes.contains(i))
+                .map(|i| shape[i])
+                .collect(),
+        )
+        .ok()
+    }
+
+    pub(super) fn unsqueeze(&self) -> Option<Tensor> {
+        let x = self.tensor(0)?;
+        let axes = self.list(1, "axes")?;
+        let rank = x.shape().len() + axes.len();
+        let axes: Vec<usize> = axes.iter().map(|a| axis_of(*a, rank)).collect::<Option<_>>()?;
+        let mut rest = x.shape().iter();
+        let shape: Option<Vec<usize>> = (0..rank)
+            .map(|i| {
+                if axes.contains(&i) {
+                    Some(1)
+                } else {
+                    rest.next().copied()
+                }
+            })
+            .collect();
+        x.reshaped(shape?).ok()
+    }
+
+    pub(super) fn expand(&self) -> Option<Tensor> {
+        let x = self.tensor(0)?;
+        let shape = broadcast(x.shape(), &extents(&self.tensor(1)?.to_i64()?)?)?;
+        view(x, shape.clone(), 0, &broadcast_strides(x.shape(), &shape))
+    }
+
+    pub(super) fn transpose(&self) -> Option<Tensor> {
+        let x = self.tensor(0)?;
+        let rank = x.shape().len();
+        let order: Vec<usize> = match self.node.attribute("perm") {
+            Some(perm) => extents(perm.as_ints()?)?,
+            None => (0..rank).rev().collect(),
+        };
+        let mut sorted = order.clone();
+        sorted.sort_unstable();
+        if !sorted.into_iter().eq(0..rank) {
+            return None;
+        }
+        let own = strides(x.shape());
+        let shape = order.iter().map(|i| x.shape()[*i]).collect();
+        let moved: Vec<isize> = order.iter().map(|i| own[*i]).collect();
+        view(x, shape, 0, &moved)
+    }
+
+    pub(super) fn slice(&self) -> Option<Tensor> {
+        let x = self.tensor(0)?;
+        let (starts, ends) = (self.list(1, "starts")?, self.list(2, "ends")?);
+        let axes = if self.omits(3, "axes") {
+            (0..starts.len() as i64).collect()
+        } else {
+            self.list(3, "axes")?
+        };
+        let steps = if self.node.input(4).is_some() {
+            self.tensor(4)?.to_i64()?
+        } else {
+            vec![1; starts.len()]
+        };
+        if starts.len() != ends.len() || starts.len() != axes.len() || starts.len() != steps.len() {
+            return None;
+        }
+        let mut shape = x.shape().to_vec();
+        let mut moved = strides(&shape);
+        let mut base = 0isize;
+        for (((start, end), axis), step) in starts.iter().zip(&ends).zip(&axes).zip(&steps) {
+            let axis = axis_of(*axis, shape.len())?;
+            let (first, count) = taken(*start, *end, *step, x.shape()[axis])?;
+            base += moved[axis] * first as isize;
+            shape[axis] = count;
+            moved[axis] = moved[axis].checked_mul(isize::try_from(*step).ok().filter(|_| count > 1).unwrap_or(1))?;
+        }
+        view(x, shape, base, &moved)
+    }
+
+    pub(super) fn concat(&self) -> Option<Tensor> {
+        let tensors: Vec<&Tensor> = self.inputs.iter().copied().collect::<Option<_>>()?;
+        let first = tensors.first()?;
+        let axis = axis_of(
+            self.int("axis", if self.opset < 4 { 1 } else { i64::MAX }),
+            first.shape().len(),
+        )?;
+        let mut shape = first.shape().to_vec();
+        shape[axis] = 0;
+        for tensor in &tensors {
+            let others = |s: &[usize]| {
+                s.iter()
+                    .enumerate()
+                    .filter(|(i, _)| *i != axis)
+                    .map(|(_, d)| *d)
+                    .collect::<Vec<_>>()
+            };
+            let fits = tensor.dtype() == first.dtype() && tensor.shape().len() == shape.len();
+            if !fits || others(tensor.shape()) != others(&shape) {
+                return None;
+            }
+            shape[axis] = shape[axis].checked_add(tensor.shape()[axis])?;
+        }
+        let size = first.dtype().size_bytes()?;
+        let count = elements(&shape, size)?;
+        let rows: usize = shape[..axis].iter().product();
+        let mut out = Vec::with_capacity(count * size);
+        for row in 0..rows {
+            for tensor in &tensors {
+                let width = tensor.shape()[axis..].iter().product::<usize>() * size;
+                out.extend_from_slice(tensor.data().get(row * width..(row + 1) * width)?);
+            }
+        }
+        Tensor::new(first.dtype(), shape, out.into()).ok()
+    }
+
+    pub(super) fn gather(&self) -> Option<Tensor> {
+        let (x, indices) = (self.tensor(0)?, self.tensor(1)?);
+        let axis = axis_of(self.int("axis", 0), x.shape().len())?;
+        let size = x.dtype().size_bytes()?;
+        let (before, after) = (&x.shape()[..axis], &x.shape()[axis + 1..]);
+        let shape = [before, indices.shape(), after].concat();
+        let count = elements(&shape, size)?;
+        let picks: Vec<usize> = indices
+            .to_i64()?
+            .iter()
+            .map(|i| axis_of(*i, x.shape()[axis]))
+            .collect::<Option<_>>()?;
+        let block = after.iter().product::<usize>() * size;
+        let mut out = Vec::with_capacity(count * size);
+        for row in 0..before.iter().product() {
+            for pick in &picks {
+                let start = (row * x.shape()[axis] + pick) * block;
+                out.extend_from_slice(x.data().get(start..start + block)?);
+            }
+        }
+        Tensor::new(x.dtype(), shape, out.into()).ok()
+    }
+
+    pub(super) fn pad(&self) -> Option<Tensor> {
+        let x = self.tensor(0)?;
+        let rank = x.shape().len();
+        if self
+            .node
+            .attribute("mode")
+            .is_some_and(|m| m.as_str() != Some("constant"))
+        {
+            return None;
+        }
+        let size = x.dtype().size_bytes()?;
+        let pads = self.list(1, "pads")?;
+        let axes: Vec<usize> = match self.node.input(3) {
+            None => (0..rank).collect(),
+            Some(_) => self
+                .tensor(3)?
+                .to_i64()?
+                .iter()
+                .map(|a| axis_of(*a, rank))
+                .collect::<Option<_>>()?,
+        };
+        let fill = match (self.node.input(2), self.node.attribute("value")) {
+            (Some(_), _) => self
+                .tensor(2)
+                .filter(|t| t.len() == 1 && t.dtype() == x.dtype())?
+                .data()
+                .to_vec(),
+            (None, Some(v)) => Tensor::from_f64(
+                Some(x.dtype()).filter(|t| t.is_float())?,
+                &[],
+                &[f64::from(v.as_float()?)],
+            )
+            .data()
+            .to_vec(),
+            (None, None) => vec![0; size],
+        };
+        if pads.len() != 2 * axes.len() || pads.iter().any(|p| *p < 0) {
+            return None;
+        }
+        let mut shape = x.shape().to_vec();
+        let mut first = vec![0usize; rank];
+        for (i, axis) in axes.iter().enumerate() {
+            let (before, after) = (
+                usize::try_from(pads[i]).ok()?,
+                usize::try_from(pads[axes.len() + i]).ok()?,
+            );
+            shape[*axis] = shape[*axis].checked_add(before)?.checked_add(after)?;
+            first[*axis] = before;
+        }
+        let mut out = fill.repeat(elements(&shape, size)?);
+        let mut data = x.data().chunks_exact(size);
+        visit(x.shape(), flat(&shape, &first) as isize, &strides(&shape), |at| {
+            if let Some(element) = data.next() {
+                out[at as usize * size..][..size].copy_from_slice(element);
+            }
+        });
+        Tensor::new(x.dtype(), shape, out.into()).ok()
+    }
+
+    pub(super) fn scatter_nd(&self) -> Option<Tensor> {
+        let (x, indices, updates) = (self.tensor(0)?, self.tensor(1)?, self.tensor(2)?);
+        if self.reduces() || x.dtype() != updates.dtype() {
+            return None;
+        }
+        let size = x.dtype().size_bytes()?;
+        let (depth, places) = indices.shape().split_last()?;
+        let (outer, inner) = x.shape().split_at_checked(*depth)?;
+        if updates.shape() != [places, inner].concat() || *depth == 0 {
+            return None;
+        }
+        let block = inner.iter().product::<usize>() * size;
+        let mut out = x.data().to_vec();
+        for (place, at) in indices.to_i64()?.chunks_exact(*depth).enumerate() {
+            let at: Vec<usize> = at
+                .iter()
+                .zip(outer)
+                .map(|(i, d)| axis_of(*i, *d))
+                .collect::<Option<_>>()?;
+            let start = flat(outer, &at) * block;
+            let update = updates.data().get(place * block..(place + 1) * block)?;
+            out.get_mut(start..start + block)?.copy_from_slice(update);
+        }
+        Tensor::new(x.dtype(), x.shape().to_vec(), Bytes::from(out)).ok()
+    }
+
+    pub(super) fn scatter_elements(&self) -> Option<Tensor> {
+        let (x, indices, updates) = (self.tensor(0)?, self.tensor(1)?, self.tensor(2)?);
+        let size = x.dtype().size_bytes()?;
+        let axis = axis_of(self.int("axis", 0), x.shape().len())?;
+        let within = indices.shape().len() == x.shape().len()
+            && indices
+                .shape()
+                .iter()
+                .zip(x.shape())
+                .enumerate()
+                .all(|(i, (a, b))| i == axis || a <= b);
+        if self.reduces() || x.dtype() != updates.dtype() || indices.shape() != updates.shape() || !within {
+            return None;
+        }
+        let mut own = strides(x.shape());
+        let step = own[axis];
+        own[axis] = 0;
+        let mut bases = Vec::with_capacity(updates.len());
+        visit(indices.shape(), 0, &own, |at| bases.push(at));
+        let mut out = x.data().to_vec();
+        for ((base, index), update) in bases
+            .into_iter()
+            .zip(indices.to_i64()?)
+            .zip(updates.data().chunks_exact(size))
+        {
+            let index = axis_of(index, x.shape()[axis])? as isize;
+            let start = usize::try_from(base + index * step).ok()? * size;
+            out.get_mut(start..start + size)?.copy_from_slice(update);
+        }
+        Tensor::new(x.dtype(), x.shape().to_vec(), Bytes::from(out)).ok()
+    }
+
+    fn reduces(&self) -> bool {
+        self.node
+            .attribute("reduction")
+            .is_some_and(|r| r.as_str() != Some("none"))
+    }
+}
+
+/// The first index and the number of indices that a slice of an axis takes.
+pub(crate) fn taken(start: i64, end: i64, step: i64, extent: usize) -> Option<(usize, usize)> {
+    if extent == 0 {
+        return (step != 0).then_some((0, 0));
+    }
+    let extent = i64::try_from(extent).ok()?;
+    let wrap = |v: i64| if v < 0 { v.saturating_add(extent) } else { v };
+    let (first, count) = match step {
+        0 => return None,
+        1.. => {
+            let (start, end) = (wrap(start).clamp(0, extent), wrap(end).clamp(0, extent));
+            (start, steps((end - start).max(0), step))
+        }
+        _ => {
+            let (start, end) = (wrap(start).clamp(0, extent - 1), wrap(end).clamp(-1, extent - 1));
+            let step = step.checked_neg()?;
+            (start.max(0), steps((start - end).max(0), step))
+        }
+    };
+    let first = if count == 0 { 0 } else { first };
+    Some((usize::try_from(first).ok()?, usize::try_from(count).ok()?))
+}
+
+/// How many steps of length `step` start within `length`.
+fn steps(length: i64, step: i64) -> i64 {
+    if length == 0 { 0 } else { (length - 1) / step + 1 }
+}
