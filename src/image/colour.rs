@@ -72,7 +72,13 @@ fn high(sample: [u8; 2]) -> u8 {
 
 /// Maps each pixel of `N` bytes to RGB.
 pub(crate) fn map<const N: usize>(bytes: &[u8], rgb: impl Fn([u8; N]) -> [u8; 3]) -> Vec<u8> {
-    bytes.as_chunks::<N>().0.iter().flat_map(|pixel| rgb(*pixel)).collect()
+    bytes
+        .as_chunks::<N>()
+        .0
+        .iter()
+        .map(|pixel| rgb(*pixel))
+        .collect::<Vec<_>>()
+        .into_flattened()
 }
 
 #[cfg(test)]

@@ -54,13 +54,14 @@ fn gather(image: &Rgb8, from: impl Fn(usize, usize) -> (usize, usize), swapped: 
         (image.width, image.height)
     };
     let source = image.data.as_chunks::<3>().0;
-    let mut data = Vec::with_capacity(image.data.len());
+    let mut data = Vec::with_capacity(source.len());
     for y in 0..height as usize {
-        for x in 0..width as usize {
+        data.extend((0..width as usize).map(|x| {
             let (from_x, from_y) = from(x, y);
-            data.extend_from_slice(&source[from_y * image.width as usize + from_x]);
-        }
+            source[from_y * image.width as usize + from_x]
+        }));
     }
+    let data = data.into_flattened();
     Rgb8 { width, height, data }
 }
 

@@ -43,13 +43,16 @@ pub(crate) fn read(encoded: &[u8], limits: &Limits, frame: Option<&Frame>) -> Re
     })
 }
 
-/// The scale, in eighths, at which a picture is decoded: the smallest of 1/8, 1/4, 1/2, 1 that covers `needed` on both axes.
+/// A reduced picture's sides are at least this much longer than what is needed, in quarters: resampling wants some detail to average.
+const MARGIN_QUARTERS: u64 = 5;
+
+/// The scale, in eighths, at which a picture is decoded: the smallest that covers `needed` with the margin on both axes, else all of it.
 fn eighths(stored: [u32; 2], needed: [u32; 2]) -> u32 {
     let covers = |eighths: &u32| {
-        stored
-            .iter()
-            .zip(needed)
-            .all(|(&side, wanted)| u64::from(side) * u64::from(*eighths) >= u64::from(wanted) * 8)
+        let enough = |(side, wanted): (&u32, u32)| {
+            u64::from(*side) * u64::from(*eighths) * 4 >= u64::from(wanted) * 8 * MARGIN_QUARTERS
+        };
+        stored.iter().zip(needed).all(enough)
     };
     backend::EIGHTHS.iter().copied().find(covers).unwrap_or(8)
 }
@@ -67,10 +70,11 @@ mod tests {
         let check = |stored, needed, expected| assert_eq!(eighths(stored, needed), expected, "{stored:?} {needed:?}");
         check([3000, 4000], [256, 341], 1);
         check([375, 500], [256, 341], 8);
-        check([512, 682], [256, 341], 4);
-        check([511, 682], [256, 341], 8);
-        check([2048, 2048], [256, 256], 1);
-        check([2047, 2047], [256, 256], 2);
+        check([640, 853], [256, 341], 4);
+        check([639, 853], [256, 341], 8);
+        check([2560, 2560], [256, 256], 1);
+        check([2559, 2559], [256, 256], 2);
+        check([375, 500], [32, 42], 1);
         check([32, 32], [32, 32], 8);
         check([16, 16], [32, 32], 8);
     }
