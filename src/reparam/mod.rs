@@ -117,7 +117,7 @@ pub fn reparameterize_to(onnx: Bytes, options: &Options, sink: impl Write) -> Re
         sink,
         hash: Sha256::new(),
     };
-    if changed || options.external != ExternalData::None {
+    if changed || lies_beside(&original, options) {
         drop(original);
         sign(&mut model, &report);
         onnx::write_to(model, &mut sink)?;
@@ -160,6 +160,11 @@ fn prepare(onnx: Bytes, options: &Options) -> Result<(Model, Report, bool), Erro
         report.source.sha256 = hash.join().unwrap_or_default();
         Ok((model, report, changed))
     })
+}
+
+/// Whether weights lie beside the file, so that it is not whole without them.
+fn lies_beside(original: &Bytes, options: &Options) -> bool {
+    options.external != ExternalData::None && onnx::read(original.clone(), &ExternalData::None).is_err()
 }
 
 /// Writes who made the model and what was done into its metadata.

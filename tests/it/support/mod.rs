@@ -26,11 +26,12 @@ pub struct Server {
     task: JoinHandle<anyhow::Result<()>>,
 }
 
-/// The defaults, on a free port, without the wait before the listener closes.
+/// The defaults, on a free port, without the wait before the listener closes, and measuring batches but briefly.
 pub fn settings() -> Settings {
     let mut settings = Settings::default();
     settings.server.listen = SocketAddr::from(([127, 0, 0, 1], 0));
     settings.server.drain_delay_ms = 0;
+    settings.runtime.measure_ms_max = 50;
     settings
 }
 
