@@ -6,12 +6,7 @@ use std::path::{Path, PathBuf};
 const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
 
 /// Libraries that one room keeps from the others: (library, room).
-const KEPT: [(&str, &str); 4] = [
-    ("axum", "http"),
-    ("ort", "runtime"),
-    ("prost", "onnx"),
-    ("prometheus", "telemetry"),
-];
+const KEPT: [(&str, &str); 3] = [("axum", "http"), ("ort", "runtime"), ("prometheus", "telemetry")];
 
 /// Rooms in the order of `lib.rs`, from the ground up.
 fn floors() -> Vec<String> {
