@@ -7,7 +7,7 @@ FEATURES ?= $(shell command -v cmake >/dev/null && command -v nasm >/dev/null &&
 CARGO_FLAGS = --locked $(if $(FEATURES),--features $(FEATURES))
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint licences doc onnxruntime deps bench clean
+.PHONY: help run build test lint licences doc onnxruntime deps bench microbench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,7 +43,10 @@ onnxruntime: ## Fetch ONNX Runtime (pinned, by hash) into .onnxruntime/
 deps: ## Install cmake and nasm, with which libjpeg-turbo decodes JPEG (Debian, Fedora, or pip for cmake)
 	@sh docker/install-build-tools.sh
 
-bench: onnxruntime ## Run the micro-benchmarks
+bench: build ## Measure the server beside a bare loop; table and plots into docs/benchmarks
+	target/release/repserve bench --out docs/benchmarks
+
+microbench: onnxruntime ## Time decoding, fusing and the kernels alone
 	$(CARGO) bench $(CARGO_FLAGS)
 
 clean: ## Remove what was built (not .onnxruntime/)
