@@ -149,7 +149,11 @@ fn prepare(onnx: Bytes, options: &Options) -> Result<(Model, Report, bool), Erro
             changed,
             warnings,
         } = pipeline::run(&mut model, options)?;
-        let deploy = stats::stats(&model.graph, model.opset(), String::new());
+        let deploy = if changed {
+            stats::stats(&model.graph, model.opset(), String::new())
+        } else {
+            source.clone()
+        };
         let mut report = Report {
             source,
             deploy,

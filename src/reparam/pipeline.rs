@@ -1,9 +1,11 @@
 //! The passes in order, to a bounded fixed point.
 
+use std::collections::HashSet;
+
 use super::passes::{fold_constants, fuse_linear, merge_branches, rewrite_borders};
 use super::report::Block;
 use super::{Error, Options};
-use crate::graph::{Model, verify};
+use crate::graph::{Model, ValueId, verify};
 
 /// Rounds after which the pipeline stops, whether or not the last one changed something.
 const ROUNDS_MAX: usize = 8;
@@ -48,6 +50,9 @@ pub(crate) fn run(model: &mut Model, options: &Options) -> Result<Outcome, Error
         outcome.blocks.append(&mut blocks);
     }
     outcome.changed |= swept(model);
+    if outcome.changed {
+        outcome.warnings.extend(fixed_inputs(model));
+    }
     verify::verify(&model.graph).map_err(|source| Error::Broken { pass: "sweep", source })?;
     Ok(outcome)
 }
@@ -67,6 +72,20 @@ fn select_output(model: &mut Model, name: &str) -> Result<bool, Error> {
         graph.sweep();
     }
     Ok(names.len() > 1)
+}
+
+/// Takes weights off the list of inputs: after fusing, feeding others would have no effect on those already used.
+fn fixed_inputs(model: &mut Model) -> Option<String> {
+    let graph = &mut model.graph;
+    let weights: HashSet<ValueId> = graph
+        .inputs
+        .iter()
+        .copied()
+        .filter(|v| graph.constant(*v).is_some())
+        .collect();
+    graph.inputs.retain(|v| !weights.contains(v));
+    let count = weights.len();
+    (count > 0).then(|| format!("{count} weights were listed as inputs with default values; they are constants now"))
 }
 
 /// Removes what no output needs; whether there was such.
