@@ -15,13 +15,12 @@ use crate::graph::{Graph, Node, NodeId, ValueId};
 const NODES_MAX: usize = 128;
 
 /// Everything that was left as it is although it looks like a block.
-pub(crate) fn refusals(graph: &Graph, opset: i64) -> Vec<Refusal> {
-    let shapes = Shapes::infer(graph, opset);
+pub(crate) fn refusals(graph: &Graph, opset: i64, shapes: &Shapes) -> Vec<Refusal> {
     let positions = positions(graph);
     let cx = Context {
         graph,
         opset,
-        shapes: &shapes,
+        shapes,
         positions: &positions,
     };
     let mut found = Vec::new();

@@ -32,6 +32,7 @@ use crate::graph::verify::VerifyError;
 use crate::onnx::{self, ExternalData, OnnxError};
 use pipeline::Outcome;
 use report::Report;
+use shapes::Shapes;
 
 /// What to do besides fusing.
 #[derive(Debug, Clone, Default)]
@@ -143,14 +144,16 @@ fn prepare(onnx: Bytes, options: &Options) -> Result<(Model, Report, bool), Erro
     std::thread::scope(|scope| {
         let hash = scope.spawn(move || hex(&Sha256::digest(&hashed)));
         let mut model = onnx::read(onnx, &options.external)?;
-        let source = stats::stats(&model.graph, model.opset(), String::new());
+        let opset = model.opset();
+        let source = stats::stats(&model.graph, &Shapes::infer(&model.graph, opset));
         let Outcome {
             blocks,
             changed,
             warnings,
         } = pipeline::run(&mut model, options)?;
+        let shapes = Shapes::infer(&model.graph, opset);
         let deploy = if changed {
-            stats::stats(&model.graph, model.opset(), String::new())
+            stats::stats(&model.graph, &shapes)
         } else {
             source.clone()
         };
@@ -158,7 +161,7 @@ fn prepare(onnx: Bytes, options: &Options) -> Result<(Model, Report, bool), Erro
             source,
             deploy,
             blocks,
-            refusals: explain::refusals(&model.graph, model.opset()),
+            refusals: explain::refusals(&model.graph, opset, &shapes),
             warnings,
         };
         report.source.sha256 = hash.join().unwrap_or_default();

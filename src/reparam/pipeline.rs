@@ -2,8 +2,9 @@
 
 use std::collections::HashSet;
 
-use super::passes::{fold_constants, fuse_linear, merge_branches, rewrite_borders};
+use super::passes::{fold_constants, fuse_linear, merge_branches, rewrite_borders, sink_transposes};
 use super::report::Block;
+use super::shapes::Shapes;
 use super::{Error, Options};
 use crate::graph::{Model, ValueId, verify};
 
@@ -34,12 +35,15 @@ pub(crate) fn run(model: &mut Model, options: &Options) -> Result<Outcome, Error
     outcome.changed |= swept(model);
     fold_constants::run(&mut model.graph, opset);
     checked(model, "fold_constants")?;
+    outcome.changed |= sink_transposes::run(&mut model.graph, opset) > 0;
+    checked(model, "sink_transposes")?;
     rewrite_borders::run(&mut model.graph, opset);
     checked(model, "rewrite_borders")?;
+    let shapes = Shapes::infer(&model.graph, opset);
     for _ in 0..ROUNDS_MAX {
-        let mut blocks = fuse_linear::run(&mut model.graph, opset);
+        let mut blocks = fuse_linear::run(&mut model.graph, opset, &shapes);
         checked(model, "fuse_linear")?;
-        let mut partial = merge_branches::run(&mut model.graph, opset);
+        let mut partial = merge_branches::run(&mut model.graph, opset, &shapes);
         checked(model, "merge_branches")?;
         blocks.splice(0..0, partial.drain(..));
         if blocks.is_empty() {

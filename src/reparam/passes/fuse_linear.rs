@@ -35,8 +35,7 @@ struct Candidate<'a> {
 }
 
 /// Runs the pass; the blocks it fused, last first.
-pub(crate) fn run(graph: &mut Graph, opset: i64) -> Vec<Block> {
-    let shapes = Shapes::infer(graph, opset);
+pub(crate) fn run(graph: &mut Graph, opset: i64, shapes: &Shapes) -> Vec<Block> {
     let order: Vec<NodeId> = graph.nodes().map(|(id, _)| id).collect();
     let mut positions = positions(graph);
     let mut blocks = Vec::new();
@@ -47,7 +46,7 @@ pub(crate) fn run(graph: &mut Graph, opset: i64) -> Vec<Block> {
         let cx = Context {
             graph,
             opset,
-            shapes: &shapes,
+            shapes,
             positions: &positions,
         };
         let Some((merged, block)) = best(&cx, root) else {

@@ -39,8 +39,13 @@ struct Branch {
 }
 
 /// Runs the pass; the blocks that it fused.
-pub(crate) fn run(graph: &mut Graph, opset: i64) -> Vec<Block> {
-    let shapes = Shapes::infer(graph, opset);
+pub(crate) fn run(graph: &mut Graph, opset: i64, shapes: &Shapes) -> Vec<Block> {
+    if !graph
+        .nodes()
+        .any(|(_, n)| matches!(n.op.as_str(), "Add" | "Sub" | "Sum"))
+    {
+        return Vec::new();
+    }
     let positions = positions(graph);
     let order: Vec<NodeId> = graph.nodes().map(|(id, _)| id).rev().collect();
     let mut blocks = Vec::new();
@@ -52,7 +57,7 @@ pub(crate) fn run(graph: &mut Graph, opset: i64) -> Vec<Block> {
         let cx = Context {
             graph,
             opset,
-            shapes: &shapes,
+            shapes,
             positions: &positions,
         };
         let Some(tree) = Tree::open(&cx, id) else { continue };

@@ -4,3 +4,4 @@ pub(crate) mod fold_constants;
 pub(crate) mod fuse_linear;
 pub(crate) mod merge_branches;
 pub(crate) mod rewrite_borders;
+pub(crate) mod sink_transposes;

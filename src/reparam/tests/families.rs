@@ -324,3 +324,38 @@ fn matrices_fold_too() {
     assert_eq!(outcome.report.deploy.nodes(), 1, "{}", outcome.report);
     assert!(outcome.error < 1e-6, "{}", outcome.error);
 }
+
+/// A block as converters from channels-last frameworks write it.
+#[test]
+fn channels_last_with_transpositions() {
+    let mut net = Net::new(9);
+    let turn = |net: &mut Net, x: ValueId, perm: [i64; 4]| {
+        let node = Node::new("Transpose", vec![x], Vec::new());
+        net.push(node.with("perm", crate::graph::AttributeValue::Ints(perm.to_vec())))
+    };
+    let (last, first) = ([0, 2, 3, 1], [0, 3, 1, 2]);
+    let mut x = net.input(&[9, 8, C]);
+    for _ in 0..2 {
+        let mut branches = Vec::new();
+        for k in [3, 1] {
+            let y = turn(&mut net, x, first);
+            let y = net.conv(y, [C, C], &square(k));
+            let y = turn(&mut net, y, last);
+            let bias = net.constant(&[C]);
+            branches.push(net.add(y, bias));
+        }
+        let y = net.add(branches[0], branches[1]);
+        let y = net.add(y, x);
+        x = net.relu(y);
+    }
+    net.output(x);
+    let outcome = fuse(&net);
+    assert_eq!(
+        (outcome.count("Conv"), outcome.count("Add")),
+        (2, 0),
+        "{}",
+        outcome.report
+    );
+    assert_eq!(outcome.count("Transpose"), 2, "{}", outcome.report);
+    assert!(outcome.error <= 1e-6, "error {}", outcome.error);
+}
