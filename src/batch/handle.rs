@@ -68,10 +68,10 @@ impl<E: Engine> Batcher<E> {
     /// Admits all items of a request or none.
     pub fn submit(&self, work: Vec<WorkOf<E>>, deadline: Deadline) -> Result<Pending<E>, Rejected> {
         let count = work.len();
-        let (request, items, answer) = self.0.lock().admit(work, deadline, Instant::now())?;
-        if count > 0 {
-            self.0.work.notify_one();
-        }
+        let mut state = self.0.lock();
+        let (request, items, answer) = state.admit(work, deadline, Instant::now())?;
+        self.0.wake_one(&state);
+        drop(state);
         Ok(Pending {
             shared: self.0.clone(),
             request,

@@ -49,6 +49,17 @@ pub(super) struct State<E: Engine> {
     narrow: Vec<Option<E::Session>>,
     wide: Option<E::Session>,
     pub(super) rebuilding: usize,
+    /// Workers that sleep until they are told of work.
+    pub(super) asleep: usize,
+    /// Whole answers, to be sent once the lock is free: waking a client takes longer than all bookkeeping.
+    outbox: Vec<Answer<E>>,
+}
+
+type Reply<E> = oneshot::Sender<Vec<OutcomeOf<E>>>;
+
+struct Answer<E: Engine> {
+    reply: Reply<E>,
+    outcomes: Vec<OutcomeOf<E>>,
 }
 
 struct Item<E: Engine> {
@@ -64,7 +75,7 @@ struct Item<E: Engine> {
 struct Request<E: Engine> {
     outcomes: Vec<Option<OutcomeOf<E>>>,
     left: usize,
-    reply: oneshot::Sender<Vec<OutcomeOf<E>>>,
+    reply: Reply<E>,
 }
 
 /// The scheduler at one moment.
@@ -102,6 +113,8 @@ impl<E: Engine> Shared<E> {
             narrow: sessions.narrow.into_iter().map(Some).collect(),
             wide: sessions.wide,
             rebuilding: 0,
+            asleep: 0,
+            outbox: Vec::new(),
         };
         Self {
             engine,
@@ -116,7 +129,28 @@ impl<E: Engine> Shared<E> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends an item: tells its request, and the request's client once every item of it has ended.
+    /// Sends the answers that are complete, without the lock.
+    pub(super) fn flush<'a>(&'a self, mut state: MutexGuard<'a, State<E>>) -> MutexGuard<'a, State<E>> {
+        if state.outbox.is_empty() {
+            return state;
+        }
+        let answers = std::mem::take(&mut state.outbox);
+        drop(state);
+        for Answer { reply, outcomes } in answers {
+            // A client that has just gone away does not want its answer.
+            let _ = reply.send(outcomes);
+        }
+        self.lock()
+    }
+
+    /// Tells a sleeping worker that there may be something to do.
+    pub(super) fn wake_one(&self, state: &State<E>) {
+        if state.asleep > 0 {
+            self.work.notify_one();
+        }
+    }
+
+    /// Ends an item: tells its request; once every item of that has ended, its answer is ready to be sent by [`Self::flush`].
     pub(super) fn end(&self, state: &mut State<E>, item: ItemId, outcome: OutcomeOf<E>) {
         let Some(Item {
             request,
@@ -128,7 +162,9 @@ impl<E: Engine> Shared<E> {
         else {
             return;
         };
-        self.ended.notify_all();
+        if state.phase != Phase::Open {
+            self.ended.notify_all();
+        }
         let Some(waiting) = state.requests.get_mut(&request) else {
             self.observer.ended(forgotten, &timings);
             return;
@@ -139,8 +175,8 @@ impl<E: Engine> Shared<E> {
         if waiting.left == 0
             && let Some(Request { outcomes, reply, .. }) = state.requests.remove(&request)
         {
-            // A client that has just gone away does not want its answer.
-            let _ = reply.send(outcomes.into_iter().flatten().collect());
+            let outcomes = outcomes.into_iter().flatten().collect();
+            state.outbox.push(Answer { reply, outcomes });
         }
     }
 
@@ -171,6 +207,7 @@ impl<E: Engine> Shared<E> {
             .into_iter()
             .for_each(|item| self.end(&mut state, item, Outcome::Aborted));
         self.work.notify_all();
+        drop(self.flush(state));
     }
 }
 

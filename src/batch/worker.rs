@@ -18,27 +18,40 @@ type Run<E> = (
 pub(super) fn work<E: Engine>(shared: &Shared<E>) {
     let mut state = shared.lock();
     while state.phase != Phase::Aborted {
+        state = shared.flush(state);
         let (decision, expired) = state.policy.decide(Instant::now());
-        expired
-            .into_iter()
-            .for_each(|item| shared.end(&mut state, item, Outcome::Expired));
+        if !expired.is_empty() {
+            expired
+                .into_iter()
+                .for_each(|item| shared.end(&mut state, item, Outcome::Expired));
+            state = shared.flush(state);
+            if matches!(decision, Decision::Wait(_)) {
+                continue;
+            }
+        }
         state = match decision {
             Decision::Wait(_) if state.phase == Phase::Draining && state.in_flight() == 0 => break,
-            Decision::Wait(None) => shared.work.wait(state).unwrap_or_else(PoisonError::into_inner),
-            Decision::Wait(Some(until)) => {
-                let time = until.saturating_duration_since(Instant::now());
-                shared
-                    .work
-                    .wait_timeout(state, time)
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .0
-            }
+            Decision::Wait(until) => sleep(shared, state, until),
             Decision::Prepare(item) => prepare(shared, state, item),
             Decision::Run(width, items) => run(shared, state, width, &items),
         };
     }
     // Whoever else waits finds out that there is nothing left.
     shared.work.notify_all();
+}
+
+fn sleep<'a, E: Engine>(shared: &'a Shared<E>, mut state: Guard<'a, E>, until: Option<Instant>) -> Guard<'a, E> {
+    state.asleep += 1;
+    let mut state = match until {
+        None => shared.work.wait(state).unwrap_or_else(PoisonError::into_inner),
+        Some(until) => {
+            let time = until.saturating_duration_since(Instant::now());
+            let woken = shared.work.wait_timeout(state, time);
+            woken.unwrap_or_else(PoisonError::into_inner).0
+        }
+    };
+    state.asleep -= 1;
+    state
 }
 
 fn prepare<'a, E: Engine>(shared: &'a Shared<E>, mut state: Guard<'a, E>, item: ItemId) -> Guard<'a, E> {
@@ -164,7 +177,7 @@ fn rebuild<E: Engine>(shared: &Shared<E>, width: Width, reason: &SessionError) -
 /// One wake-up leads to the next, so that a burst wakes as many workers as it has work for and no more.
 fn wake_another<E: Engine>(shared: &Shared<E>, state: &State<E>) {
     if state.policy.startable() {
-        shared.work.notify_one();
+        shared.wake_one(state);
     }
 }
 
