@@ -2,6 +2,7 @@
 
 mod build;
 mod dags;
+mod dialects;
 mod evaluate;
 mod families;
 mod refusals;
