@@ -10,8 +10,6 @@
 //! 6. A constant's recorded type and shape are its tensor's.
 //! 7. The index of producers and readers says what the nodes say.
 
-use std::collections::HashMap;
-
 use super::{Dim, Graph, Node, NodeId, ValueId};
 
 /// Which invariant does not hold, and where.
@@ -183,7 +181,7 @@ fn constants(graph: &Graph) -> Result<(), VerifyError> {
 }
 
 fn index(graph: &Graph) -> Result<(), VerifyError> {
-    let mut reads: HashMap<ValueId, usize> = HashMap::new();
+    let mut reads = vec![0usize; graph.value_count()];
     for (id, node) in graph.nodes() {
         for v in node.produces() {
             if graph.producer(v) != Some(id) {
@@ -191,12 +189,12 @@ fn index(graph: &Graph) -> Result<(), VerifyError> {
             }
         }
         for v in node.reads() {
-            *reads.entry(v).or_default() += 1;
+            reads[v.0 as usize] += 1;
         }
     }
-    for index in 0..graph.value_count() {
+    for (index, read) in reads.iter().enumerate() {
         let v = ValueId(index as u32);
-        let expected = reads.get(&v).copied().unwrap_or(0) + usize::from(graph.outputs.contains(&v));
+        let expected = read + usize::from(graph.outputs.contains(&v));
         let produced = graph
             .producer(v)
             .is_none_or(|n| graph.node(n).is_some_and(|n| n.produces().any(|p| p == v)));

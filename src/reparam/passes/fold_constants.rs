@@ -34,7 +34,12 @@ pub(crate) fn run(graph: &mut Graph, opset: i64) -> usize {
 }
 
 fn fold_once(graph: &mut Graph, opset: i64, budget: &mut usize) -> usize {
-    let shapes = Shapes::infer(graph, opset);
+    let asks = graph.nodes().any(|(_, n)| n.is("Shape") || n.is("Size"));
+    let shapes = if asks {
+        Shapes::infer(graph, opset)
+    } else {
+        Shapes::default()
+    };
     let ids: Vec<NodeId> = graph.nodes().map(|(id, _)| id).collect();
     let mut types = Types::default();
     let mut folded = 0;
