@@ -20,6 +20,9 @@ use super::settings::ServerSettings;
 /// How long the loop rests after an error of `accept` that is not one connection's (no file descriptors, say).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long connections may still send a request after the listener has closed.
+const LAST_REQUESTS: Duration = Duration::from_secs(1);
+
 /// How far stopping has come. It only goes forward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Stop {
@@ -135,8 +138,13 @@ fn ended(outcome: hyper::Result<()>) {
 pub struct Draining(GracefulShutdown);
 
 impl Draining {
-    /// Finishes what was begun and closes what is idle.
+    /// Finishes what was begun and closes what is idle. A connection that was accepted at the last moment has some time to
+    /// send its request: closed at once, it would look like a lost one.
     pub async fn finish(self) {
+        let end = tokio::time::Instant::now() + LAST_REQUESTS;
+        while self.0.count() > 0 && tokio::time::Instant::now() < end {
+            tokio::time::sleep(LAST_REQUESTS / 100).await;
+        }
         self.0.shutdown().await;
     }
 }
