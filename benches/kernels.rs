@@ -60,7 +60,7 @@ fn main() {
     }
 }
 
-/// The median of enough runs to take about 60 ms.
+/// The median of enough runs to take about 30 ms.
 fn time(conv: &Convolution, algorithm: Algorithm, isa: Isa, images: usize, side: usize) -> Option<f64> {
     let weights = vec![0.01; conv.out_channels * conv.in_channels / conv.groups * 9];
     let layer = PreparedConv::new(*conv, algorithm, SourceLayout::Blocked, isa, &weights, None).ok()?;
@@ -75,7 +75,7 @@ fn time(conv: &Convolution, algorithm: Algorithm, isa: Isa, images: usize, side:
         start.elapsed().as_secs_f64()
     };
     let estimate = run().min(run());
-    let mut seconds: Vec<f64> = (0..(0.06 / estimate).clamp(5.0, 400.0) as usize)
+    let mut seconds: Vec<f64> = (0..(0.03 / estimate).clamp(3.0, 200.0) as usize)
         .map(|_| run())
         .collect();
     seconds.sort_by(f64::total_cmp);

@@ -176,7 +176,7 @@ impl PreparedConv {
                 Algorithm::WinogradF2 => 16,
                 Algorithm::Direct => taps,
             };
-        let (panels, blocks) = panels(&conv, lanes, floats_a_lane);
+        let (panels, blocks) = panels(&conv, isa, floats_a_lane);
         let mut padded = Buffer::zeroed(blocks * lanes);
         if let Some(bias) = bias {
             padded[..bias.len()].copy_from_slice(bias);
@@ -325,25 +325,21 @@ fn check_length(what: &'static str, found: usize, needed: usize) -> Result<(), K
     }
 }
 
-/// Cuts each group's output channels into panels of three vectors where three divide them, else of two and one odd three.
-fn panels(conv: &Convolution, lanes: usize, floats_a_lane: usize) -> (Vec<Panel>, usize) {
-    let blocks_a_group = (conv.out_channels / conv.groups).div_ceil(lanes);
+/// Cuts each group's output channels into panels; the second result is the count of blocks.
+fn panels(conv: &Convolution, isa: Isa, floats_a_lane: usize) -> (Vec<Panel>, usize) {
+    let blocks_a_group = (conv.out_channels / conv.groups).div_ceil(isa.lanes());
     let mut panels = Vec::new();
     for group in 0..conv.groups {
         let mut done = 0;
         while done < blocks_a_group {
             let left = blocks_a_group - done;
-            let vectors = if left.is_multiple_of(3) || left % 2 == 1 && left > 3 {
-                3
-            } else {
-                left.min(2)
-            };
+            let vectors = isa.panel(left);
             let block = group * blocks_a_group + done;
             panels.push(Panel {
                 block,
                 vectors,
                 channel: group * (conv.in_channels / conv.groups),
-                weights: block * lanes * floats_a_lane,
+                weights: block * isa.lanes() * floats_a_lane,
             });
             done += vectors;
         }

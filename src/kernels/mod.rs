@@ -16,6 +16,6 @@ mod winograd;
 #[cfg(test)]
 mod tests;
 
-pub use conv::{Algorithm, Convolution, KernelError, PreparedConv, SourceLayout};
+pub use conv::{Algorithm, Convolution, KernelError, PreparedConv, SourceLayout, supports};
 pub use executor::{Executor, Sequential};
 pub use vector::Isa;

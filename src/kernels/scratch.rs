@@ -9,6 +9,9 @@ thread_local! {
     static SECOND: RefCell<Buffer> = RefCell::new(Buffer::default());
 }
 
+/// Floats of a thread's smallest buffer: one huge page.
+const LEN_MIN: usize = (2 << 20) / size_of::<f32>();
+
 /// Which of a thread's two buffers to take. A layer that holds one while it calls its tasks uses the other inside them.
 #[derive(Clone, Copy)]
 pub(super) enum Slot {
@@ -29,7 +32,7 @@ pub(super) fn with<R>(slot: Slot, len: usize, body: impl FnOnce(&mut [f32]) -> R
     key.with(|cell| match cell.try_borrow_mut() {
         Ok(mut buffer) => {
             if buffer.len() < len {
-                *buffer = Buffer::zeroed(len);
+                *buffer = Buffer::zeroed(len.max(LEN_MIN));
             }
             body(&mut buffer[..len])
         }

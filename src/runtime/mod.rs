@@ -9,6 +9,7 @@ mod pool;
 mod session;
 mod settings;
 mod shared;
+mod winograd;
 
 pub use cores::Cores;
 pub use curve::{Curve, Point};
@@ -18,3 +19,4 @@ pub use plan::Plan;
 pub use pool::Pool;
 pub use session::{Input, ModelSession, SessionOptions};
 pub use settings::{PlanMode, RuntimeSettings};
+pub use winograd::{ChosenLayer, Layers, Lowered, WinogradMode, WinogradReport, lower_for_session};

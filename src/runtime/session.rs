@@ -7,7 +7,7 @@ use ort::session::Session as OrtSession;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::{TensorElementType, TensorRef, ValueType};
 
-use super::{Runtime, RuntimeError};
+use super::{Layers, Runtime, RuntimeError};
 
 /// How a session is made.
 #[derive(Debug, Clone, Default)]
@@ -16,6 +16,8 @@ pub struct SessionOptions {
     pub threads: usize,
     /// The output to read; the first if not given.
     pub output: Option<String>,
+    /// Layers that the operators of a lowered model run; empty for a model of ONNX's own operators.
+    pub layers: Layers,
 }
 
 /// A loaded model. A run takes `&mut self`: a session belongs to one thread at a time.
@@ -38,11 +40,19 @@ pub struct Input {
     pub image: [Option<usize>; 3],
 }
 
-pub(super) fn builder(runtime: &Runtime, threads: usize) -> Result<SessionBuilder, RuntimeError> {
+pub(super) fn builder(runtime: &Runtime, options: &SessionOptions) -> Result<SessionBuilder, RuntimeError> {
+    let threads = options.threads;
     let model = |e: ort::Error<SessionBuilder>| RuntimeError::Model(e.to_string());
     let builder = OrtSession::builder(&runtime.environment).map_err(|e| RuntimeError::Model(e.to_string()))?;
     let builder = builder.with_intra_threads(threads.max(1)).map_err(model)?;
-    let builder = builder.with_inter_threads(1).map_err(model)?;
+    let mut builder = builder.with_inter_threads(1).map_err(model)?;
+    if !options.layers.is_empty() {
+        let domain = options
+            .layers
+            .domain(threads)
+            .map_err(|e| RuntimeError::Model(e.to_string()))?;
+        builder = builder.with_operators(domain).map_err(model)?;
+    }
     // Between runs the pool's threads must not burn the cores that decoding needs; within a run they may spin.
     let builder = builder.with_intra_op_spinning(threads > 1).map_err(model)?;
     builder
@@ -53,7 +63,7 @@ pub(super) fn builder(runtime: &Runtime, threads: usize) -> Result<SessionBuilde
 impl ModelSession {
     /// Loads a model from memory and optimizes it at the highest level.
     pub fn from_memory(runtime: &Runtime, model: &[u8], options: &SessionOptions) -> Result<Self, RuntimeError> {
-        let builder = builder(runtime, options.threads)?.with_optimization_level(GraphOptimizationLevel::All);
+        let builder = builder(runtime, options)?.with_optimization_level(GraphOptimizationLevel::All);
         let session = builder
             .map_err(|e| RuntimeError::Model(e.to_string()))?
             .commit_from_memory(model);
@@ -62,7 +72,7 @@ impl ModelSession {
 
     /// Loads a model from a file, beside which its external data may lie.
     pub fn from_file(runtime: &Runtime, model: &Path, options: &SessionOptions) -> Result<Self, RuntimeError> {
-        let builder = builder(runtime, options.threads)?.with_optimization_level(GraphOptimizationLevel::All);
+        let builder = builder(runtime, options)?.with_optimization_level(GraphOptimizationLevel::All);
         let session = builder
             .map_err(|e| RuntimeError::Model(e.to_string()))?
             .commit_from_file(model);
@@ -96,6 +106,13 @@ impl ModelSession {
             output,
             packed: Vec::new(),
         })
+    }
+
+    /// Ends the profile that the session was built with; answers the file's path.
+    pub(super) fn end_profiling(&mut self) -> Result<String, RuntimeError> {
+        self.session
+            .end_profiling()
+            .map_err(|e| RuntimeError::Run(e.to_string()))
     }
 
     /// What the model takes.

@@ -1,6 +1,6 @@
 //! The products of Winograd's algorithm: for each point of the transform a small matrix product, tiles by channels.
 
-use super::{Isa, Vector, Work, balanced, dispatch, load, scalar, store, with_rows};
+use super::{Isa, Vector, Work, balanced, dispatch, load, prefetch, scalar, store, with_rows};
 
 /// `points` products `M[p][t][o] = Σ_k V[p][t][k] U[p][k][o]` of one panel.
 pub(in super::super) struct Products<'a> {
@@ -45,19 +45,57 @@ impl Work for Products<'_> {
             let a = &self.input[point * self.input_plane..];
             let b = &self.weights[point * self.depth * width..][..self.depth * width];
             let c = &mut self.output[point * self.output_plane..];
-            balanced(self.tiles, V::ROWS[self.vectors - 1], |first, rows| {
+            // While this point's weights are used, the next one's come in, a share with every group of tiles.
+            let groups = self.tiles.div_ceil(V::ROWS[self.vectors - 1]);
+            let mut next = Next {
+                at: b.len(),
+                step: width / groups.min(width),
+            };
+            let mut first = 0;
+            while first < self.tiles {
+                let rows = balanced(self.tiles - first, V::ROWS[self.vectors - 1]);
                 let (a, c) = (&a[first * self.input_row..], &mut c[first * width..]);
                 // SAFETY: `products` has checked the extents; `first + rows <= tiles`.
                 unsafe {
                     match self.vectors {
-                        1 => with_rows!(V, 1, rows, |R| block::<V, R, 1>(a, self.input_row, b, self.depth, c)),
-                        2 => with_rows!(V, 2, rows, |R| block::<V, R, 2>(a, self.input_row, b, self.depth, c)),
-                        _ => with_rows!(V, 3, rows, |R| block::<V, R, 3>(a, self.input_row, b, self.depth, c)),
+                        1 => with_rows!(V, 1, rows, |R| block::<V, R, 1>(
+                            a,
+                            self.input_row,
+                            b,
+                            self.depth,
+                            c,
+                            next
+                        )),
+                        2 => with_rows!(V, 2, rows, |R| block::<V, R, 2>(
+                            a,
+                            self.input_row,
+                            b,
+                            self.depth,
+                            c,
+                            next
+                        )),
+                        _ => with_rows!(V, 3, rows, |R| block::<V, R, 3>(
+                            a,
+                            self.input_row,
+                            b,
+                            self.depth,
+                            c,
+                            next
+                        )),
                     }
                 }
-            });
+                first += rows;
+                next.at += next.step * self.depth;
+            }
         }
     }
+}
+
+/// Weights to prefetch: where to start, and how far to go with every channel.
+#[derive(Clone, Copy)]
+struct Next {
+    at: usize,
+    step: usize,
 }
 
 /// `R` rows of `C` vectors: all of them stay in registers while `k` runs.
@@ -68,10 +106,12 @@ unsafe fn block<V: Vector, const R: usize, const C: usize>(
     b: &[f32],
     depth: usize,
     c: &mut [f32],
+    next: Next,
 ) {
     unsafe {
         let mut sums = [[V::splat(0.0); C]; R];
         for k in 0..depth {
+            prefetch(b, next.at + k * next.step);
             let mut weights = [V::splat(0.0); C];
             for v in 0..C {
                 weights[v] = load(b, (k * C + v) * V::LANES);

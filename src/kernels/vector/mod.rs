@@ -87,6 +87,30 @@ impl Isa {
         }
     }
 
+    /// How many of `left` vectors of output channels to compute together next: the count that keeps most accumulators in
+    /// registers, without leaving a lone vector where a panel of three avoids it.
+    pub(super) fn panel(self, left: usize) -> usize {
+        let rows = self.rows();
+        let best = (1..=3).max_by_key(|&vectors| vectors * rows[vectors - 1]).unwrap_or(1);
+        match best {
+            3 if left.is_multiple_of(3) || left > 4 => 3,
+            2 if left == 3 && rows[2] > 0 => 3,
+            _ => left.min(2),
+        }
+    }
+
+    fn rows(self) -> [usize; 3] {
+        match self.0 {
+            Set::Portable => portable::Lanes8::ROWS,
+            #[cfg(test)]
+            Set::Emulated16 => portable::Lanes16::ROWS,
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2 => x86::Avx2::ROWS,
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512 => x86::Avx512::ROWS,
+        }
+    }
+
     /// `portable`, `avx2` or `avx512`.
     pub fn name(self) -> &'static str {
         match self.0 {
@@ -109,7 +133,8 @@ impl Isa {
 unsafe trait Vector: Copy {
     /// Floats in the register.
     const LANES: usize;
-    /// For panels of 1, 2 and 3 vectors: rows whose accumulators fit the register file beside the operands.
+    /// For panels of 1, 2 and 3 vectors: rows whose accumulators fit the register file beside the operands, and whose addresses
+    /// fit the general registers; 0 where a panel of that width is not worth it.
     const ROWS: [usize; 3];
 
     unsafe fn splat(value: f32) -> Self;
@@ -184,23 +209,29 @@ unsafe fn scalar<V: Vector>(from: &[f32], at: usize) -> V {
     unsafe { V::splat(*from.as_ptr().add(at)) }
 }
 
-/// Cuts `count` rows into as few groups of at most `most` as do, of nearly equal size: calls `body(first, rows)`.
+/// Asks for the cache line at `from[at]`, which need not exist, to come into the second-level cache.
 #[inline(always)]
-fn balanced(count: usize, most: usize, mut body: impl FnMut(usize, usize)) {
-    let mut groups = count.div_ceil(most);
-    let mut first = 0;
-    while groups > 0 {
-        let rows = (count - first).div_ceil(groups);
-        body(first, rows);
-        first += rows;
-        groups -= 1;
+fn prefetch(from: &[f32], at: usize) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch reads nothing and never faults.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T1>(from.as_ptr().wrapping_add(at).cast());
     }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (from, at);
+}
+
+/// How many of `left` rows to take next, so that groups of at most `most` are as few as possible and nearly equal.
+#[inline(always)]
+fn balanced(left: usize, most: usize) -> usize {
+    left.div_ceil(left.div_ceil(most))
 }
 
 /// Calls `$call` with `$rows` as a constant, for panels of `$vectors` vectors (a constant too).
 macro_rules! with_rows {
     ($set:ty, $vectors:literal, $rows:expr, |$n:ident| $call:expr) => {
-        with_rows!(@ $set, $vectors, $rows, $n, $call, 12 11 10 9 8 7 6 5 4 3 2)
+        with_rows!(@ $set, $vectors, $rows, $n, $call, 10 9 8 7 6 5 4 3 2)
     };
     (@ $set:ty, $vectors:literal, $rows:expr, $n:ident, $call:expr, $($count:literal)*) => {
         match $rows {

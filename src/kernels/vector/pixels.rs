@@ -1,6 +1,6 @@
 //! The direct sum over a padded copy of some input rows.
 
-use super::{Isa, SharedOutput, Vector, Work, balanced, dispatch, load, scalar, with_rows};
+use super::{Isa, SharedOutput, Vector, Work, balanced, dispatch, load, prefetch, scalar, with_rows};
 
 /// Rows of output of one image, and the zero-padded input that they read.
 pub(in super::super) struct Band<'a> {
@@ -63,9 +63,23 @@ impl Work for Band<'_> {
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
         let (first, rows) = self.rows;
+        // While this panel's weights are used, the next one's come in, a share with every run of pixels.
+        let width = self.vectors * V::LANES;
+        let runs = rows * self.out_size.1.div_ceil(V::ROWS[self.vectors - 1]);
+        let taps = self.channels.1.div_ceil(self.input_lanes) * self.kernel[0] * self.kernel[1];
+        let step = (self.input_lanes * width / runs).clamp(1, LINE);
+        let mut next = self.channels.1 * self.kernel[0] * self.kernel[1] * width;
         for row in 0..rows {
-            balanced(self.out_size.1, V::ROWS[self.vectors - 1], |x, columns| {
-                let place = Place { row, y: first + row, x };
+            let mut x = 0;
+            while x < self.out_size.1 {
+                let columns = balanced(self.out_size.1 - x, V::ROWS[self.vectors - 1]);
+                let place = Place {
+                    row,
+                    y: first + row,
+                    x,
+                    next,
+                    step,
+                };
                 // SAFETY: `rows_of_pixels` has checked the extents; `x + columns <= width`.
                 unsafe {
                     match self.vectors {
@@ -74,17 +88,25 @@ impl Work for Band<'_> {
                         _ => with_rows!(V, 3, columns, |R| self.pixels::<V, R, 3>(place)),
                     }
                 }
-            });
+                x += columns;
+                next += taps * step;
+            }
         }
     }
 }
 
-/// A run of output pixels: its row in the band and in the map, its first column.
+/// Floats of a cache line.
+const LINE: usize = 16;
+
+/// A run of output pixels: its row in the band and in the map, its first column; and which weights to prefetch meanwhile, from
+/// where on and how far apart from tap to tap.
 #[derive(Clone, Copy)]
 struct Place {
     row: usize,
     y: usize,
     x: usize,
+    next: usize,
+    step: usize,
 }
 
 impl Band<'_> {
@@ -103,12 +125,14 @@ impl Band<'_> {
             let corner = self.channels.0 / self.input_lanes * self.input_block
                 + place.row * self.strides[0] * self.input_row
                 + place.x * step;
-            let (mut weights, mut left, mut block) = (0, self.channels.1, corner);
+            let (mut weights, mut left, mut block, mut next) = (0, self.channels.1, corner, place.next);
             while left > 0 {
                 let lanes = left.min(self.input_lanes);
                 for ky in 0..self.kernel[0] {
                     for kx in 0..self.kernel[1] {
                         let from = block + ky * self.input_row + kx * self.input_lanes;
+                        prefetch(self.weights, next);
+                        next += place.step;
                         for lane in 0..lanes {
                             let mut w = [V::splat(0.0); C];
                             for v in 0..C {

@@ -12,11 +12,11 @@ pub(super) type Lanes16 = Array<16>;
 
 /// Accumulators of 8 lanes take two 128-bit registers each: 16 registers on x86-64, 32 on aarch64.
 const ROWS_OF_8: [usize; 3] = if cfg!(target_arch = "aarch64") {
-    [12, 6, 4]
+    [8, 6, 4]
 } else {
-    [4, 3, 1]
+    [4, 3, 0]
 };
-const ROWS_OF_16: [usize; 3] = [12, 12, 8];
+const ROWS_OF_16: [usize; 3] = [10, 10, 8];
 
 // SAFETY: no instruction beyond the target's baseline; `load` and `store` touch N floats.
 unsafe impl<const N: usize> Vector for Array<N> {

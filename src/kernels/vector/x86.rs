@@ -64,7 +64,7 @@ macro_rules! vector {
 vector!(
     Avx2,
     8,
-    [8, 6, 4],
+    [8, 6, 3],
     _mm256_set1_ps,
     _mm256_loadu_ps,
     _mm256_storeu_ps,
@@ -78,7 +78,7 @@ vector!(
 vector!(
     Avx512,
     16,
-    [12, 12, 8],
+    [10, 10, 8],
     _mm512_set1_ps,
     _mm512_loadu_ps,
     _mm512_storeu_ps,

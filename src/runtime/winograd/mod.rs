@@ -1,0 +1,46 @@
+//! Winograd inside ONNX Runtime: chains of convolutions of the deploy graph become operators of the domain `repserve`, which run
+//! `crate::kernels` on blocked activations. The portable deploy graph stays standard; only the session's copy is lowered.
+//!
+//! [`sites`](mod@sites) finds the convolutions, [`lower`](mod@lower) rewrites the graph, [`operators`] registers what it then
+//! needs, [`choose`](mod@choose) times both ways and decides, [`profile`] reads ONNX Runtime's own times.
+
+mod choose;
+mod lower;
+mod operators;
+mod profile;
+mod report;
+mod sites;
+
+#[cfg(test)]
+mod tests;
+
+pub use choose::lower_for_session;
+pub use operators::Layers;
+pub use report::{ChosenLayer, WinogradReport};
+
+/// The domain of the operators.
+const DOMAIN: &str = "repserve";
+
+/// Whether layers are lowered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WinogradMode {
+    /// Each layer as it measures faster on this machine, at start-up.
+    #[default]
+    Auto,
+    /// Every layer that the kernels can compute, unmeasured.
+    On,
+    /// None.
+    Off,
+}
+
+/// What a session is made of: the graph to load and the layers that its operators run. Sessions of a pool share the layers.
+#[derive(Debug)]
+pub struct Lowered {
+    /// The encoded model.
+    pub model: Vec<u8>,
+    /// For [`SessionOptions::layers`](super::SessionOptions::layers).
+    pub layers: Layers,
+    /// What was chosen, and why.
+    pub report: WinogradReport,
+}

@@ -1,0 +1,262 @@
+//! The operators of the domain `repserve`, as ONNX Runtime calls them.
+
+use std::fmt;
+use std::sync::Arc;
+
+use ort::operator::{
+    BoxedKernel, ComputeContext, KernelContext, Operator, OperatorDomain, OperatorInput, OperatorOutput,
+};
+use ort::value::TensorElementType;
+
+use super::DOMAIN;
+use crate::kernels::layout::{self, Extent};
+use crate::kernels::{Executor, Isa, PreparedConv, Sequential, SourceLayout};
+
+/// The layers that the operators of a lowered model run, in the order of their attribute `layer`. Cloning shares them.
+#[derive(Clone, Default)]
+pub struct Layers(Arc<Vec<Arc<PreparedConv>>>);
+
+impl Layers {
+    pub(super) fn new(layers: Vec<Arc<PreparedConv>>) -> Self {
+        Self(Arc::new(layers))
+    }
+
+    /// How many layers were lowered.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether the model is left to ONNX Runtime as a whole.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Bytes of all prepared weights, which the sessions of a pool share.
+    pub fn bytes(&self) -> usize {
+        self.0.iter().map(|l| l.bytes()).sum()
+    }
+
+    /// The operators for a session of `threads` threads.
+    pub(in crate::runtime) fn domain(&self, threads: usize) -> ort::Result<OperatorDomain> {
+        let lanes = self
+            .0
+            .first()
+            .map_or_else(|| Isa::detect().lanes(), |l| l.isa().lanes());
+        let conv = |residual| ConvOperator {
+            layers: self.clone(),
+            threads: threads.max(1),
+            residual,
+        };
+        OperatorDomain::new(DOMAIN)?
+            .add(conv(false))?
+            .add(conv(true))?
+            .add(Conversion {
+                kind: Kind::ToBlocked,
+                lanes,
+            })?
+            .add(Conversion {
+                kind: Kind::FromBlocked,
+                lanes,
+            })?
+            .add(Conversion {
+                kind: Kind::MeanOfBlocked,
+                lanes,
+            })
+    }
+}
+
+impl fmt::Debug for Layers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Layers({}, {} bytes)", self.len(), self.bytes())
+    }
+}
+
+fn float_inputs(count: usize) -> Vec<OperatorInput> {
+    (0..count)
+        .map(|_| OperatorInput::required(TensorElementType::Float32))
+        .collect()
+}
+
+fn failed(what: impl fmt::Display) -> ort::Error {
+    ort::Error::new(what.to_string())
+}
+
+/// `BlockedConv` (x) and `BlockedConvAdd` (x, residual): the layer that the attribute `layer` names.
+struct ConvOperator {
+    layers: Layers,
+    threads: usize,
+    residual: bool,
+}
+
+impl Operator for ConvOperator {
+    type Kernel<'a> = BoxedKernel<'a>;
+
+    fn name(&self) -> &str {
+        if self.residual { "BlockedConvAdd" } else { "BlockedConv" }
+    }
+
+    fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
+        float_inputs(1 + usize::from(self.residual))
+    }
+
+    fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
+        [OperatorOutput::required(TensorElementType::Float32)]
+    }
+
+    fn create_kernel<'a>(&self, context: &KernelContext<'a>) -> ort::Result<BoxedKernel<'a>> {
+        let index = context.get::<i64>("layer").and_then(|i| usize::try_from(i).ok());
+        let layer = index
+            .and_then(|i| self.layers.0.get(i))
+            .cloned()
+            .ok_or_else(|| failed("no such layer"))?;
+        let (threads, residual) = (self.threads, self.residual);
+        Ok(Box::new(move |context: &ComputeContext| {
+            convolve(&layer, threads, residual, context)
+        }))
+    }
+}
+
+fn convolve(layer: &PreparedConv, threads: usize, with_residual: bool, context: &ComputeContext) -> ort::Result<()> {
+    let value = context.input(0)?.ok_or_else(|| failed("the input is missing"))?;
+    let (shape, input) = value.try_extract_tensor::<f32>()?;
+    let conv = layer.convolution();
+    let (images, channels, height, width) = match (layer.layout(), &shape[..]) {
+        (SourceLayout::Nchw, &[n, c, h, w]) => (n, c as usize, h, w),
+        (SourceLayout::Blocked, &[n, blocks, h, w, lanes]) => (n, (blocks * lanes) as usize, h, w),
+        _ => return Err(failed("the input's rank is wrong")),
+    };
+    let lanes = layer.isa().lanes();
+    let expected = match layer.layout() {
+        SourceLayout::Nchw => conv.in_channels,
+        SourceLayout::Blocked => conv.in_channels.next_multiple_of(lanes),
+    };
+    if channels != expected {
+        return Err(failed(format!("the input has {channels} channels, not {expected}")));
+    }
+    let size = [images as usize, height as usize, width as usize];
+    let (rows, columns) = conv
+        .output_size(size[1], size[2])
+        .ok_or_else(|| failed("the input is too small"))?;
+    let blocks = conv.out_channels.div_ceil(lanes);
+    let out = [images, blocks as i64, rows as i64, columns as i64, lanes as i64];
+    let residual = if with_residual { context.input(1)? } else { None };
+    let residual = match &residual {
+        Some(value) => {
+            let (shape, values) = value.try_extract_tensor::<f32>()?;
+            if shape[..] != out {
+                return Err(failed(format!("the summands' shapes differ: {shape:?} and {out:?}")));
+            }
+            Some(values)
+        }
+        None => None,
+    };
+    let mut target = context
+        .output(0, out.to_vec())?
+        .ok_or_else(|| failed("the output is missing"))?;
+    let (_, output) = target.try_extract_tensor_mut::<f32>()?;
+    let executor: &dyn Executor = if threads > 1 {
+        &OnPool { context, threads }
+    } else {
+        &Sequential
+    };
+    layer.run(input, size, residual, output, executor).map_err(failed)
+}
+
+/// Runs tasks on the session's own intra-operator threads.
+struct OnPool<'a> {
+    context: &'a ComputeContext,
+    threads: usize,
+}
+
+impl Executor for OnPool<'_> {
+    fn threads(&self) -> usize {
+        self.threads
+    }
+
+    fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+        // Tasks may run again: they write the same values.
+        if tasks < 2 || self.context.par_for(tasks, 0, task).is_err() {
+            Sequential.run(tasks, task);
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    /// `[N, C, H, W]` to `[N, ⌈C/B⌉, H, W, B]`.
+    ToBlocked,
+    /// The reverse; the attribute `channels` says how many are real.
+    FromBlocked,
+    /// `[N, ⌈C/B⌉, H, W, B]` to `[N, C, 1, 1]`.
+    MeanOfBlocked,
+}
+
+struct Conversion {
+    kind: Kind,
+    lanes: usize,
+}
+
+impl Operator for Conversion {
+    type Kernel<'a> = BoxedKernel<'a>;
+
+    fn name(&self) -> &str {
+        match self.kind {
+            Kind::ToBlocked => "ToBlocked",
+            Kind::FromBlocked => "FromBlocked",
+            Kind::MeanOfBlocked => "MeanOfBlocked",
+        }
+    }
+
+    fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
+        float_inputs(1)
+    }
+
+    fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
+        [OperatorOutput::required(TensorElementType::Float32)]
+    }
+
+    fn create_kernel<'a>(&self, context: &KernelContext<'a>) -> ort::Result<BoxedKernel<'a>> {
+        let channels = context.get::<i64>("channels").and_then(|c| usize::try_from(c).ok());
+        let (kind, lanes) = (self.kind, self.lanes);
+        Ok(Box::new(move |context: &ComputeContext| {
+            convert(kind, lanes, channels, context)
+        }))
+    }
+}
+
+fn convert(kind: Kind, lanes: usize, channels: Option<usize>, context: &ComputeContext) -> ort::Result<()> {
+    let value = context.input(0)?.ok_or_else(|| failed("the input is missing"))?;
+    let (shape, source) = value.try_extract_tensor::<f32>()?;
+    let (images, channels, height, width) = match (kind, &shape[..]) {
+        (Kind::ToBlocked, &[n, c, h, w]) => (n, c as usize, h, w),
+        (Kind::FromBlocked | Kind::MeanOfBlocked, &[n, blocks, h, w, b]) => {
+            let channels = channels.ok_or_else(|| failed("no attribute `channels`"))?;
+            if b as usize != lanes || blocks as usize != channels.div_ceil(lanes) {
+                return Err(failed(format!(
+                    "{shape:?} does not hold {channels} channels in blocks of {lanes}"
+                )));
+            }
+            (n, channels, h, w)
+        }
+        _ => return Err(failed("the input's rank is wrong")),
+    };
+    let extent = Extent {
+        images: images as usize,
+        channels,
+        height: height as usize,
+        width: width as usize,
+    };
+    let out = match kind {
+        Kind::ToBlocked => vec![images, channels.div_ceil(lanes) as i64, height, width, lanes as i64],
+        Kind::FromBlocked => vec![images, channels as i64, height, width],
+        Kind::MeanOfBlocked => vec![images, channels as i64, 1, 1],
+    };
+    let mut target = context.output(0, out)?.ok_or_else(|| failed("the output is missing"))?;
+    let (_, target) = target.try_extract_tensor_mut::<f32>()?;
+    match kind {
+        Kind::ToBlocked => layout::to_blocked(source, extent, lanes, target),
+        Kind::FromBlocked => layout::from_blocked(source, extent, lanes, target),
+        Kind::MeanOfBlocked => layout::mean_of_blocked(source, extent, lanes, target),
+    }
+    Ok(())
+}

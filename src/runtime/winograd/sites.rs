@@ -1,0 +1,161 @@
+//! Where the kernels could take over: a `Conv` with the `Add` and `Relu` that follow it.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::graph::{AttributeValue, DType, Graph, Node, NodeId, Tensor, ValueId};
+use crate::kernels::{Algorithm, Convolution, Isa, SourceLayout, supports};
+
+/// Kernels beyond this side stay with ONNX Runtime.
+const KERNEL_SIDE_MAX: usize = 7;
+
+/// One convolution and what is computed with it.
+#[derive(Debug, Clone)]
+pub(super) struct Site {
+    /// `Conv`, then `Add` and `Relu` where they follow.
+    pub(super) nodes: Vec<NodeId>,
+    pub(super) input: ValueId,
+    /// What is added before the activation.
+    pub(super) residual: Option<ValueId>,
+    /// What the last of `nodes` produces.
+    pub(super) output: ValueId,
+    pub(super) conv: Convolution,
+    pub(super) weights: Tensor,
+    pub(super) bias: Option<Tensor>,
+    pub(super) layout: SourceLayout,
+}
+
+impl Site {
+    /// Algorithms that compute the site with `isa`, the one with fewest products first.
+    pub(super) fn algorithms(&self, isa: Isa) -> Vec<Algorithm> {
+        [Algorithm::WinogradF4, Algorithm::WinogradF2, Algorithm::Direct]
+            .into_iter()
+            .filter(|a| supports(&self.conv, *a, self.layout, isa).is_ok())
+            .collect()
+    }
+
+    /// Names under which ONNX Runtime may report the site's time: its nodes and what they produce.
+    pub(super) fn names(&self, graph: &Graph) -> HashSet<String> {
+        let nodes = self.nodes.iter().filter_map(|id| graph.node(*id));
+        nodes
+            .flat_map(|node| {
+                let outputs = node.produces().map(|v| graph.value(v).name.clone());
+                outputs.chain([node.name.clone()]).collect::<Vec<_>>()
+            })
+            .filter(|name| !name.is_empty())
+            .collect()
+    }
+}
+
+/// Every convolution that the kernels can compute with `isa`, in the order in which the graph computes their outputs.
+pub(super) fn find(graph: &Graph, isa: Isa) -> Vec<Site> {
+    let mut taken = HashSet::new();
+    let mut sites = Vec::new();
+    for (id, node) in graph.nodes().filter(|(_, n)| n.is("Conv")) {
+        let Some(mut site) = of_conv(graph, id, node, isa) else {
+            continue;
+        };
+        follow(graph, &mut site, &mut taken);
+        if !site.algorithms(isa).is_empty() {
+            sites.push(site);
+        }
+    }
+    let place: HashMap<NodeId, usize> = graph.nodes().enumerate().map(|(place, (id, _))| (id, place)).collect();
+    sites.sort_by_key(|site| site.nodes.last().and_then(|id| place.get(id)).copied());
+    sites
+}
+
+fn of_conv(graph: &Graph, id: NodeId, node: &Node, isa: Isa) -> Option<Site> {
+    let (input, output) = (node.input(0)?, node.output(0)?);
+    if graph.constant(input).is_some() {
+        return None;
+    }
+    let weights = graph.constant(node.input(1)?)?;
+    let &[out_channels, depth, kh, kw] = weights.shape() else {
+        return None;
+    };
+    let bias = match node.input(2) {
+        Some(value) => Some(graph.constant(value)?.clone()),
+        None => None,
+    };
+    let floats = |t: &Tensor| t.dtype() == DType::F32;
+    if !floats(weights) || !bias.as_ref().is_none_or(|b| floats(b) && b.shape() == [out_channels]) {
+        return None;
+    }
+    let groups = match node.attribute("group") {
+        Some(value) => usize::try_from(value.as_int()?).ok()?,
+        None => 1,
+    };
+    let conv = Convolution {
+        in_channels: depth.checked_mul(groups)?,
+        out_channels,
+        groups,
+        kernel: [kh, kw],
+        strides: numbers(node, "strides", [1; 2])?,
+        pads: pads(node)?,
+        relu: false,
+    };
+    let agrees = numbers(node, "kernel_shape", [kh, kw])? == [kh, kw] && numbers(node, "dilations", [1; 2])? == [1; 2];
+    if !agrees || kh > KERNEL_SIDE_MAX || kw > KERNEL_SIDE_MAX {
+        return None;
+    }
+    let first_layer = groups == 1 && conv.in_channels < isa.lanes();
+    let layout = if first_layer {
+        SourceLayout::Nchw
+    } else {
+        SourceLayout::Blocked
+    };
+    Some(Site {
+        nodes: vec![id],
+        input,
+        residual: None,
+        output,
+        conv,
+        weights: weights.clone(),
+        bias,
+        layout,
+    })
+}
+
+/// Takes the `Add` and the `Relu` that alone read what comes before.
+fn follow(graph: &Graph, site: &mut Site, taken: &mut HashSet<NodeId>) {
+    if let Some((id, node)) = only_reader(graph, site.output, "Add")
+        && !taken.contains(&id)
+        && let (Some(a), Some(b), Some(sum)) = (node.input(0), node.input(1), node.output(0))
+    {
+        let other = if a == site.output { b } else { a };
+        if other != site.output && graph.constant(other).is_none() {
+            taken.insert(id);
+            site.nodes.push(id);
+            (site.residual, site.output) = (Some(other), sum);
+        }
+    }
+    if let Some((id, node)) = only_reader(graph, site.output, "Relu")
+        && let Some(output) = node.output(0)
+    {
+        site.nodes.push(id);
+        site.output = output;
+        site.conv.relu = true;
+    }
+}
+
+fn only_reader<'a>(graph: &'a Graph, value: ValueId, op: &str) -> Option<(NodeId, &'a Node)> {
+    let id = graph.only_user(value)?;
+    let node = graph.node(id)?;
+    (node.is(op) && !node.captures.contains(&value)).then_some((id, node))
+}
+
+fn numbers<const N: usize>(node: &Node, name: &str, default: [usize; N]) -> Option<[usize; N]> {
+    let Some(value) = node.attribute(name) else {
+        return Some(default);
+    };
+    let values: Option<Vec<usize>> = value.as_ints()?.iter().map(|v| usize::try_from(*v).ok()).collect();
+    values?.try_into().ok()
+}
+
+fn pads(node: &Node) -> Option<[usize; 4]> {
+    match node.attribute("auto_pad").map(AttributeValue::as_str) {
+        None | Some(Some("NOTSET")) => numbers(node, "pads", [0; 4]),
+        Some(Some("VALID")) => Some([0; 4]),
+        _ => None,
+    }
+}
