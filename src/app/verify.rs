@@ -67,6 +67,7 @@ fn train_session(runtime: &Runtime, pair: Pair<'_>) -> anyhow::Result<ModelSessi
     let options = SessionOptions {
         threads: cores(),
         output: pair.options.output.clone(),
+        ..SessionOptions::default()
     };
     let session = match pair.file {
         Some(file) => ModelSession::from_file(runtime, file, &options),
@@ -77,7 +78,15 @@ fn train_session(runtime: &Runtime, pair: Pair<'_>) -> anyhow::Result<ModelSessi
 
 fn memory_session(runtime: &Runtime, onnx: &[u8], output: Option<String>) -> Result<ModelSession, RuntimeError> {
     let threads = cores();
-    ModelSession::from_memory(runtime, onnx, &SessionOptions { threads, output })
+    ModelSession::from_memory(
+        runtime,
+        onnx,
+        &SessionOptions {
+            threads,
+            output,
+            ..SessionOptions::default()
+        },
+    )
 }
 
 fn cores() -> usize {

@@ -94,6 +94,7 @@ impl Bare {
         let options = SessionOptions {
             threads,
             output: self.output.clone(),
+            ..SessionOptions::default()
         };
         let mut session = ModelSession::from_memory(&self.runtime, &self.deploy, &options).context("the bare loop")?;
         self.once(&mut session)?;

@@ -24,6 +24,7 @@ pub(super) fn shape(runtime: &Runtime, model: &ModelFile, deployed: &Deployed) -
     let options = SessionOptions {
         threads: 1,
         output: model.options.output.clone(),
+        ..SessionOptions::default()
     };
     let session = model.named(ModelSession::from_memory(runtime, &deployed.onnx, &options))?;
     let [channels, height, width] = session.input().image;

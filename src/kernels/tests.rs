@@ -196,9 +196,9 @@ fn any_case() -> impl Strategy<Value = Case> {
     let groups = prop_oneof![3 => Just(1usize), 1 => 2usize..4];
     let geometry = (
         groups,
+        1usize..30,
         1usize..40,
-        1usize..60,
-        1usize..4,
+        1usize..3,
         [0usize..3, 0usize..3, 0usize..3, 0usize..3],
     );
     let kernel = prop_oneof![4 => Just([3usize, 3]), 1 => [1usize..6, 1usize..6]];
@@ -207,7 +207,7 @@ fn any_case() -> impl Strategy<Value = Case> {
         geometry,
         kernel,
         strides,
-        [1usize..20, 1usize..20],
+        [1usize..16, 1usize..16],
         any::<[bool; 2]>(),
         any::<u64>(),
     )
@@ -234,7 +234,7 @@ fn any_case() -> impl Strategy<Value = Case> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
     fn every_algorithm_agrees_with_the_exact_sum(case in any_case(), threads in 1usize..5) {
@@ -267,11 +267,11 @@ proptest! {
 #[test]
 fn layers_of_real_networks_agree_with_the_exact_sum() {
     for (ci, co, side, stride) in [
-        (48, 48, 12, 1),
-        (64, 64, 14, 1),
-        (192, 200, 7, 1),
-        (96, 192, 14, 2),
-        (3, 48, 32, 2),
+        (48, 48, 10, 1),
+        (64, 72, 7, 1),
+        (96, 40, 7, 2),
+        (9, 17, 13, 1),
+        (3, 48, 16, 2),
     ] {
         check(&Case::new(plain(ci, co, stride), [1, side, side], false, 5).unwrap(), 1);
     }
@@ -279,8 +279,8 @@ fn layers_of_real_networks_agree_with_the_exact_sum() {
 
 #[test]
 fn several_blocks_of_tiles_and_bands_of_rows_meet_without_a_seam() {
-    check(&Case::new(plain(72, 24, 1), [2, 61, 50], true, 9).unwrap(), 1);
-    check(&Case::new(plain(72, 24, 2), [2, 61, 50], false, 9).unwrap(), 3);
+    check(&Case::new(plain(72, 12, 1), [2, 26, 30], true, 9).unwrap(), 1);
+    check(&Case::new(plain(72, 12, 2), [2, 61, 30], false, 9).unwrap(), 3);
 }
 
 #[test]

@@ -73,6 +73,7 @@ impl Pool {
                 Width::Wide => self.plan.cores,
             },
             output: self.output.clone(),
+            ..SessionOptions::default()
         };
         match &self.source {
             Source::Plain(onnx) => ModelSession::from_memory(&self.runtime, onnx, &options),

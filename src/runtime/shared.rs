@@ -15,7 +15,7 @@ use ort::session::builder::{GraphOptimizationLevel, PrepackedWeights, SessionBui
 use ort::value::{DynValue, PrimitiveTensorElementType, Tensor as OrtTensor};
 
 use super::session::builder;
-use super::{Runtime, RuntimeError};
+use super::{Runtime, RuntimeError, SessionOptions};
 use crate::graph::{DType, Tensor};
 use crate::onnx::{self, ExternalData};
 
@@ -50,16 +50,22 @@ impl SharedModel {
     pub(super) fn optimize(runtime: &Runtime, model: &[u8]) -> Result<Self, RuntimeError> {
         const PREFIX: &str = "session.optimized_model_external_initializers";
         let folder = tempfile::tempdir()?;
-        let session = builder(runtime, 1)?
-            .with_optimization_level(GraphOptimizationLevel::All)
-            .map_err(refused)?
-            .with_optimized_model_path(folder.path().join(GRAPH_FILE))
-            .map_err(refused)?
-            .with_config_entry(format!("{PREFIX}_file_name"), WEIGHTS_FILE)
-            .map_err(refused)?
-            .with_config_entry(format!("{PREFIX}_min_size_in_bytes"), SHARED_BYTES_MIN.to_string())
-            .map_err(refused)?
-            .commit_from_memory(model);
+        let session = builder(
+            runtime,
+            &SessionOptions {
+                threads: 1,
+                ..SessionOptions::default()
+            },
+        )?
+        .with_optimization_level(GraphOptimizationLevel::All)
+        .map_err(refused)?
+        .with_optimized_model_path(folder.path().join(GRAPH_FILE))
+        .map_err(refused)?
+        .with_config_entry(format!("{PREFIX}_file_name"), WEIGHTS_FILE)
+        .map_err(refused)?
+        .with_config_entry(format!("{PREFIX}_min_size_in_bytes"), SHARED_BYTES_MIN.to_string())
+        .map_err(refused)?
+        .commit_from_memory(model);
         drop(session.map_err(|e| RuntimeError::Model(e.to_string()))?);
         Self::read(folder.path())
     }
@@ -84,11 +90,17 @@ impl SharedModel {
 
     /// One more session over the same weights.
     pub(super) fn session(&self, runtime: &Runtime, threads: usize) -> Result<OrtSession, RuntimeError> {
-        let mut builder = builder(runtime, threads)?
-            .with_optimization_level(GraphOptimizationLevel::Disable)
-            .map_err(refused)?
-            .with_prepacked_weights(&self.prepacked)
-            .map_err(refused)?;
+        let mut builder = builder(
+            runtime,
+            &SessionOptions {
+                threads,
+                ..SessionOptions::default()
+            },
+        )?
+        .with_optimization_level(GraphOptimizationLevel::Disable)
+        .map_err(refused)?
+        .with_prepacked_weights(&self.prepacked)
+        .map_err(refused)?;
         for (name, value) in &self.weights {
             // The first satisfies ONNX Runtime's check that external data exists, but alone it would be copied; the second
             // makes the session use the value where it lies.
@@ -157,7 +169,10 @@ mod tests {
         let runtime = Runtime::load(None).unwrap();
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/repvgg-cifar10");
         let model = std::fs::read(folder.join(file)).unwrap();
-        let options = SessionOptions { threads, output: None };
+        let options = SessionOptions {
+            threads,
+            ..SessionOptions::default()
+        };
         let mut plain = ModelSession::from_memory(&runtime, &model, &options).unwrap();
         let shared = SharedModel::optimize(&runtime, &model).unwrap();
         for _ in 0..2 {

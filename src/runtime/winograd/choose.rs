@@ -80,7 +80,7 @@ pub fn lower_for_session(
         prepared: HashMap::new(),
     };
     let chosen = match mode {
-        WinogradMode::On => trial.first(&mut report)?,
+        WinogradMode::On => trial.first()?,
         _ => trial.measured(&mut report)?,
     };
     let (lowered, layers) = lower::lower(model, &trial.sites, &chosen);
@@ -151,7 +151,7 @@ struct Trial<'a> {
 
 impl Trial<'_> {
     /// Every site with its first algorithm, unmeasured.
-    fn first(&mut self, _report: &mut WinogradReport) -> Result<Chosen, RuntimeError> {
+    fn first(&mut self) -> Result<Chosen, RuntimeError> {
         let wanted: Vec<_> = self
             .sites
             .iter()
@@ -160,25 +160,31 @@ impl Trial<'_> {
         self.prepare(&wanted)
     }
 
+    /// Any failure (a folder for the profile that cannot be written, a graph that the rewrite breaks) leaves the model as it is.
     fn measured(&mut self, report: &mut WinogradReport) -> Result<Chosen, RuntimeError> {
         let plain = encode(self.model.clone())?;
-        let times = profile::measure(self.runtime, &plain, &Layers::default(), &self.image, PROFILE_BUDGET)?;
+        let decided = self
+            .candidates(&plain, report)
+            .and_then(|candidates| self.fastest(&plain, candidates, report));
+        Ok(decided.unwrap_or_else(|error| {
+            report.reason = Some(format!("measuring failed: {error}"));
+            vec![None; self.sites.len()]
+        }))
+    }
+
+    fn time_plain(&self, plain: &[u8], report: &mut WinogradReport) -> Result<(), RuntimeError> {
+        let times = profile::measure(self.runtime, plain, &Layers::default(), &self.image, PROFILE_BUDGET)?;
         for (line, site) in report.layers.iter_mut().zip(&self.sites) {
             let names = site.names(&self.model.graph);
             let found: Vec<f64> = names.iter().filter_map(|n| times.get(n).copied()).collect();
             line.ms_onnxruntime = (!found.is_empty()).then(|| found.iter().sum());
         }
-        match self.candidates(report) {
-            Ok(candidates) => self.fastest(&plain, candidates, report),
-            Err(error) => {
-                report.reason = Some(format!("the lowered graph does not run: {error}"));
-                Ok(vec![None; self.sites.len()])
-            }
-        }
+        Ok(())
     }
 
     /// Times the algorithms of every site; answers the lowered graphs that are worth a comparison.
-    fn candidates(&mut self, report: &mut WinogradReport) -> Result<Vec<Chosen>, RuntimeError> {
+    fn candidates(&mut self, plain: &[u8], report: &mut WinogradReport) -> Result<Vec<Chosen>, RuntimeError> {
+        self.time_plain(plain, report)?;
         let mut best: Vec<(Algorithm, f64)> = Vec::new();
         for (round, algorithm) in [Algorithm::WinogradF4, Algorithm::WinogradF2, Algorithm::Direct]
             .into_iter()

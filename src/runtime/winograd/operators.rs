@@ -51,15 +51,15 @@ impl Layers {
             .add(conv(false))?
             .add(conv(true))?
             .add(Conversion {
-                kind: Kind::ToBlocked,
+                kind: Kind::Enter,
                 lanes,
             })?
             .add(Conversion {
-                kind: Kind::FromBlocked,
+                kind: Kind::Leave,
                 lanes,
             })?
             .add(Conversion {
-                kind: Kind::MeanOfBlocked,
+                kind: Kind::Mean,
                 lanes,
             })
     }
@@ -184,11 +184,11 @@ impl Executor for OnPool<'_> {
 #[derive(Clone, Copy)]
 enum Kind {
     /// `[N, C, H, W]` to `[N, ⌈C/B⌉, H, W, B]`.
-    ToBlocked,
+    Enter,
     /// The reverse; the attribute `channels` says how many are real.
-    FromBlocked,
+    Leave,
     /// `[N, ⌈C/B⌉, H, W, B]` to `[N, C, 1, 1]`.
-    MeanOfBlocked,
+    Mean,
 }
 
 struct Conversion {
@@ -201,9 +201,9 @@ impl Operator for Conversion {
 
     fn name(&self) -> &str {
         match self.kind {
-            Kind::ToBlocked => "ToBlocked",
-            Kind::FromBlocked => "FromBlocked",
-            Kind::MeanOfBlocked => "MeanOfBlocked",
+            Kind::Enter => "ToBlocked",
+            Kind::Leave => "FromBlocked",
+            Kind::Mean => "MeanOfBlocked",
         }
     }
 
@@ -228,8 +228,8 @@ fn convert(kind: Kind, lanes: usize, channels: Option<usize>, context: &ComputeC
     let value = context.input(0)?.ok_or_else(|| failed("the input is missing"))?;
     let (shape, source) = value.try_extract_tensor::<f32>()?;
     let (images, channels, height, width) = match (kind, &shape[..]) {
-        (Kind::ToBlocked, &[n, c, h, w]) => (n, c as usize, h, w),
-        (Kind::FromBlocked | Kind::MeanOfBlocked, &[n, blocks, h, w, b]) => {
+        (Kind::Enter, &[n, c, h, w]) => (n, c as usize, h, w),
+        (Kind::Leave | Kind::Mean, &[n, blocks, h, w, b]) => {
             let channels = channels.ok_or_else(|| failed("no attribute `channels`"))?;
             if b as usize != lanes || blocks as usize != channels.div_ceil(lanes) {
                 return Err(failed(format!(
@@ -247,16 +247,16 @@ fn convert(kind: Kind, lanes: usize, channels: Option<usize>, context: &ComputeC
         width: width as usize,
     };
     let out = match kind {
-        Kind::ToBlocked => vec![images, channels.div_ceil(lanes) as i64, height, width, lanes as i64],
-        Kind::FromBlocked => vec![images, channels as i64, height, width],
-        Kind::MeanOfBlocked => vec![images, channels as i64, 1, 1],
+        Kind::Enter => vec![images, channels.div_ceil(lanes) as i64, height, width, lanes as i64],
+        Kind::Leave => vec![images, channels as i64, height, width],
+        Kind::Mean => vec![images, channels as i64, 1, 1],
     };
     let mut target = context.output(0, out)?.ok_or_else(|| failed("the output is missing"))?;
     let (_, target) = target.try_extract_tensor_mut::<f32>()?;
     match kind {
-        Kind::ToBlocked => layout::to_blocked(source, extent, lanes, target),
-        Kind::FromBlocked => layout::from_blocked(source, extent, lanes, target),
-        Kind::MeanOfBlocked => layout::mean_of_blocked(source, extent, lanes, target),
+        Kind::Enter => layout::to_blocked(source, extent, lanes, target),
+        Kind::Leave => layout::from_blocked(source, extent, lanes, target),
+        Kind::Mean => layout::mean_of_blocked(source, extent, lanes, target),
     }
     Ok(())
 }

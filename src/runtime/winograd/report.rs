@@ -13,6 +13,8 @@ pub struct WinogradReport {
     pub ms_plain: Option<f64>,
     /// Milliseconds of one image with the chosen layers lowered, where it was measured.
     pub ms_lowered: Option<f64>,
+    /// Largest difference of the lowered sessions' outputs, relative to the largest output, where it was checked.
+    pub relative_error: Option<f64>,
     /// Bytes of prepared weights, shared by all sessions.
     pub weight_bytes: usize,
     /// Seconds that preparing and measuring took.
