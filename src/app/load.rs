@@ -119,7 +119,7 @@ fn signature(package: &Package, session: &ModelSession) -> anyhow::Result<Signat
     Ok(Signature {
         input: session.input().name.clone(),
         image: [3, height, width],
-        output: package.manifest.output.name.clone().unwrap_or_default(),
+        output: session.output_name().to_owned(),
         classes,
     })
 }

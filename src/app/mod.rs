@@ -21,10 +21,10 @@ use tokio::sync::watch;
 use crate::classify::{Models, Served};
 use crate::config::Settings;
 use crate::http::{Draining, Health, Security, Server, Shared, State, Stop, admin_router, router};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Spans};
 
 pub use load::{explicit, load};
-pub use verify::{Pair, probes, verify};
+pub use verify::{Mismatch, Pair, probes, verify};
 
 /// How long answers to what the hard limit ended may take to leave.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -57,6 +57,7 @@ impl App {
             health: Arc::new(Health::default()),
             metrics: Arc::new(Metrics::new().context("the metrics contradict each other")?),
             server: Arc::new(settings.server.clone()),
+            spans: Spans::open(&settings.trace)?.map(Arc::new),
             security: security.clone(),
             limits: Arc::new(settings.limits.clone()),
         };
@@ -120,7 +121,11 @@ impl App {
             () = reached(&mut stop, Stop::Drain) => Ok(()),
         };
         if let Err(error) = loaded {
+            shared
+                .metrics
+                .load_failed(error.downcast_ref::<verify::Mismatch>().is_some());
             shared.health.set(State::Failed(format!("{error:#}")));
+            linger(&settings, &error, &mut stop).await;
             return Err(error);
         }
         reached(&mut stop, Stop::Drain).await;
@@ -135,7 +140,22 @@ impl App {
             () = drain(&settings, &shared, delay, &close, accepting) => tracing::info!("stopped"),
             () = reached(&mut stop, Stop::Now) => tracing::warn!("stopped at once"),
         }
+        if let Some(spans) = shared.spans.clone() {
+            let _ = tokio::task::spawn_blocking(move || spans.flush()).await;
+        }
         Ok(())
+    }
+}
+
+/// Answers probes and metrics for a while, so that what watches the server sees why it goes.
+async fn linger(settings: &Settings, error: &anyhow::Error, stop: &mut watch::Receiver<Stop>) {
+    let linger = settings.server.failure_linger();
+    if !linger.is_zero() {
+        tracing::error!(
+            error = format!("{error:#}"),
+            "the model cannot be served; probes and metrics answer for a while"
+        );
+        let _ = tokio::time::timeout(linger, reached(stop, Stop::Drain)).await;
     }
 }
 
@@ -192,6 +212,7 @@ async fn drain(
 /// Loads the model on a thread of its own and serves it.
 async fn load_beside(settings: Arc<Settings>, shared: Shared) -> anyhow::Result<()> {
     let inner = shared.clone();
+    let capacity = settings.batch.queue_capacity;
     let served: Served = tokio::task::spawn_blocking(move || {
         load(&settings, &inner.metrics, &|phase| {
             inner.health.set(State::Loading(phase))
@@ -204,6 +225,7 @@ async fn load_beside(settings: Arc<Settings>, shared: Shared) -> anyhow::Result<
         .metrics
         .reparam(facts.report.blocks.len(), facts.equivalence.relative_error);
     shared.metrics.models(&[facts.info()]);
+    shared.metrics.queue_capacity(capacity);
     shared.models.put(Arc::new(served));
     shared.health.set(State::Ready);
     tracing::info!("ready");

@@ -24,6 +24,11 @@ pub struct Pair<'a> {
     pub options: &'a Options,
 }
 
+/// The deploy graph is another function than the train-time graph.
+#[derive(Debug, thiserror::Error)]
+#[error("the deploy graph does not compute what the train-time graph does: {0}")]
+pub struct Mismatch(String);
+
 /// Random inputs for images of this shape.
 pub fn probes(image: [usize; 3], settings: &VerifySettings) -> Vec<Probe> {
     let batches: Vec<usize> = (0..settings.batches)
@@ -57,7 +62,7 @@ pub fn verify(
             Some(Ok(Some(place))) => place,
             _ => "no single block shows it".to_owned(),
         };
-        anyhow::bail!("the deploy graph does not compute what the train-time graph does: {equivalence}; {place}");
+        anyhow::bail!(Mismatch(format!("{equivalence}; {place}")));
     }
     Ok(equivalence)
 }

@@ -21,7 +21,7 @@ use crate::http::{LimitSettings, SecuritySettings, ServerSettings};
 use crate::image::JpegDecode;
 use crate::model::ModelSettings;
 use crate::runtime::RuntimeSettings;
-use crate::telemetry::LogSettings;
+use crate::telemetry::{LogSettings, TraceSettings};
 
 /// The ground layer: every key with its default and a comment.
 pub const DEFAULT_TOML: &str = include_str!("../../config/default.toml");
@@ -46,6 +46,8 @@ pub struct Settings {
     pub batch: BatchSettings,
     /// ONNX Runtime.
     pub runtime: RuntimeSettings,
+    /// Export of spans.
+    pub trace: TraceSettings,
     /// Log level and format.
     pub log: LogSettings,
 }

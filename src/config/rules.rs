@@ -52,6 +52,12 @@ fn rules(s: &Settings) -> Vec<(&'static str, bool, &'static str)> {
             s.security.tls_is_whole(),
             "security.tls_certificate_file and security.tls_key_file are given together or not at all",
         ),
+        ("server.failure_linger_ms", s.server.failure_linger_ms <= MS_MAX, DRAIN),
+        (
+            "trace.sample_ratio",
+            (0.0..=1.0).contains(&s.trace.sample_ratio),
+            "must be 0 to 1",
+        ),
         ("security.reload_interval_ms", time(s.security.reload_interval_ms), TIME),
         ("batch.queue_capacity", s.batch.queue_capacity > 0, POSITIVE),
         ("verify.batches", s.verify.batches > 0, POSITIVE),

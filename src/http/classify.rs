@@ -10,23 +10,51 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::error::{Code, Problem};
-use super::observe::{Arrived, milliseconds};
+use super::observe::{Arrived, Spent, milliseconds};
 use super::{Shared, body, wire};
 use crate::batch::Timings;
 use crate::classify::{Answer, Served, classify as run};
 use crate::telemetry::metrics::Stage;
 
 /// What the query may say.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Params {
+    /// Classes an answer holds.
+    #[param(minimum = 1, required = false, nullable = false)]
     top_k: Option<usize>,
+    /// The longest that it may take, in milliseconds; may only shorten the server's own limit.
+    #[param(minimum = 1, required = false, nullable = false)]
     timeout_ms: Option<u64>,
 }
 
 /// The handler.
+#[utoipa::path(
+    post,
+    path = "/classify",
+    operation_id = "classify",
+    tag = "classify",
+    summary = "Classify images",
+    description = "The body is one image, or a form whose every part is an image. The headers x-decode-time, x-queue-time, x-inference-time and x-total-time say in milliseconds where the time went.",
+    params(Params),
+    request_body(
+        description = "JPEG, PNG, WebP, GIF, BMP or TIFF",
+        content(
+            (Vec<u8> = "image/jpeg"),
+            (Vec<u8> = "image/png"),
+            (Vec<u8> = "application/octet-stream"),
+            (wire::Form = "multipart/form-data")
+        )
+    ),
+    responses((status = 200, description = "The best classes of each image, in order", body = wire::Classified, example = json!({
+        "model": "repvgg-cifar10", "version": "1",
+        "predictions": [{"name": "cat.jpg", "classes": [{"index": 3, "label": "cat", "probability": 0.97}]}]
+    })))
+)]
 pub(super) async fn classify(
     State(shared): State<Shared>,
     Extension(Arrived(arrived)): Extension<Arrived>,
@@ -89,6 +117,10 @@ fn respond(served: &Served, answer: &Answer) -> Response {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     time_headers(headers, &answer.timings);
+    response.extensions_mut().insert(Spent {
+        timings: answer.timings,
+        postprocess: answer.postprocess,
+    });
     response
 }
 

@@ -70,12 +70,48 @@ impl Health {
 }
 
 /// The process runs. Waits on nothing.
+#[utoipa::path(
+    get,
+    path = "/livez",
+    operation_id = "live",
+    tag = "operations",
+    summary = "Whether the process runs",
+    description = "Waits on nothing.",
+    responses((status = 200, description = "It runs", body = wire::Status))
+)]
 pub(super) async fn live() -> Response {
     Json(wire::Status { status: "live" }).into_response()
 }
 
 /// The model is fused, verified and warm, and no signal has come.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    operation_id = "ready",
+    tag = "operations",
+    summary = "Whether requests are taken",
+    description = "The model is fused, verified and warm, and the server does not go down.",
+    responses((status = 200, description = "They are", body = wire::Status))
+)]
 pub(super) async fn ready(Extract(shared): Extract<Shared>) -> Response {
+    respond(&shared)
+}
+
+/// The same.
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    operation_id = "healthz",
+    tag = "operations",
+    summary = "Whether requests are taken",
+    description = "The same as /readyz.",
+    responses((status = 200, description = "They are", body = wire::Status))
+)]
+pub(super) async fn healthz(Extract(shared): Extract<Shared>) -> Response {
+    respond(&shared)
+}
+
+fn respond(shared: &Shared) -> Response {
     match shared.health.get() {
         State::Ready => Json(wire::Status { status: "ready" }).into_response(),
         _ => shared.health.problem().uncounted().into_response(),

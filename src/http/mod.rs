@@ -8,10 +8,13 @@ pub mod error;
 mod health;
 mod metrics;
 mod observe;
+mod openapi;
+mod page;
 mod router;
 mod secure;
 mod server;
 mod settings;
+mod trace;
 mod v2;
 mod wire;
 
@@ -24,7 +27,7 @@ pub use settings::{LimitSettings, ServerSettings};
 use std::sync::Arc;
 
 use crate::classify::Models;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Spans};
 
 /// What every handler can see.
 #[derive(Debug, Clone)]
@@ -37,6 +40,8 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// Timeouts and defaults.
     pub server: Arc<ServerSettings>,
+    /// Where spans go, if they go anywhere.
+    pub spans: Option<Arc<Spans>>,
     /// API keys and certificate.
     pub security: Security,
     /// What a request may cost.

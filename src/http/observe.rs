@@ -1,6 +1,6 @@
 //! What happens around every request: its id, its time, its line in the log, its place in the metrics.
 
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
@@ -10,7 +10,10 @@ use uuid::Uuid;
 
 use super::Shared;
 use super::error::Refused;
-use crate::telemetry::metrics::Reason;
+use super::trace::{TRACEPARENT, TraceContext};
+use crate::batch::Timings;
+use crate::telemetry::RequestSpan;
+use crate::telemetry::metrics::{Reason, Stage};
 
 /// The status under which a request counts whose client went away.
 const CLIENT_GONE: u16 = 499;
@@ -22,6 +25,26 @@ const ID_BYTES_MAX: usize = 128;
 /// When a request's head had arrived.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Arrived(pub(super) Instant);
+
+/// Where a request's time went; travels with the response to where its spans are made.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Spent {
+    pub(super) timings: Timings,
+    pub(super) postprocess: Duration,
+}
+
+impl Spent {
+    fn stages(&self) -> Vec<(Stage, Duration)> {
+        let spent = |stage| match stage {
+            Stage::Decode => self.timings.decode,
+            Stage::Preprocess => self.timings.preprocess,
+            Stage::Queue => self.timings.queue,
+            Stage::Inference => self.timings.inference,
+            Stage::Postprocess => self.postprocess,
+        };
+        Stage::ALL.map(|stage| (stage, spent(stage))).to_vec()
+    }
+}
 
 /// Counts a request when it ends, also when it ends by being dropped.
 struct Entry {
@@ -55,6 +78,9 @@ impl Drop for Entry {
 pub(super) async fn observe(State(shared): State<Shared>, mut request: Request, next: Next) -> Response {
     let arrived = Instant::now();
     let id = id_of(request.headers());
+    let trace = TraceContext::of(request.headers(), || {
+        shared.spans.as_ref().is_some_and(|spans| spans.sample())
+    });
     shared.metrics.request_began();
     let mut entry = Entry {
         arrived,
@@ -70,10 +96,12 @@ pub(super) async fn observe(State(shared): State<Shared>, mut request: Request, 
     if let Some(Refused(reason)) = response.extensions().get() {
         entry.shared.metrics.rejected(*reason);
     }
-    log(&entry, &id, response.status());
+    log(&entry, &id, trace, response.status());
+    export(&entry, &id, trace, &response);
     let headers = response.headers_mut();
     headers.insert(TOTAL_TIME, milliseconds(arrived.elapsed()));
     headers.insert(REQUEST_ID, id);
+    headers.insert(TRACEPARENT, trace.header());
     if version < Version::HTTP_2 && entry.shared.health.draining() {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
@@ -86,16 +114,38 @@ pub(super) fn milliseconds(duration: std::time::Duration) -> HeaderValue {
     HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("0"))
 }
 
-fn log(entry: &Entry, id: &HeaderValue, status: StatusCode) {
+fn export(entry: &Entry, id: &HeaderValue, trace: TraceContext, response: &Response) {
+    let Some(spans) = entry.shared.spans.as_ref().filter(|_| trace.sampled) else {
+        return;
+    };
+    let spent = response.extensions().get::<Spent>();
+    let took = entry.arrived.elapsed();
+    spans.record(RequestSpan {
+        trace_id: trace.trace_id,
+        span_id: trace.span_id,
+        parent_id: trace.parent_id,
+        route: entry.route().to_owned(),
+        method: method_label(&entry.method).to_owned(),
+        code: response.status().as_u16(),
+        request_id: id.to_str().unwrap_or_default().to_owned(),
+        began: SystemTime::now() - took,
+        took,
+        stages: spent.map(Spent::stages).unwrap_or_default(),
+        batch_size: spent.map_or(0, |spent| spent.timings.batch_size),
+    });
+}
+
+fn log(entry: &Entry, id: &HeaderValue, trace: TraceContext, status: StatusCode) {
+    let trace = format!("{:032x}", trace.trace_id);
     let id = id.to_str().unwrap_or_default();
     let (method, route, code) = (entry.method.as_str(), entry.route(), status.as_u16());
     let ms = entry.arrived.elapsed().as_secs_f64() * 1e3;
     if status.is_server_error() && code != 503 {
-        tracing::warn!(id, method, route, code, ms, "request failed");
+        tracing::warn!(id, trace, method, route, code, ms, "request failed");
     } else if status.is_client_error() || status.is_server_error() {
-        tracing::info!(id, method, route, code, ms, "request refused");
+        tracing::info!(id, trace, method, route, code, ms, "request refused");
     } else {
-        tracing::debug!(id, method, route, code, ms, "request answered");
+        tracing::debug!(id, trace, method, route, code, ms, "request answered");
     }
 }
 

@@ -11,7 +11,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use super::budget::{self, Budget};
 use super::error::{Code, Problem};
 use super::secure::{auth, headers};
-use super::{Shared, classify, health, metrics, observe, v2};
+use super::{Shared, classify, health, metrics, observe, openapi, page, v2};
 
 /// All routes, with what happens to every request around them.
 pub fn router(shared: Shared) -> Router {
@@ -22,7 +22,8 @@ pub fn router(shared: Shared) -> Router {
     if shared.server.admin_listen.is_none() {
         routes = routes.route("/metrics", get(metrics::metrics));
     }
-    around(routes.route_layer(key).merge(v2::probes()).merge(probes()), shared)
+    let open = v2::probes().merge(probes()).merge(pages());
+    around(routes.route_layer(key).merge(open), shared)
 }
 
 /// What the second listener serves: `/metrics` and the probes, without a key.
@@ -30,11 +31,19 @@ pub fn admin_router(shared: Shared) -> Router {
     around(probes().route("/metrics", get(metrics::metrics)), shared)
 }
 
+/// For people, and the description that programs read.
+fn pages() -> Router<Shared> {
+    Router::new()
+        .route("/", get(page::index))
+        .route("/docs", get(page::docs))
+        .route("/openapi.json", get(openapi::document))
+}
+
 fn probes() -> Router<Shared> {
     Router::new()
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
-        .route("/healthz", get(health::ready))
+        .route("/healthz", get(health::healthz))
 }
 
 /// What happens to every request.

@@ -17,6 +17,8 @@ pub struct ServerSettings {
     /// Second address, for `/metrics` and the probes alone; empty: they are at the first.
     #[serde(deserialize_with = "address_or_none")]
     pub admin_listen: Option<SocketAddr>,
+    /// How long metrics and probes are still answered after a model could not be served.
+    pub failure_linger_ms: u64,
     /// Connections at one time.
     pub connections_max: usize,
     /// Time for a request head, and of an idle connection.
@@ -38,6 +40,7 @@ impl Default for ServerSettings {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             admin_listen: None,
+            failure_linger_ms: 0,
             connections_max: 1024,
             header_timeout_ms: 30_000,
             body_timeout_ms: 30_000,
@@ -61,6 +64,11 @@ impl ServerSettings {
     /// How long a request may take that asks for `timeout_ms`.
     pub(super) fn request_timeout(&self, timeout_ms: Option<u64>) -> Duration {
         Duration::from_millis(timeout_ms.map_or(self.request_timeout_ms, |ms| ms.min(self.request_timeout_ms)))
+    }
+
+    /// How long metrics and probes are still answered after a model could not be served.
+    pub fn failure_linger(&self) -> Duration {
+        Duration::from_millis(self.failure_linger_ms)
     }
 
     /// How long requests are still taken after a signal.

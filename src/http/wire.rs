@@ -1,9 +1,10 @@
 //! What goes over the wire as JSON: the only serialized types of this room.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// An error's body.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Problem<'a> {
     #[serde(rename = "type")]
     pub(super) kind: String,
@@ -16,13 +17,13 @@ pub(super) struct Problem<'a> {
 }
 
 /// A probe's body.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Status {
     pub(super) status: &'static str,
 }
 
 /// The body of `POST /classify`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Classified<'a> {
     pub(super) model: &'a str,
     pub(super) version: &'a str,
@@ -30,7 +31,7 @@ pub(super) struct Classified<'a> {
 }
 
 /// One image's answer.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Prediction<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) name: Option<&'a str>,
@@ -38,9 +39,17 @@ pub(super) struct Prediction<'a> {
 }
 
 /// One class of an answer, best first.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Class<'a> {
     pub(super) index: usize,
     pub(super) label: &'a str,
     pub(super) probability: f32,
+}
+
+/// A form of images; every part is one, whatever it is called.
+#[derive(Debug, ToSchema)]
+#[allow(dead_code)]
+pub(super) struct Form {
+    #[schema(value_type = Vec<u8>, format = Binary)]
+    image: Vec<u8>,
 }

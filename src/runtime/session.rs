@@ -120,6 +120,14 @@ impl ModelSession {
         &self.input
     }
 
+    /// The name of the output that is read.
+    pub fn output_name(&self) -> &str {
+        self.session
+            .outputs()
+            .get(self.output)
+            .map_or("", |output| output.name())
+    }
+
     /// Values that one image's answer has, where the graph says so.
     pub fn output_len(&self) -> Option<usize> {
         let shape = self.session.outputs().get(self.output)?.dtype().tensor_shape()?;

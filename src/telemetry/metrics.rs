@@ -125,6 +125,9 @@ pub struct Metrics {
     stages: [Histogram; 5],
     batch_size: Histogram,
     queue_depth: IntGauge,
+    queue_capacity: IntGauge,
+    ready: IntGauge,
+    load_failures: IntCounterVec,
     requests_in_flight: IntGauge,
     sessions: IntGaugeVec,
     rejected: [IntCounter; 7],
@@ -189,6 +192,15 @@ impl Metrics {
                 r,
                 Histogram::with_opts(histogram("batch_size", "Images that shared a session's run.", BATCH))?,
             )?,
+            queue_capacity: add(r, IntGauge::with_opts(opts("queue_capacity", "Images that may wait."))?)?,
+            ready: add(
+                r,
+                IntGauge::with_opts(opts(
+                    "ready",
+                    "1 where requests are taken: fused, verified, warm, not draining.",
+                ))?,
+            )?,
+            load_failures: load_failures(r)?,
             queue_depth: add(r, IntGauge::with_opts(opts("queue_depth", "Images that wait."))?)?,
             requests_in_flight: add(
                 r,
@@ -273,6 +285,22 @@ impl Metrics {
         self.queue_depth.set(images as i64);
     }
 
+    /// How many images may wait, over all models.
+    pub fn queue_capacity(&self, images: usize) {
+        self.queue_capacity.set(images as i64);
+    }
+
+    /// Whether requests are taken.
+    pub fn ready(&self, ready: bool) {
+        self.ready.set(i64::from(ready));
+    }
+
+    /// A model could not be served; `verification`: its fused graph is not the train-time graph's function.
+    pub fn load_failed(&self, verification: bool) {
+        let reason = LOAD_FAILURES[usize::from(!verification)];
+        self.load_failures.with_label_values(&[reason]).inc();
+    }
+
     /// How many sessions are in a state.
     pub fn sessions(&self, state: &str, count: usize) {
         self.sessions.with_label_values(&[state]).set(count as i64);
@@ -314,6 +342,20 @@ impl Metrics {
         TextEncoder::new().encode(&self.registry.gather(), &mut out)?;
         Ok(out)
     }
+}
+
+/// Why a model could not be served.
+const LOAD_FAILURES: [&str; 2] = ["verification", "other"];
+
+fn load_failures(registry: &Registry) -> Result<IntCounterVec, prometheus::Error> {
+    let failures = IntCounterVec::new(
+        opts("model_load_failures_total", "Models that could not be served."),
+        &["reason"],
+    )?;
+    for reason in LOAD_FAILURES {
+        failures.with_label_values(&[reason]).reset();
+    }
+    add(registry, failures)
 }
 
 fn opts(name: &str, help: &str) -> Opts {

@@ -12,8 +12,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Extension, Path, State};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Extension, FromRequestParts, Path, State};
 use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -22,12 +24,14 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use super::error::{Code, Problem};
-use super::observe::Arrived;
+use super::observe::{Arrived, Spent};
 use super::{Shared, body, classify, health};
 use crate::classify::{Served, infer as run};
 
 /// Length of the JSON where raw bytes follow it.
 const HEAD_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
+/// A PNG of one pixel, for the example.
+const PIXEL: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC";
 /// Bodies from this size on are parsed off the threads that serve connections.
 const PARSE_INLINE_BYTES_MAX: usize = 256 << 10;
 
@@ -35,6 +39,7 @@ const PARSE_INLINE_BYTES_MAX: usize = 256 << 10;
 pub(super) fn routes() -> Router<Shared> {
     Router::new()
         .route("/v2", get(server))
+        .route("/v2/repository/index", post(index))
         .route("/v2/models/{model}", get(model))
         .route("/v2/models/{model}/ready", get(model_ready))
         .route("/v2/models/{model}/infer", post(infer))
@@ -51,7 +56,8 @@ pub(super) fn probes() -> Router<Shared> {
 }
 
 /// A problem whose body also has the member `error`, in which the protocol's clients look.
-struct Error(Problem);
+#[derive(Debug)]
+pub(super) struct Error(Problem);
 
 impl From<Problem> for Error {
     fn from(problem: Problem) -> Self {
@@ -67,9 +73,20 @@ impl IntoResponse for Error {
 
 /// Which model, from the path.
 #[derive(Debug, Deserialize)]
-struct Name {
+pub(super) struct Name {
     model: String,
     version: Option<String>,
+}
+
+impl FromRequestParts<Shared> for Name {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<Self, Error> {
+        let Path(name) = Path::from_request_parts(parts, shared)
+            .await
+            .map_err(|rejection: PathRejection| Problem::new(Code::Malformed, rejection.body_text()))?;
+        Ok(name)
+    }
 }
 
 impl Name {
@@ -91,25 +108,62 @@ impl Name {
     }
 }
 
-async fn server() -> Response {
+#[utoipa::path(
+    get,
+    path = "/v2",
+    operation_id = "server",
+    tag = "inference protocol",
+    summary = "The server and what it speaks",
+    description = "Name, version and extensions.",
+    responses((status = 200, description = "The server", body = wire::Server))
+)]
+pub(super) async fn server() -> Response {
     Json(wire::Server {
         name: "repserve",
         version: env!("CARGO_PKG_VERSION"),
-        extensions: ["binary_tensor_data", "classification"],
+        extensions: ["binary_tensor_data", "classification", "model_repository"],
     })
     .into_response()
 }
 
-async fn live() -> Response {
+#[utoipa::path(
+    get,
+    path = "/v2/health/live",
+    operation_id = "v2_live",
+    tag = "inference protocol",
+    summary = "Whether the process runs",
+    description = "Waits on nothing.",
+    responses((status = 200, description = "It runs", body = wire::Live))
+)]
+pub(super) async fn live() -> Response {
     Json(wire::Live { live: true }).into_response()
 }
 
-async fn ready(State(shared): State<Shared>) -> Result<Response, Error> {
+#[utoipa::path(
+    get,
+    path = "/v2/health/ready",
+    operation_id = "v2_ready",
+    tag = "inference protocol",
+    summary = "Whether requests are taken",
+    description = "The same as /readyz.",
+    responses((status = 200, description = "They are", body = wire::Ready))
+)]
+pub(super) async fn ready(State(shared): State<Shared>) -> Result<Response, Error> {
     ready_or_why(&shared)?;
     Ok(Json(wire::Ready { ready: true }).into_response())
 }
 
-async fn model_ready(State(shared): State<Shared>, Path(name): Path<Name>) -> Result<Response, Error> {
+#[utoipa::path(
+    get,
+    path = "/v2/models/{model}/ready",
+    operation_id = "model_ready",
+    tag = "inference protocol",
+    summary = "Whether a model takes requests",
+    description = "Answers 200 only when it does.",
+    params(("model" = String, Path, description = "The model's name")),
+    responses((status = 200, description = "It does", body = wire::ModelReady))
+)]
+pub(super) async fn model_ready(State(shared): State<Shared>, name: Name) -> Result<Response, Error> {
     ready_or_why(&shared)?;
     let served = name.find(&shared)?;
     Ok(Json(wire::ModelReady {
@@ -126,7 +180,36 @@ fn ready_or_why(shared: &Shared) -> Result<(), Error> {
     }
 }
 
-async fn model(State(shared): State<Shared>, Path(name): Path<Name>) -> Result<Response, Error> {
+#[utoipa::path(
+    post,
+    path = "/v2/repository/index",
+    operation_id = "index",
+    tag = "inference protocol",
+    summary = "Which models are served",
+    description = "Triton's extension model_repository, read only.",
+    responses((status = 200, description = "All models", body = Vec<wire::Indexed>))
+)]
+pub(super) async fn index(State(shared): State<Shared>) -> Response {
+    let all = shared.models.all();
+    let entry = |served: &Arc<Served>| wire::Indexed {
+        name: served.name().to_owned(),
+        version: served.version().to_owned(),
+        state: "READY",
+    };
+    Json(all.iter().map(entry).collect::<Vec<_>>()).into_response()
+}
+
+#[utoipa::path(
+    get,
+    path = "/v2/models/{model}",
+    operation_id = "model",
+    tag = "inference protocol",
+    summary = "What a model takes and answers",
+    description = "With what the re-parameterizer did and how the model runs in `parameters`.",
+    params(("model" = String, Path, description = "The model's name")),
+    responses((status = 200, description = "The model", body = wire::Model))
+)]
+pub(super) async fn model(State(shared): State<Shared>, name: Name) -> Result<Response, Error> {
     let served = name.find(&shared)?;
     let signature = served.signature();
     let mut shape = vec![-1];
@@ -154,10 +237,31 @@ fn extent(n: usize) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
 
-async fn infer(
+#[utoipa::path(
+    post,
+    path = "/v2/models/{model}/infer",
+    operation_id = "infer",
+    tag = "inference protocol",
+    summary = "Run a model",
+    description = "An output is FP32, one row for each image; with the parameter `classification` it is BYTES, `value:index:label` for the best classes.",
+    params(
+        ("model" = String, Path, description = "The model's name"),
+        ("inference-header-content-length" = Option<u64>, Header, description = "Length of the JSON where raw bytes follow it")
+    ),
+    request_body(
+        content = request::Head,
+        description = "FP32 tensors under the graph's input name, or encoded images (BYTES) under the name `images`; as JSON or as raw bytes behind it",
+        example = json!({
+            "inputs": [{"name": "images", "shape": [1], "datatype": "BYTES", "data": [PIXEL]}],
+            "outputs": [{"name": "logits", "parameters": {"classification": 5}}]
+        })
+    ),
+    responses((status = 200, description = "The outputs", content((wire::Inferred = "application/json"), (Vec<u8> = "application/octet-stream"))))
+)]
+pub(super) async fn infer(
     State(shared): State<Shared>,
     Extension(Arrived(arrived)): Extension<Arrived>,
-    Path(name): Path<Name>,
+    name: Name,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Error> {
@@ -198,6 +302,10 @@ async fn infer(
     })?;
     let mut response = respond(head, &raw);
     classify::time_headers(response.headers_mut(), &timings);
+    response.extensions_mut().insert(Spent {
+        timings,
+        postprocess: Duration::ZERO,
+    });
     Ok(response)
 }
 

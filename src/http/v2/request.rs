@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::tensor::{self, Data, Datatype};
 use crate::batch::Work;
@@ -11,8 +12,9 @@ use crate::classify::{Signature, Tensor};
 pub(super) const IMAGES: &str = "images";
 
 /// A request as JSON says it.
-#[derive(Debug, Deserialize)]
-struct Head {
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = InferenceRequest)]
+pub(super) struct Head {
     id: Option<String>,
     #[serde(default)]
     parameters: Parameters,
@@ -21,7 +23,8 @@ struct Head {
     outputs: Vec<Output>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = InferenceParameters)]
 struct Parameters {
     /// Whether outputs come as raw bytes where they do not say themselves.
     binary_data_output: Option<bool>,
@@ -29,29 +32,37 @@ struct Parameters {
     timeout: Option<u64>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = InferenceInput)]
 struct Input {
     name: String,
     shape: Vec<u64>,
+    /// FP32: tensors. BYTES: encoded images, in JSON as base64.
+    #[schema(value_type = String)]
     datatype: Datatype,
     #[serde(default)]
     parameters: InputParameters,
+    /// Elements in row-major order, nested or flat.
+    #[schema(value_type = Option<Vec<Object>>)]
     data: Option<Data>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = InferenceInputParameters)]
 struct InputParameters {
     binary_data_size: Option<usize>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = RequestedOutput)]
 struct Output {
     name: String,
     #[serde(default)]
     parameters: OutputParameters,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = RequestedOutputParameters)]
 struct OutputParameters {
     binary_data: Option<bool>,
     classification: Option<usize>,

@@ -1,47 +1,62 @@
 //! What the Open Inference Protocol sends as JSON.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// `GET /v2`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ServerMetadata)]
 pub(super) struct Server {
     pub(super) name: &'static str,
     pub(super) version: &'static str,
-    pub(super) extensions: [&'static str; 2],
+    pub(super) extensions: [&'static str; 3],
 }
 
 /// `GET /v2/health/live`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ServerLive)]
 pub(super) struct Live {
     pub(super) live: bool,
 }
 
 /// `GET /v2/health/ready`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ServerReady)]
 pub(super) struct Ready {
     pub(super) ready: bool,
 }
 
 /// `GET /v2/models/{model}/ready`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ModelReady<'a> {
     pub(super) name: &'a str,
     pub(super) ready: bool,
 }
 
+/// A line of `POST /v2/repository/index`.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RepositoryModel)]
+pub(super) struct Indexed {
+    pub(super) name: String,
+    pub(super) version: String,
+    pub(super) state: &'static str,
+}
+
 /// `GET /v2/models/{model}`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ModelMetadata)]
 pub(super) struct Model<'a> {
     pub(super) name: &'a str,
     pub(super) versions: [&'a str; 1],
     pub(super) platform: &'static str,
     pub(super) inputs: [TensorMetadata<'a>; 1],
     pub(super) outputs: [TensorMetadata<'a>; 1],
+    #[schema(value_type = Object)]
     pub(super) parameters: serde_json::Value,
 }
 
 /// A tensor of a model; an extent of -1 is free.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct TensorMetadata<'a> {
     pub(super) name: &'a str,
     pub(super) datatype: &'static str,
@@ -49,7 +64,8 @@ pub(super) struct TensorMetadata<'a> {
 }
 
 /// The answer to an inference request.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = InferenceResponse)]
 pub(super) struct Inferred<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) id: Option<&'a str>,
@@ -59,7 +75,8 @@ pub(super) struct Inferred<'a> {
 }
 
 /// One output tensor.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = InferenceOutput)]
 pub(super) struct Output<'a> {
     pub(super) name: &'a str,
     pub(super) datatype: &'static str,
@@ -69,7 +86,8 @@ pub(super) struct Output<'a> {
 }
 
 /// Where an output's elements are.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = InferenceOutputContent)]
 #[serde(untagged)]
 pub(super) enum Content {
     /// Here.
@@ -80,7 +98,8 @@ pub(super) enum Content {
     Raw { parameters: RawParameters },
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = BinaryDataSize)]
 pub(super) struct RawParameters {
     binary_data_size: usize,
 }

@@ -1,0 +1,135 @@
+//! The exporter: OpenTelemetry's batching processor over OTLP by HTTP and protobuf, on a thread of its own.
+
+use std::time::{Duration, SystemTime};
+
+use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
+use opentelemetry::{InstrumentationScope, KeyValue};
+use opentelemetry_otlp::{WithExportConfig, WithHttpConfig};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::{BatchSpanProcessor, SpanData, SpanEvents, SpanLinks, SpanProcessor};
+
+use super::spans::{RequestSpan, TraceError, TraceSettings};
+
+const FLUSH_MAX: Duration = Duration::from_secs(3);
+
+/// Turns requests into spans and hands them to the processor.
+#[derive(Debug)]
+pub(super) struct Exporter {
+    processor: BatchSpanProcessor,
+    scope: InstrumentationScope,
+}
+
+impl Exporter {
+    pub(super) fn open(settings: &TraceSettings) -> Result<Self, TraceError> {
+        let failed = |reason: String| TraceError::Endpoint {
+            endpoint: settings.otlp_endpoint.clone(),
+            reason,
+        };
+        if !settings.otlp_endpoint.starts_with("http://") {
+            return Err(failed(
+                "it must begin with http:// (a collector beside the server)".to_owned(),
+            ));
+        }
+        let endpoint = format!("{}/v1/traces", settings.otlp_endpoint.trim_end_matches('/'));
+        let exporter = opentelemetry_otlp::SpanExporter::builder()
+            .with_http()
+            .with_endpoint(endpoint)
+            .with_timeout(FLUSH_MAX)
+            .with_headers(std::collections::HashMap::new())
+            .build()
+            .map_err(|error| failed(error.to_string()))?;
+        let mut processor = BatchSpanProcessor::builder(exporter).build();
+        let resource = Resource::builder_empty()
+            .with_attribute(KeyValue::new("service.name", settings.service_name.clone()))
+            .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
+            .build();
+        processor.set_resource(&resource);
+        Ok(Self {
+            processor,
+            scope: InstrumentationScope::builder("repserve")
+                .with_version(env!("CARGO_PKG_VERSION"))
+                .build(),
+        })
+    }
+
+    pub(super) fn record(&self, request: RequestSpan) {
+        let trace_id = TraceId::from(request.trace_id);
+        let mut at = request.began;
+        for (stage, took) in &request.stages {
+            let end = at + *took;
+            self.processor.on_end(SpanData {
+                span_kind: SpanKind::Internal,
+                ..self.span(
+                    trace_id,
+                    fastrand::u64(1..),
+                    Some(request.span_id),
+                    stage.label().into(),
+                    at,
+                    end,
+                )
+            });
+            at = end;
+        }
+        let mut attributes = vec![
+            KeyValue::new("http.request.method", request.method.clone()),
+            KeyValue::new("http.route", request.route.clone()),
+            KeyValue::new("http.response.status_code", i64::from(request.code)),
+            KeyValue::new("repserve.request_id", request.request_id),
+        ];
+        if request.batch_size > 0 {
+            attributes.push(KeyValue::new("repserve.batch_size", request.batch_size as i64));
+        }
+        let status = if request.code >= 500 {
+            Status::error("")
+        } else {
+            Status::Unset
+        };
+        let name = format!("{} {}", request.method, request.route).into();
+        let end = request.began + request.took;
+        self.processor.on_end(SpanData {
+            attributes,
+            status,
+            span_kind: SpanKind::Server,
+            parent_span_is_remote: request.parent_id.is_some(),
+            ..self.span(trace_id, request.span_id, request.parent_id, name, request.began, end)
+        });
+    }
+
+    fn span(
+        &self,
+        trace_id: TraceId,
+        span_id: u64,
+        parent_id: Option<u64>,
+        name: std::borrow::Cow<'static, str>,
+        start_time: SystemTime,
+        end_time: SystemTime,
+    ) -> SpanData {
+        SpanData {
+            span_context: SpanContext::new(
+                trace_id,
+                SpanId::from(span_id),
+                TraceFlags::SAMPLED,
+                false,
+                TraceState::default(),
+            ),
+            parent_span_id: parent_id.map_or(SpanId::INVALID, SpanId::from),
+            parent_span_is_remote: false,
+            span_kind: SpanKind::Internal,
+            name,
+            start_time,
+            end_time,
+            attributes: Vec::new(),
+            dropped_attributes_count: 0,
+            events: SpanEvents::default(),
+            links: SpanLinks::default(),
+            status: Status::Unset,
+            instrumentation_scope: self.scope.clone(),
+        }
+    }
+
+    pub(super) fn flush(&self) {
+        if let Err(error) = self.processor.shutdown_with_timeout(FLUSH_MAX) {
+            tracing::warn!(%error, "the last spans could not be sent");
+        }
+    }
+}

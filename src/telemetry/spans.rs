@@ -1,0 +1,119 @@
+//! Spans for an OpenTelemetry collector: one a request, one below it for each stage. Exported by the feature `otlp`.
+
+use std::time::{Duration, SystemTime};
+
+use serde::Deserialize;
+
+use super::metrics::Stage;
+
+/// Section `[trace]`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TraceSettings {
+    /// Base URL of a collector that takes OTLP over HTTP; empty: nothing is exported.
+    pub otlp_endpoint: String,
+    /// Share of the requests that are exported where the client does not say, 0 to 1.
+    pub sample_ratio: f64,
+    /// `service.name` of what is exported.
+    pub service_name: String,
+}
+
+impl Default for TraceSettings {
+    fn default() -> Self {
+        Self {
+            otlp_endpoint: String::new(),
+            sample_ratio: 1.0,
+            service_name: "repserve".to_owned(),
+        }
+    }
+}
+
+/// A request that has ended.
+#[derive(Debug, Clone)]
+pub struct RequestSpan {
+    /// Of the whole trace.
+    pub trace_id: u128,
+    /// Of this request.
+    pub span_id: u64,
+    /// Of the caller's span.
+    pub parent_id: Option<u64>,
+    /// The route's template.
+    pub route: String,
+    /// The method.
+    pub method: String,
+    /// The status.
+    pub code: u16,
+    /// The request's id in the log.
+    pub request_id: String,
+    /// When its head had arrived.
+    pub began: SystemTime,
+    /// Until its answer.
+    pub took: Duration,
+    /// What its slowest image spent in each stage, in order. Stages are told by their durations: where they stand within the
+    /// request is laid out one after the other.
+    pub stages: Vec<(Stage, Duration)>,
+    /// Images that shared the session's run.
+    pub batch_size: usize,
+}
+
+/// Traces cannot be exported.
+#[derive(Debug, thiserror::Error)]
+pub enum TraceError {
+    /// The binary was built without it.
+    #[error("trace.otlp_endpoint is set, and this binary was built without the feature `otlp`")]
+    NotBuilt,
+    /// The endpoint cannot be used.
+    #[error("trace.otlp_endpoint = {endpoint:?}: {reason}")]
+    Endpoint {
+        /// As it was given.
+        endpoint: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// Where spans go.
+#[derive(Debug)]
+pub struct Spans {
+    sample_ratio: f64,
+    #[cfg(feature = "otlp")]
+    exporter: super::otlp::Exporter,
+}
+
+impl Spans {
+    /// The exporter that the settings name; `None` where they name none.
+    ///
+    /// # Errors
+    /// Where the endpoint cannot be used or the feature is not built in.
+    pub fn open(settings: &TraceSettings) -> Result<Option<Self>, TraceError> {
+        if settings.otlp_endpoint.is_empty() {
+            return Ok(None);
+        }
+        #[cfg(not(feature = "otlp"))]
+        return Err(TraceError::NotBuilt);
+        #[cfg(feature = "otlp")]
+        Ok(Some(Self {
+            sample_ratio: settings.sample_ratio,
+            exporter: super::otlp::Exporter::open(settings)?,
+        }))
+    }
+
+    /// Whether a request is exported whose client does not say.
+    pub fn sample(&self) -> bool {
+        fastrand::f64() < self.sample_ratio
+    }
+
+    /// Takes a request's spans; they are sent in the background.
+    pub fn record(&self, span: RequestSpan) {
+        #[cfg(feature = "otlp")]
+        self.exporter.record(span);
+        #[cfg(not(feature = "otlp"))]
+        drop(span);
+    }
+
+    /// Sends what waits. Blocks for a few seconds at most.
+    pub fn flush(&self) {
+        #[cfg(feature = "otlp")]
+        self.exporter.flush();
+    }
+}
