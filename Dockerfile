@@ -27,7 +27,7 @@ RUN awk '/^\[/ { keep = !/^\[\[(bench|test|example)\]\]/ } keep' Cargo.toml >Car
     && mkdir src \
     && echo 'fn main() {}' >src/main.rs \
     && touch src/lib.rs \
-    && cargo build --release --locked --features jpeg-turbo --bin repserve \
+    && cargo build --release --locked --features jpeg-turbo,otlp --bin repserve \
     && rm -r src
 
 COPY models models
@@ -35,7 +35,7 @@ COPY config config
 COPY src src
 # Sources may be older than the empty crate, and cargo goes by the time of change.
 RUN find src -name '*.rs' -exec touch {} + \
-    && cargo build --release --locked --features jpeg-turbo --bin repserve \
+    && cargo build --release --locked --features jpeg-turbo,otlp --bin repserve \
     && install -D -m 0755 target/release/repserve /image/opt/repserve/repserve
 COPY LICENSE-* /image/opt/repserve/
 RUN /image/opt/repserve/repserve --version
@@ -49,7 +49,7 @@ LABEL org.opencontainers.image.title="repserve" \
     org.opencontainers.image.version="${VERSION}" \
     org.opencontainers.image.revision="${REVISION}"
 COPY --from=build /image/ /
-ENV REPSERVE__SERVER__LISTEN=0.0.0.0:8080
+ENV REPSERVE__SERVER__LISTEN=0.0.0.0:8080 REPSERVE__SERVER__FAILURE_LINGER_MS=20000
 USER 65532:65532
 EXPOSE 8080
 STOPSIGNAL SIGTERM

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::HeaderMap;
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::once;
 use http_body_util::BodyExt;
@@ -76,6 +76,7 @@ pub(super) async fn read(
     bytes_max: usize,
     timeout: Duration,
 ) -> Result<Bytes, Problem> {
+    plain(headers)?;
     let announced = headers
         .get(CONTENT_LENGTH)
         .and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
@@ -97,6 +98,17 @@ pub(super) async fn read(
         }
         Ok(Err(Broken::Cut)) => Err(Problem::new(Code::Malformed, "the body ended before it was complete")),
         Ok(Ok(bytes)) => Ok(bytes),
+    }
+}
+
+/// A body that is compressed on the way would have to be unpacked within its limits; images are compressed already.
+fn plain(headers: &HeaderMap) -> Result<(), Problem> {
+    match headers.get(CONTENT_ENCODING) {
+        Some(encoding) if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") => Err(Problem::new(
+            Code::UnsupportedType,
+            "a body with a content-encoding is not read here; send it as it is",
+        )),
+        _ => Ok(()),
     }
 }
 

@@ -18,4 +18,6 @@ mod metrics;
 mod predictions;
 mod preprocess;
 mod scheduling;
+mod secure;
 mod support;
+mod v2;

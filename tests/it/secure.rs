@@ -1,0 +1,208 @@
+//! Keys, the second listener, TLS, headers: who gets in, and what browsers are told.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use repserve::app::App;
+use repserve::http::Stop;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+use crate::support::images::png;
+use crate::support::{Server, client, settings};
+
+const KEY: &str = "a-key-of-this-test";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_who_brings_a_key_gets_predictions() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), KEY).unwrap();
+    let mut settings = settings();
+    settings.security.api_keys_file = file.path().to_owned();
+    let server = Server::ready(settings).await;
+
+    for path in ["/classify", "/v2/models/repvgg-cifar10/infer", "/v2/repository/index"] {
+        let response = server.post(path, png(1)).send().await.unwrap();
+        assert_eq!(response.status(), 401, "{path}");
+        assert_eq!(response.headers()["www-authenticate"], "Bearer realm=\"repserve\"");
+        let body: serde_json::Value = response.json().await.unwrap();
+        assert_eq!(body["code"], "unauthorized");
+    }
+    assert_eq!(server.get("/metrics").await.status(), 401);
+    let wrong = server
+        .post("/classify", png(1))
+        .header("x-api-key", "another-key-of-this");
+    assert_eq!(wrong.send().await.unwrap().status(), 401);
+    for (name, value) in [
+        ("x-api-key", KEY.to_owned()),
+        ("authorization", format!("Bearer {KEY}")),
+    ] {
+        let right = server.post("/classify", png(1)).header(name, value);
+        assert_eq!(right.send().await.unwrap().status(), 200);
+    }
+    for path in [
+        "/livez",
+        "/readyz",
+        "/healthz",
+        "/v2/health/live",
+        "/v2/health/ready",
+        "/",
+        "/docs",
+        "/openapi.json",
+    ] {
+        assert_eq!(server.get(path).await.status(), 200, "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_and_probes_on_a_listener_of_their_own() {
+    let mut settings = settings();
+    settings.server.admin_listen = Some(([127, 0, 0, 1], 0).into());
+    let app = App::build(settings).await.unwrap();
+    let (public, admin) = (app.local_addr(), app.admin_addr().unwrap());
+    let mut health = app.shared().health.watch();
+    let (stop, stopped) = watch::channel(Stop::Run);
+    let task = tokio::spawn(app.run(stopped));
+    health.wait_for(|s| *s == repserve::http::State::Ready).await.unwrap();
+
+    let client = client();
+    let status = async |address: std::net::SocketAddr, path: &str| {
+        let response = client.get(format!("http://{address}{path}")).send().await.unwrap();
+        response.status().as_u16()
+    };
+    assert_eq!(status(admin, "/metrics").await, 200);
+    assert_eq!(status(public, "/metrics").await, 404);
+    for path in ["/livez", "/readyz", "/healthz"] {
+        assert_eq!(
+            (status(public, path).await, status(admin, path).await),
+            (200, 200),
+            "{path}"
+        );
+    }
+    assert_eq!(status(admin, "/v2").await, 404);
+    assert_eq!(status(admin, "/").await, 404);
+    stop.send_replace(Stop::Drain);
+    task.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn browsers_are_told_to_load_nothing() {
+    let server = Server::ready(settings()).await;
+    for path in ["/livez", "/metrics", "/nothing", "/openapi.json"] {
+        let headers = server.get(path).await.headers().clone();
+        assert_eq!(
+            headers["content-security-policy"], "default-src 'none'; frame-ancestors 'none'",
+            "{path}"
+        );
+        assert_eq!(headers["x-content-type-options"], "nosniff");
+        assert_eq!(headers["x-frame-options"], "DENY");
+        assert_eq!(headers["referrer-policy"], "no-referrer");
+        assert_eq!(headers["cache-control"], "no-store");
+        assert!(!headers.contains_key("strict-transport-security"));
+    }
+    for path in ["/", "/docs"] {
+        let response = server.get(path).await;
+        let headers = response.headers().clone();
+        let policy = headers["content-security-policy"].to_str().unwrap();
+        assert!(
+            policy.starts_with("default-src 'none'; script-src 'sha256-"),
+            "{path}: {policy}"
+        );
+        let again = server
+            .client
+            .get(server.url(path))
+            .header("if-none-match", &headers["etag"]);
+        assert_eq!(again.send().await.unwrap().status(), 304, "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn traces_are_continued() {
+    let server = Server::ready(settings()).await;
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let request = server
+        .post("/classify", png(1))
+        .header("traceparent", format!("00-{trace}-00f067aa0ba902b7-01"));
+    let answer = request.send().await.unwrap().headers()["traceparent"]
+        .to_str()
+        .unwrap()
+        .to_owned();
+    assert!(
+        answer.starts_with(&format!("00-{trace}-")) && !answer.contains("00f067aa0ba902b7"),
+        "{answer}"
+    );
+}
+
+/// The answer to a request for `/readyz` over TLS by one who trusts `certificate`, and the certificate that was shown.
+async fn over_tls(address: std::net::SocketAddr, certificate: &str) -> Result<(String, Vec<u8>), std::io::Error> {
+    let mut roots = RootCertStore::empty();
+    let trusted = tokio_rustls::rustls::pki_types::CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
+    roots.add(trusted).unwrap();
+    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap();
+    let config = config.with_root_certificates(roots).with_no_client_auth();
+    let stream = TcpStream::connect(address).await?;
+    let name = ServerName::try_from("repserve.test").unwrap();
+    let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+    stream
+        .write_all(b"GET /readyz HTTP/1.1\r\nhost: repserve.test\r\nconnection: close\r\n\r\n")
+        .await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    let shown = stream.get_ref().1.peer_certificates().unwrap()[0].to_vec();
+    Ok((answer, shown))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_follows_its_certificate() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = || {
+        let made = rcgen::generate_simple_self_signed(vec!["repserve.test".to_owned()]).unwrap();
+        std::fs::write(folder.path().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+        std::fs::write(folder.path().join("cert.pem"), made.cert.pem()).unwrap();
+        made.cert.pem()
+    };
+    let first = made();
+    let mut settings = settings();
+    settings.security.tls_certificate_file = folder.path().join("cert.pem");
+    settings.security.tls_key_file = folder.path().join("key.pem");
+    let server = Server::ready(settings).await;
+    let (answer, _) = over_tls(server.address, &first).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(
+        answer.contains("strict-transport-security: max-age=31536000"),
+        "{answer}"
+    );
+
+    let plain = client()
+        .get(server.url("/readyz"))
+        .timeout(Duration::from_secs(30))
+        .send()
+        .await;
+    assert!(plain.is_err());
+
+    let second = made();
+    let tls = server.shared.security.tls.clone().unwrap();
+    assert!(tls.refresh().unwrap());
+    assert!(over_tls(server.address, &first).await.is_err());
+    let (answer, _) = over_tls(server.address, &second).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn security_that_cannot_be_had_is_an_error_at_start() {
+    let mut settings = settings();
+    settings.security.api_keys_file = "/nowhere/keys".into();
+    let error = App::build(settings).await.unwrap_err();
+    assert_eq!(
+        format!("{error:#}"),
+        "cannot secure the server: /nowhere/keys: No such file or directory (os error 2)"
+    );
+}
