@@ -7,7 +7,7 @@ FEATURES ?= $(shell command -v cmake >/dev/null && command -v nasm >/dev/null &&
 CARGO_FLAGS = --locked $(if $(FEATURES),--features $(FEATURES))
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint licences doc onnxruntime deps bench microbench clean
+.PHONY: help run build test test-interop compose-test lint licences doc onnxruntime deps bench microbench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,12 @@ build: onnxruntime ## Build the release binary
 test: onnxruntime ## Run every test that needs Rust and ONNX Runtime only
 	@echo "== Running the tests"
 	$(CARGO) test $(CARGO_FLAGS)
+
+test-interop: ## Run the tests against other programs: Triton's client, Prometheus, a browser and more (installs them)
+	tests/interop/run
+
+compose-test: ## Build the image, bring the compose files up, restart and kill replicas under load (needs a Docker Engine)
+	docker/compose-test
 
 lint: ## Check formatting, clippy, documentation and licences
 	$(CARGO) fmt --check

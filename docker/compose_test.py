@@ -1,0 +1,289 @@
+"""The compose files, used: see docker/compose-test."""
+
+import argparse
+import http.client
+import json
+import os
+import pathlib
+import struct
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+import zlib
+
+DOCKER = pathlib.Path(__file__).parent
+ROOT = DOCKER.parent
+PROJECT = "repserve-test"
+PORT, PROMETHEUS_PORT = 18080, 19090
+REPLICAS = 3
+
+
+def run(*command, check=True, quiet=True, **options):
+    done = subprocess.run([*map(str, command)], capture_output=quiet, text=True, **options)
+    if check and done.returncode:
+        sys.exit(f"compose-test: {' '.join(map(str, command))} failed:\n{done.stdout}\n{done.stderr}")
+    return (done.stdout or "").strip()
+
+
+def step(text):
+    print(f"== {text} ({time.monotonic() - BEGAN:.0f} s)", flush=True)
+
+
+BEGAN = time.monotonic()
+COMPOSE = ["docker-compose", "--compatibility"]
+if subprocess.run(["docker", "compose", "version"], capture_output=True).returncode == 0:
+    COMPOSE = ["docker", "compose"]
+
+
+def environment(image):
+    return {
+        **os.environ,
+        "REPSERVE_IMAGE": image,
+        "REPSERVE_PORT": str(PORT),
+        "PROMETHEUS_PORT": str(PROMETHEUS_PORT),
+        "REPSERVE_CPUS": "1",
+        "REPSERVE_LOG_FORMAT": "text",
+    }
+
+
+class Project:
+    """A compose file that is up."""
+
+    def __init__(self, file, image, services, *options):
+        self.command = [*COMPOSE, "--project-name", PROJECT, "--file", DOCKER / file]
+        self.environment = environment(image)
+        self.do("down", "--volumes", "--remove-orphans")
+        self.do("up", "--detach", "--no-build", *options, *services)
+
+    def do(self, *arguments):
+        return run(*self.command, *arguments, env=self.environment)
+
+    def containers(self, service):
+        return self.do("ps", "--quiet", service).split()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        if kind is not None:
+            print(self.do("logs", "--tail", "40"))
+        self.do("down", "--volumes", "--remove-orphans", "--timeout", "5")
+
+
+def png(seed):
+    """A picture of 32x32 pixels."""
+    rows = b"".join(b"\0" + bytes((seed * 31 + y * 7 + x * 3) % 256 for x in range(96)) for y in range(32))
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", 32, 32, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+class Load:
+    """Clients that send one picture after the other and remember every answer."""
+
+    def __init__(self, clients=8):
+        self.stopped = threading.Event()
+        self.statuses, self.errors = [], []
+        self.threads = [threading.Thread(target=self.client, args=(i,)) for i in range(clients)]
+
+    def client(self, seed):
+        body = png(seed)
+        connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=60)
+        while not self.stopped.is_set():
+            try:
+                connection.request("POST", "/classify", body, {"content-type": "image/png"})
+                answer = connection.getresponse()
+                text = answer.read()
+                self.statuses.append(answer.status)
+                if answer.status != 200:
+                    self.errors.append(f"{answer.status}: {text[:300]!r}")
+            except OSError as error:
+                self.errors.append(repr(error))
+                connection.close()
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stopped.set()
+        for thread in self.threads:
+            thread.join()
+
+    def check(self, what):
+        assert not self.errors, f"{what}: {len(self.errors)} of {len(self.statuses)} failed: {self.errors[:5]}"
+        assert len(self.statuses) > 50, f"{what}: only {len(self.statuses)} requests"
+        print(f"   {what}: {len(self.statuses)} requests, none failed", flush=True)
+
+    def reach(self, count):
+        """Waits until so many more are answered."""
+        aim = len(self.statuses) + count
+        until(f"{count} more answers", lambda: len(self.statuses) >= aim)
+
+
+def until(what, holds, seconds=120):
+    limit = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > limit:
+            raise AssertionError(f"waited {seconds} s for {what}")
+        time.sleep(0.2)
+
+
+def fetch(path, port=PORT):
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+    except OSError as error:
+        return None, repr(error).encode()
+
+
+def health(container):
+    return run("docker", "inspect", "--format", "{{.State.Health.Status}}", container, check=False)
+
+
+def healthy(containers):
+    until("healthy replicas", lambda: all(health(c) == "healthy" for c in containers))
+
+
+def inspect(container):
+    (found,) = json.loads(run("docker", "inspect", container))
+    return found
+
+
+def single(image):
+    """compose.yaml: the server and Prometheus; the container is locked down, and Prometheus sees it."""
+    step("compose.yaml: the server and Prometheus")
+    with Project("compose.yaml", image, ["repserve", "prometheus"]) as project:
+        (container,) = project.containers("repserve")
+        healthy([container])
+        host = inspect(container)["HostConfig"]
+        assert host["ReadonlyRootfs"] and host["CapDrop"] == ["ALL"], host
+        assert host["Memory"] == 2**30 and host["NanoCpus"] == 10**9, (host["Memory"], host["NanoCpus"])
+        assert inspect(container)["Config"]["User"].split(":")[0] == "65532"
+        shell = subprocess.run(["docker", "exec", container, "sh", "-c", "true"], capture_output=True)
+        assert shell.returncode != 0, "the image has a shell"
+        with Load(2) as load:
+            load.reach(60)
+        load.check("one replica")
+        assert fetch("/")[0] == 200 and b"<title>repserve" in fetch("/")[1]
+        query = "/api/v1/query?query=sum(repserve_images_total)"
+
+        def scraped():
+            status, body = fetch(query, PROMETHEUS_PORT)
+            return status == 200 and json.loads(body)["data"]["result"]
+
+        until("Prometheus to scrape the server", scraped)
+        rules = json.loads(fetch("/api/v1/rules", PROMETHEUS_PORT)[1])["data"]["groups"]
+        assert all(rule["health"] != "err" for group in rules for rule in group["rules"])
+        began = time.monotonic()
+        with Load(2) as load:
+            load.reach(20)
+            run("docker", "kill", "--signal", "TERM", container)
+            time.sleep(0.5)
+            assert fetch("/readyz")[0] == 503, "it does not say that it drains"
+            assert not load.errors, load.errors
+            load.stopped.set()
+        state = lambda: inspect(container)["State"]
+        until("the drained server to end", lambda: not state()["Running"] or state()["StartedAt"] > "", 60)
+        print(f"   SIGTERM: drained within {time.monotonic() - began:.1f} s", flush=True)
+
+
+def scale(image):
+    """compose.scale.yaml: a rolling restart and a killed replica."""
+    step(f"compose.scale.yaml: {REPLICAS} replicas behind nginx")
+    services = ["repserve", "nginx", "prometheus"]
+    with Project("compose.scale.yaml", image, services, "--scale", f"repserve={REPLICAS}") as project:
+        replicas = project.containers("repserve")
+        assert len(replicas) == REPLICAS, replicas
+        healthy(replicas)
+        until("nginx", lambda: fetch("/readyz")[0] == 200)
+        with Load() as load:
+            load.reach(100)
+        load.check("all replicas up")
+
+        step("a rolling restart under load")
+        with Load() as load:
+            for replica in replicas:
+                load.reach(50)
+                run("docker", "restart", "--time", "40", replica)
+                healthy([replica])
+            load.reach(50)
+        load.check("rolling restart")
+
+        step("a replica is killed under load")
+        since = str(int(time.time()))
+        with Load() as load:
+            load.reach(100)
+            run("docker", "kill", replicas[0])
+            load.reach(300)
+        load.check("killed replica")
+        (balancer,) = project.containers("nginx")
+        lines = run("docker", "logs", "--since", since, balancer).splitlines()
+        entries = [json.loads(line) for line in lines if line.startswith("{")]
+        retried = [entry for entry in entries if "," in entry["tried"]]
+        assert all(entry["status"] == 200 for entry in entries if entry["method"] == "POST")
+        print(f"   {len(retried)} of {len(entries)} requests were asked again at another replica", flush=True)
+        served = {entry["tried"].split(", ")[-1] for entry in entries[-100:]}
+        assert len(served) == REPLICAS - 1, served
+
+
+def stack(image):
+    """The same definition as a stack on a swarm of one node: a rolling update under load."""
+    step("a Swarm stack on one node")
+    if run("docker", "info", "--format", "{{.Swarm.LocalNodeState}}") != "inactive":
+        sys.exit("compose-test: this engine is in a swarm already; the test makes one of its own")
+    run("docker", "swarm", "init", "--advertise-addr", "127.0.0.1", "--listen-addr", "127.0.0.1")
+    try:
+        deploy(image)
+    finally:
+        run("docker", "stack", "rm", PROJECT, check=False)
+        run("docker", "swarm", "leave", "--force", check=False)
+
+
+def deploy(image):
+    run(DOCKER / "stack-deploy.sh", PROJECT, "--resolve-image", "never", env=environment(image))
+    service = f"{PROJECT}_repserve"
+    running = lambda: run("docker", "service", "ps", "--filter", "desired-state=running",
+                          "--format", "{{.CurrentState}}", service).count("Running")
+    try:
+        until("the stack's replicas", lambda: running() == REPLICAS)
+        until("the stack's balancer", lambda: fetch("/readyz")[0] == 200)
+    except AssertionError as error:
+        why = run("docker", "service", "ps", "--no-trunc", "--format", "{{.Name}} {{.CurrentState}} {{.Error}}", service)
+        raise AssertionError(f"{error}; tasks:\n{why}") from None
+    step("a rolling update under load")
+    with Load() as load:
+        load.reach(50)
+        run("docker", "service", "update", "--detach=false", "--env-add", "REPSERVE__SERVER__TOP_K=3", service)
+        load.reach(50)
+    load.check("rolling update")
+
+
+def image_of(given):
+    if given:
+        return given
+    image = "repserve:latest"
+    step("the image")
+    run(DOCKER / "offline-bases.sh", "all", quiet=False)
+    run("docker", "build", "--tag", image, ".", cwd=ROOT, quiet=False)
+    return image
+
+
+TESTS = {"single": single, "scale": scale, "stack": stack}
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--image", help="use this image instead of building one")
+parser.add_argument("--only", action="append", choices=TESTS, help="only this test; may be repeated")
+arguments = parser.parse_args()
+image = image_of(arguments.image)
+for name in arguments.only or TESTS:
+    TESTS[name](image)
+step("all passed")
