@@ -27,7 +27,7 @@ RUN awk '/^\[/ { keep = !/^\[\[(bench|test|example)\]\]/ } keep' Cargo.toml >Car
     && mkdir src \
     && echo 'fn main() {}' >src/main.rs \
     && touch src/lib.rs \
-    && cargo build --release --locked --features jpeg-turbo,otlp --bin repserve \
+    && cargo build --release --locked --features jpeg-turbo-simd,otlp --bin repserve \
     && rm -r src
 
 COPY models models
@@ -35,7 +35,7 @@ COPY config config
 COPY src src
 # Sources may be older than the empty crate, and cargo goes by the time of change.
 RUN find src -name '*.rs' -exec touch {} + \
-    && cargo build --release --locked --features jpeg-turbo,otlp --bin repserve \
+    && cargo build --release --locked --features jpeg-turbo-simd,otlp --bin repserve \
     && install -D -m 0755 target/release/repserve /image/opt/repserve/repserve
 COPY LICENSE-* /image/opt/repserve/
 RUN /image/opt/repserve/repserve --version

@@ -2,12 +2,13 @@
 
 ADDR ?= 127.0.0.1:8080
 CARGO ?= cargo
-# libjpeg-turbo is built in where its build tools are at hand; `make deps` gets them.
-FEATURES ?= $(shell command -v cmake >/dev/null && command -v nasm >/dev/null && echo jpeg-turbo)
+# libjpeg-turbo decodes JPEG, with SIMD where nasm is at hand (`make deps` gets it). FEATURES= builds without it.
+FEATURES ?= $(if $(shell command -v nasm),jpeg-turbo-simd,jpeg-turbo)
+export CMAKE ?= $(or $(shell command -v cmake),$(CURDIR)/.tools/cmake/data/bin/cmake)
 CARGO_FLAGS = --locked $(if $(FEATURES),--features $(FEATURES))
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-interop compose-test lint licences doc onnxruntime deps bench microbench clean
+.PHONY: help run build test test-interop compose-test lint licences doc onnxruntime cmake deps bench microbench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,11 +17,11 @@ run: build ## Build the release binary and serve the default model on 127.0.0.1:
 	@echo "== Serving on http://$(ADDR); stop with Ctrl-C"
 	target/release/repserve serve --listen $(ADDR)
 
-build: onnxruntime ## Build the release binary
-	@echo "== Building the release binary$(if $(FEATURES), with $(FEATURES), (the image crate decodes JPEG; 'make deps' gets libjpeg-turbo's build tools))"
+build: onnxruntime cmake ## Build the release binary
+	@echo "== Building the release binary$(if $(FEATURES), with $(FEATURES),: the image crate decodes JPEG)"
 	$(CARGO) build --release $(CARGO_FLAGS)
 
-test: onnxruntime ## Run every test that needs Rust and ONNX Runtime only
+test: onnxruntime cmake ## Run every test that needs Rust and ONNX Runtime only
 	@echo "== Running the tests"
 	$(CARGO) test $(CARGO_FLAGS)
 
@@ -30,7 +31,7 @@ test-interop: ## Run the tests against other programs: Triton's client, Promethe
 compose-test: ## Build the image, bring the compose files up, restart and kill replicas under load (needs a Docker Engine)
 	docker/compose-test
 
-lint: ## Check formatting, clippy, documentation and licences
+lint: cmake ## Check formatting, clippy, documentation and licences
 	$(CARGO) fmt --check
 	$(CARGO) clippy $(CARGO_FLAGS) --all-targets -- -D warnings
 	$(CARGO) check --locked --lib --no-default-features
@@ -46,13 +47,16 @@ doc: ## Build the library's documentation
 onnxruntime: ## Fetch ONNX Runtime (pinned, by hash) into .onnxruntime/
 	@sh docker/fetch-onnxruntime.sh
 
-deps: ## Install cmake and nasm, with which libjpeg-turbo decodes JPEG (Debian, Fedora, or pip for cmake)
+cmake:
+	@if [ -n "$(FEATURES)" ]; then sh docker/fetch-cmake.sh; fi
+
+deps: ## Install cmake and nasm with the system's packages: libjpeg-turbo with its SIMD code
 	@sh docker/install-build-tools.sh
 
 bench: build ## Measure the server beside a bare loop; table and plots into docs/benchmarks
 	target/release/repserve bench --out docs/benchmarks
 
-microbench: onnxruntime ## Time decoding, fusing and the kernels alone
+microbench: onnxruntime cmake ## Time decoding, fusing and the kernels alone
 	$(CARGO) bench $(CARGO_FLAGS)
 
 clean: ## Remove what was built (not .onnxruntime/)

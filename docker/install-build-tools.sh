@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs cmake and nasm, the build tools of libjpeg-turbo. Without them repserve builds with the image crate's decoder.
+# Installs cmake and nasm, the build tools of libjpeg-turbo. Without nasm it is built without its SIMD code.
 set -eu
 
 as_root() {

@@ -10,7 +10,11 @@ use crate::image::limits::Limits;
 use crate::image::pixels::Rgb8;
 
 /// What this decoder is called. The version is that of the source in the crate `turbojpeg-sys`, which is linked statically.
-pub(crate) const NAME: &str = "libjpeg-turbo 3.1 with SIMD";
+pub(crate) const NAME: &str = if cfg!(feature = "jpeg-turbo-simd") {
+    "libjpeg-turbo 3.1 with SIMD"
+} else {
+    "libjpeg-turbo 3.1"
+};
 
 /// The scales it is used at, in eighths: those whose inverse transforms have SIMD code.
 pub(super) const EIGHTHS: &[u32] = &[1, 2, 4, 8];
