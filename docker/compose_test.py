@@ -68,7 +68,8 @@ class Project:
 
     def __exit__(self, kind, *_):
         if kind is not None:
-            print(self.do("logs", "--tail", "40"))
+            unusual = [line for line in self.do("logs", "--no-color").splitlines() if '"status":200' not in line]
+            print("\n".join(unusual[-100:]))
         self.do("down", "--volumes", "--remove-orphans", "--timeout", "5")
 
 
