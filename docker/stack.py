@@ -28,6 +28,9 @@ def stack(document):
     for service in document["services"].values():
         for key in NOT_IN_A_STACK:
             service.pop(key, None)
+        # A stack leaves out the short form.
+        for target in service.pop("tmpfs", []):
+            service.setdefault("volumes", []).append({"type": "tmpfs", "target": target})
         if service.get("ports"):
             service["ports"] = [port(entry) for entry in service["ports"]]
         limits = service.get("deploy", {}).get("resources", {}).get("limits", {})
