@@ -1,0 +1,181 @@
+//! Which nodes of a deploy graph can compute in int8: convolutions and the linear layer, each with its ReLU.
+
+use crate::graph::{AttributeValue, DType, Graph, Node, NodeId, ValueId};
+
+/// A node whose weights are constants, with the ReLU that follows it.
+#[derive(Debug, Clone)]
+pub(super) struct Layer {
+    /// Name of the value it answers with, after the ReLU; unique in the graph.
+    pub(super) name: String,
+    pub(super) kind: Kind,
+    pub(super) node: NodeId,
+    pub(super) relu: Option<NodeId>,
+    /// What it reads.
+    pub(super) input: ValueId,
+    /// What it answers with, after the ReLU.
+    pub(super) output: ValueId,
+    pub(super) weight: ValueId,
+    pub(super) bias: Option<ValueId>,
+    /// Output channels; weights are a matrix of `rows` rows.
+    pub(super) rows: usize,
+    /// Values that one output channel reads: input channels of its group times kernel taps.
+    pub(super) columns: usize,
+    pub(super) groups: usize,
+}
+
+/// What kind of node a layer is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A 2-D convolution with explicit pads.
+    Conv(Window),
+    /// `y = x·Wᵀ + b`; `transposed` says whether the constant lies as (rows, columns).
+    Gemm {
+        /// Whether the constant lies as (rows, columns) already.
+        transposed: bool,
+    },
+}
+
+impl Kind {
+    /// A quantized convolution's output range cuts off what a ReLU would; a linear layer answers in f32.
+    fn folds_relu(&self) -> bool {
+        matches!(self, Self::Conv(_))
+    }
+}
+
+/// Which input pixels a convolution reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Window {
+    pub(super) kernel: [usize; 2],
+    pub(super) strides: [usize; 2],
+    pub(super) dilations: [usize; 2],
+    /// Top, left, bottom, right.
+    pub(super) pads: [usize; 4],
+}
+
+impl Layer {
+    /// The weights in f64, (rows, columns), row-major.
+    pub(super) fn weights(&self, graph: &Graph) -> Vec<f64> {
+        let values = graph.constant(self.weight).and_then(|t| t.to_f64()).unwrap_or_default();
+        if self.kind != (Kind::Gemm { transposed: false }) {
+            return values;
+        }
+        let at = |i: usize| values[(i % self.columns) * self.rows + i / self.columns];
+        (0..values.len()).map(at).collect()
+    }
+
+    /// The biases in f64, zeros where there are none.
+    pub(super) fn biases(&self, graph: &Graph) -> Vec<f64> {
+        self.bias
+            .and_then(|b| graph.constant(b)?.to_f64())
+            .unwrap_or_else(|| vec![0.0; self.rows])
+    }
+
+    /// Kernel taps; 1 for a linear layer.
+    pub(super) fn taps(&self) -> usize {
+        match &self.kind {
+            Kind::Conv(window) => window.kernel[0] * window.kernel[1],
+            Kind::Gemm { .. } => 1,
+        }
+    }
+}
+
+/// Every layer of the graph, in its order.
+pub(super) fn layers(graph: &Graph) -> Vec<Layer> {
+    graph
+        .nodes()
+        .filter_map(|(id, node)| {
+            if node.is("Conv") {
+                conv(graph, id, node)
+            } else if node.is("Gemm") {
+                gemm(graph, id, node)
+            } else {
+                None
+            }
+        })
+        .collect()
+}
+
+fn conv(graph: &Graph, id: NodeId, node: &Node) -> Option<Layer> {
+    let auto_pad = node.attribute("auto_pad").map(|a| a.as_str());
+    if !matches!(auto_pad, None | Some(Some("NOTSET"))) {
+        return None;
+    }
+    let weight = node.input(1)?;
+    let constant = graph.constant(weight).filter(|t| t.dtype() == DType::F32)?;
+    let [rows, depth, height, width] = *constant.shape() else {
+        return None;
+    };
+    let groups = usize::try_from(node.attribute("group").and_then(AttributeValue::as_int).unwrap_or(1)).ok()?;
+    let window = Window {
+        kernel: [height, width],
+        strides: extents(node, "strides", 1)?,
+        dilations: extents(node, "dilations", 1)?,
+        pads: extents(node, "pads", 0)?,
+    };
+    if groups == 0 || rows == 0 || rows % groups != 0 || depth * height * width == 0 || window.strides.contains(&0) {
+        return None;
+    }
+    let columns = depth * height * width;
+    finish(graph, id, node, Kind::Conv(window), [rows, columns, groups])
+}
+
+fn gemm(graph: &Graph, id: NodeId, node: &Node) -> Option<Layer> {
+    let one = |name| node.attribute(name).is_none_or(|a| a.as_float() == Some(1.0));
+    let flag = |name| node.attribute(name).and_then(AttributeValue::as_int).unwrap_or(0) != 0;
+    if !one("alpha") || !one("beta") || flag("transA") {
+        return None;
+    }
+    let constant = graph.constant(node.input(1)?).filter(|t| t.dtype() == DType::F32)?;
+    let [first, second] = *constant.shape() else {
+        return None;
+    };
+    let transposed = flag("transB");
+    let [rows, columns] = if transposed { [first, second] } else { [second, first] };
+    if rows * columns == 0 {
+        return None;
+    }
+    finish(graph, id, node, Kind::Gemm { transposed }, [rows, columns, 1])
+}
+
+/// The parts that both kinds have: the bias, which must be a constant of one value a row, and the ReLU.
+fn finish(graph: &Graph, id: NodeId, node: &Node, kind: Kind, [rows, columns, groups]: [usize; 3]) -> Option<Layer> {
+    let bias = node.input(2);
+    if let Some(bias) = bias {
+        let constant = graph.constant(bias)?;
+        if constant.dtype() != DType::F32 || constant.len() != rows {
+            return None;
+        }
+    }
+    let direct = node.output(0)?;
+    let relu = graph
+        .only_user(direct)
+        .filter(|user| kind.folds_relu() && graph.node(*user).is_some_and(|n| n.is("Relu")));
+    let output = match relu {
+        Some(relu) => graph.node(relu)?.output(0)?,
+        None => direct,
+    };
+    Some(Layer {
+        name: graph.value(output).name.clone(),
+        kind,
+        node: id,
+        relu,
+        input: node.input(0)?,
+        output,
+        weight: node.input(1)?,
+        bias,
+        rows,
+        columns,
+        groups,
+    })
+}
+
+/// An attribute of `N` extents, each `default` where it is absent.
+fn extents<const N: usize>(node: &Node, name: &str, default: usize) -> Option<[usize; N]> {
+    match node.attribute(name) {
+        None => Some([default; N]),
+        Some(value) => {
+            let list = value.as_ints()?.iter().map(|v| usize::try_from(*v).ok());
+            list.collect::<Option<Vec<_>>>()?.try_into().ok()
+        }
+    }
+}
