@@ -9,7 +9,7 @@ use repserve::batch::Width;
 use repserve::bench::synth::{ARCHITECTURES, repvgg};
 use repserve::onnx;
 use repserve::reparam::{Options, reparameterize_bytes};
-use repserve::runtime::{Pool, Runtime, RuntimeSettings};
+use repserve::runtime::{Layers, Pool, Runtime, RuntimeSettings};
 
 const SIDE: usize = 224;
 const CHILD: &str = "REPSERVE_MEMORY_BENCH";
@@ -49,7 +49,8 @@ fn measure(file: &str, share_weights: bool, count: usize) {
         share_weights,
         ..RuntimeSettings::default()
     };
-    let pool = Pool::new(&runtime, std::fs::read(file).unwrap().into(), None, &settings).unwrap();
+    let onnx = std::fs::read(file).unwrap().into();
+    let pool = Pool::new(&runtime, onnx, Layers::default(), None, &settings).unwrap();
     let image: Vec<f32> = (0..3 * SIDE * SIDE).map(|n| (n % 255) as f32 / 255.0 - 0.5).collect();
     let mut sessions: Vec<_> = (0..count).map(|_| pool.session(Width::Narrow).unwrap()).collect();
     let loaded = resident_mb() - before;

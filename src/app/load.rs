@@ -17,7 +17,7 @@ use crate::image::{Preprocess, decoder};
 use crate::model::Package;
 use crate::onnx::ExternalData;
 use crate::reparam::{Options, reparameterize_bytes};
-use crate::runtime::{ModelSession, Pool, Runtime};
+use crate::runtime::{ModelSession, Pool, Runtime, lower_for_session};
 use crate::telemetry::Metrics;
 
 /// Loads the model. Blocks; meant for a thread of its own. `phase` hears what is being done.
@@ -31,13 +31,26 @@ pub fn load(settings: &Settings, metrics: &Metrics, phase: &dyn Fn(&'static str)
     let options = options(&package);
     let deployed = clock.time("fuse", || Ok(reparameterize_bytes(package.graph.clone(), &options)?))?;
     let runtime = clock.time("runtime", || Ok(Runtime::load(explicit(settings))?))?;
+    let output = options.output.clone();
+    let mut lowered = clock.time("lower", || {
+        let [height, width] = package.manifest.input.size.map(|side| side as usize);
+        let (onnx, mode) = (deployed.onnx.clone().into(), settings.runtime.winograd);
+        Ok(lower_for_session(
+            &runtime,
+            &onnx,
+            mode,
+            [3, height, width],
+            output.as_deref(),
+        )?)
+    })?;
     let pool = clock.time("optimize", || {
-        let onnx = deployed.onnx.clone().into();
-        Ok(Pool::new(&runtime, onnx, options.output.clone(), &settings.runtime)?)
+        let (onnx, layers) = (std::mem::take(&mut lowered.model), lowered.layers.clone());
+        Ok(Pool::new(&runtime, onnx, layers, output.clone(), &settings.runtime)?)
     })?;
     let first = pool.session(Width::Narrow)?;
     let batch_fixed = first.input().batch;
     let signature = signature(&package, &first)?;
+    let probes = probes(signature.image, &settings.verify);
     let equivalence = clock.time("verify", || {
         let file = package
             .folder
@@ -49,14 +62,17 @@ pub fn load(settings: &Settings, metrics: &Metrics, phase: &dyn Fn(&'static str)
             deployed: &deployed,
             options: &options,
         };
-        verify::verify(
-            &runtime,
-            pair,
-            &probes(signature.image, &settings.verify),
-            &settings.verify,
-        )
+        verify::verify(&runtime, pair, &probes, &settings.verify)
     })?;
     log::what_was_fused(&deployed.report, &equivalence);
+    let mut made = clock.time("sessions", || Ok(pool.sessions(first)?))?;
+    if lowered.report.lowered > 0 {
+        let error = clock.time("verify", || {
+            verify::verify_lowered(&runtime, &deployed.onnx, output, &mut made, &probes)
+        })?;
+        lowered.report.relative_error = Some(error);
+    }
+    log::what_was_lowered(&lowered.report);
 
     let engine = Arc::new(ImageEngine::new(
         preprocess,
@@ -64,7 +80,7 @@ pub fn load(settings: &Settings, metrics: &Metrics, phase: &dyn Fn(&'static str)
         settings.decode.jpeg,
         pool::rebuild(&pool),
     ));
-    let mut sessions = clock.time("sessions", || pool::sessions(&pool, first, &engine))?;
+    let mut sessions = pool::prepared(made, &engine);
     let plan = clock.time("warm-up", || {
         let plan = pool.plan().clone();
         pool::warm_up(&mut sessions, plan, batch_fixed, &signature, &settings.runtime)
@@ -77,6 +93,7 @@ pub fn load(settings: &Settings, metrics: &Metrics, phase: &dyn Fn(&'static str)
         precision: settings.model.precision,
         report: deployed.report,
         equivalence,
+        winograd: lowered.report,
         plan: json!({ "decoder": decoder(), "weights_shared": pool.shares_weights(), "threads": plan }),
         load: clock.spent,
     };

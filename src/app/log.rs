@@ -3,6 +3,7 @@
 use crate::classify::Facts;
 use crate::reparam::equivalence::Equivalence;
 use crate::reparam::report::Report;
+use crate::runtime::WinogradReport;
 
 /// Blocks, convolutions and parameters before and after, and how exact the result is.
 pub(super) fn what_was_fused(report: &Report, equivalence: &Equivalence) {
@@ -25,6 +26,24 @@ pub(super) fn what_was_fused(report: &Report, equivalence: &Equivalence) {
     }
     for warning in &report.warnings {
         tracing::warn!("{warning}");
+    }
+}
+
+/// How many convolutions the kernels compute, what that gains and how exact it is, or why there are none.
+pub(super) fn what_was_lowered(report: &WinogradReport) {
+    let ms = |ms: Option<f64>| ms.map_or_else(|| "unmeasured".to_owned(), |ms| format!("{ms:.2}"));
+    tracing::info!(
+        layers = %format!("{} of {}", report.lowered, report.layers.len()),
+        instruction_set = report.instruction_set,
+        ms_onnxruntime = %ms(report.ms_onnxruntime),
+        ms_lowered = %ms(report.ms_lowered),
+        relative_error = report.relative_error.map(|e| format!("{e:.1e}")),
+        reason = report.reason,
+        "convolutions lowered to the kernels"
+    );
+    for layer in &report.layers {
+        let (kernels, onnxruntime) = (ms(layer.ms_kernels), ms(layer.ms_onnxruntime));
+        tracing::debug!(layer = layer.name, shape = layer.shape, choice = layer.choice, %kernels, %onnxruntime, "convolution");
     }
 }
 

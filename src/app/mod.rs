@@ -224,6 +224,10 @@ async fn load_beside(settings: Arc<Settings>, shared: Shared) -> anyhow::Result<
     shared
         .metrics
         .reparam(facts.report.blocks.len(), facts.equivalence.relative_error);
+    let winograd = &facts.winograd;
+    shared
+        .metrics
+        .winograd(winograd.lowered, winograd.relative_error.unwrap_or(0.0));
     shared.metrics.models(&[facts.info()]);
     shared.metrics.queue_capacity(capacity);
     shared.models.put(Arc::new(served));

@@ -1,4 +1,4 @@
-//! The sessions of one model: made, warmed up and measured, and the plan that comes of it.
+//! The sessions of one model: made again, warmed up and measured, and the plan that comes of it.
 
 use anyhow::Context;
 
@@ -12,17 +12,12 @@ pub(super) fn rebuild(pool: &Pool) -> Rebuild {
     Box::new(move |width| pool.session(width).map_err(|error| SessionError(error.to_string())))
 }
 
-/// The sessions of the plan, `first` among them.
-pub(super) fn sessions(
-    pool: &Pool,
-    first: ModelSession,
-    engine: &ImageEngine,
-) -> anyhow::Result<Sessions<ImageSession>> {
-    let made = pool.sessions(first)?;
-    Ok(Sessions {
+/// The sessions as the scheduler runs them.
+pub(super) fn prepared(made: Sessions<ModelSession>, engine: &ImageEngine) -> Sessions<ImageSession> {
+    Sessions {
         narrow: made.narrow.into_iter().map(|session| engine.session(session)).collect(),
         wide: made.wide.map(|session| engine.session(session)),
-    })
+    }
 }
 
 /// Runs every session, so that the first request finds everything in place, and measures which batches pay. A wide session

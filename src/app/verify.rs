@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context, ensure};
 use bytes::Bytes;
 
+use crate::batch::Sessions;
 use crate::config::VerifySettings;
 use crate::onnx::ExternalData;
 use crate::reparam::equivalence::{Equivalence, Output, Probe, Tolerance, compare, first_difference, observed};
@@ -24,10 +25,14 @@ pub struct Pair<'a> {
     pub options: &'a Options,
 }
 
-/// The deploy graph is another function than the train-time graph.
+/// What would be served is another function than it should be.
 #[derive(Debug, thiserror::Error)]
-#[error("the deploy graph does not compute what the train-time graph does: {0}")]
-pub struct Mismatch(String);
+#[error("{what} does not compute what {reference} does: {numbers}")]
+pub struct Mismatch {
+    what: &'static str,
+    reference: &'static str,
+    numbers: String,
+}
 
 /// Random inputs for images of this shape.
 pub fn probes(image: [usize; 3], settings: &VerifySettings) -> Vec<Probe> {
@@ -62,9 +67,59 @@ pub fn verify(
             Some(Ok(Some(place))) => place,
             _ => "no single block shows it".to_owned(),
         };
-        anyhow::bail!(Mismatch(format!("{equivalence}; {place}")));
+        anyhow::bail!(Mismatch {
+            what: "the deploy graph",
+            reference: "the train-time graph",
+            numbers: format!("{equivalence}; {place}"),
+        });
     }
     Ok(equivalence)
+}
+
+/// Largest difference of lowered sessions from the plain deploy graph, relative to the largest output.
+const LOWERED_ERROR_MAX: f64 = 1e-5;
+
+/// Runs the sessions that will serve beside a plain one of the deploy graph `onnx`; answers their largest relative difference.
+///
+/// # Errors
+/// Where one differs by more than 1e-5 or in a best class, with the numbers; where one does not run.
+pub(super) fn verify_lowered(
+    runtime: &Runtime,
+    onnx: &[u8],
+    output: Option<String>,
+    sessions: &mut Sessions<ModelSession>,
+    probes: &[Probe],
+) -> anyhow::Result<f64> {
+    let tolerance = Tolerance {
+        relative_error_max: LOWERED_ERROR_MAX,
+        top1_agreement_min: 1.0,
+    };
+    let mut plain = memory_session(runtime, onnx, output)?;
+    let expected = probes
+        .iter()
+        .map(|p| run(&mut plain, p))
+        .collect::<Result<Vec<_>, _>>()?;
+    drop(plain);
+    let narrow = sessions.narrow.first_mut().map(|s| ("a one-core session", s));
+    let wide = sessions.wide.as_mut().map(|s| ("the all-core session", s));
+    let mut worst: f64 = 0.0;
+    for (name, session) in narrow.into_iter().chain(wide) {
+        let mut answers = expected.iter().cloned();
+        let answer = |_: &Probe| {
+            let answer = answers.next();
+            answer.ok_or_else(|| RuntimeError::Run("a probe more than there are answers".to_owned()))
+        };
+        let equivalence = compare(probes, tolerance, answer, |p| run(session, p))?;
+        if !equivalence.holds() {
+            anyhow::bail!(Mismatch {
+                what: "the graph with lowered layers",
+                reference: "the deploy graph",
+                numbers: format!("{equivalence}, in {name}; `runtime.winograd = \"off\"` serves without them"),
+            });
+        }
+        worst = worst.max(equivalence.relative_error);
+    }
+    Ok(worst)
 }
 
 /// The train-time graph; loaded from its file where weights lie beside it.
@@ -160,4 +215,47 @@ pub(super) fn check_size(graph: [Option<usize>; 3], size: [usize; 2]) -> anyhow:
         width.map_or("any".to_owned(), |x| x.to_string()),
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::Width;
+    use crate::graph::Tensor;
+    use crate::runtime::{Layers, Pool, RuntimeSettings};
+
+    const MODEL: &[u8] = include_bytes!("../../models/repvgg-cifar10/model.bn_folded.onnx");
+
+    /// Compares the model with sessions of what `change` makes of its constants.
+    fn check(change: impl Fn(f32) -> f32) -> anyhow::Result<f64> {
+        let runtime = Runtime::load(None)?;
+        let mut model = crate::onnx::read(Bytes::from_static(MODEL), &ExternalData::None)?;
+        let constants: Vec<_> = model.graph.constants().map(|(id, t)| (id, t.clone())).collect();
+        for (id, tensor) in constants.iter().filter(|(_, t)| t.shape().len() == 4) {
+            let values = tensor.data().as_chunks::<4>().0.iter();
+            let values: Vec<f32> = values.map(|b| change(f32::from_le_bytes(*b))).collect();
+            model.graph.set_constant(*id, Tensor::from_f32(tensor.shape(), &values));
+        }
+        let changed = crate::onnx::write(model)?.into();
+        let pool = Pool::new(&runtime, changed, Layers::default(), None, &RuntimeSettings::default())?;
+        let mut sessions = pool.sessions(pool.session(Width::Narrow)?)?;
+        let probes = probes([3, 32, 32], &VerifySettings::default());
+        verify_lowered(&runtime, MODEL, None, &mut sessions, &probes)
+    }
+
+    #[test]
+    fn sessions_that_compute_the_same_pass() {
+        assert!(check(|weight| weight).unwrap() <= LOWERED_ERROR_MAX);
+    }
+
+    #[test]
+    fn sessions_that_compute_something_else_are_refused_with_the_numbers() {
+        let error = check(|weight| weight * 1.001).unwrap_err();
+        assert!(error.downcast_ref::<Mismatch>().is_some());
+        let text = error.to_string();
+        assert!(
+            text.contains("relative error") && text.contains("runtime.winograd"),
+            "{text}"
+        );
+    }
 }

@@ -1,4 +1,4 @@
-//! Generated train-time RepVGGs: the architectures of the paper with random weights, for measuring without a download.
+//! Generated train-time networks: the architectures of the papers with random weights, for measuring without a download.
 //!
 //! A block is 3x3 Conv + BN, 1x1 Conv + BN and, where input and output agree, an identity BN, summed, then ReLU
 //! (Ding et al., "RepVGG: Making VGG-style ConvNets Great Again", arXiv 2101.03697, table 2 for depths and widths).
@@ -48,62 +48,56 @@ pub const ARCHITECTURES: [Architecture; 4] = [
 
 /// The train-time model of `architecture` for square inputs of `size` pixels and `classes` outputs, weights drawn from `seed`.
 pub fn repvgg(architecture: &Architecture, size: usize, classes: usize, seed: u64) -> Model {
-    let mut builder = Builder {
-        graph: Graph::default(),
-        random: fastrand::Rng::with_seed(seed),
+    let (mut builder, input) = Builder::new(architecture.name, size, seed);
+    let stem = Block {
+        channels: [3, architecture.widths[0]],
+        stride: 2,
+        groups: 1,
     };
-    builder.graph.name = architecture.name.to_owned();
-    let dims = |c: usize, h: usize| {
-        Some(vec![
-            Dim::Symbol("batch".into()),
-            Dim::Fixed(c),
-            Dim::Fixed(h),
-            Dim::Fixed(h),
-        ])
-    };
-    let input = builder.graph.add_value(Value {
-        dtype: Some(DType::F32),
-        shape: dims(3, size),
-        ..Value::named("input")
-    });
-    builder.graph.inputs.push(input);
-
-    let mut value = builder.block(
-        input,
-        "stage0",
-        Block {
-            channels: [3, architecture.widths[0]],
-            stride: 2,
-            groups: 1,
-        },
-    );
+    let mut value = builder.block(input, "stage0", stem);
     let (mut channels, mut layer) = (architecture.widths[0], 1);
     for (stage, (&blocks, &width)) in architecture.blocks.iter().zip(&architecture.widths[1..]).enumerate() {
         for index in 0..blocks {
-            let groups = if layer % 2 == 0 { architecture.groups } else { 1 };
-            let stride = if index == 0 { 2 } else { 1 };
-            value = builder.block(
-                value,
-                &format!("stage{}.{index}", stage + 1),
-                Block {
-                    channels: [channels, width],
-                    stride,
-                    groups,
-                },
-            );
+            let block = Block {
+                channels: [channels, width],
+                stride: if index == 0 { 2 } else { 1 },
+                groups: if layer % 2 == 0 { architecture.groups } else { 1 },
+            };
+            value = builder.block(value, &format!("stage{}.{index}", stage + 1), block);
             (channels, layer) = (width, layer + 1);
         }
     }
-    let logits = builder.head(value, channels, classes);
-    builder.graph.outputs.push(logits);
-    Model {
-        graph: builder.graph,
-        ir_version: 8,
-        opsets: vec![(String::new(), 17)],
-        producer_name: "repserve-synth".into(),
-        producer_version: env!("CARGO_PKG_VERSION").into(),
-        ..Model::default()
+    builder.finish(value, channels, classes)
+}
+
+/// ResNet-18 (He et al., "Deep Residual Learning for Image Recognition", arXiv 1512.03385, table 1), as [`repvgg`] makes its models.
+pub fn resnet18(size: usize, classes: usize, seed: u64) -> Model {
+    let (mut builder, input) = Builder::new("resnet-18", size, seed);
+    let block = |channels, stride| Block {
+        channels,
+        stride,
+        groups: 1,
+    };
+    let stem = builder.conv_bn(input, "stem", block([3, 64], 2), 7);
+    let stem = builder.apply("Relu", &[stem], "stem.relu");
+    let mut value = builder.max_pool(stem, "stem.pool");
+    let mut channels = 64;
+    for (stage, width) in [64, 128, 256, 512].into_iter().enumerate() {
+        for index in 0..2 {
+            let name = format!("stage{}.{index}", stage + 1);
+            let stride = if index == 0 && width != 64 { 2 } else { 1 };
+            let inner = builder.conv_bn(value, &format!("{name}.first"), block([channels, width], stride), 3);
+            let inner = builder.apply("Relu", &[inner], &format!("{name}.inner"));
+            let outer = builder.conv_bn(inner, &format!("{name}.second"), block([width, width], 1), 3);
+            if stride == 2 {
+                value = builder.conv_bn(value, &format!("{name}.shortcut"), block([channels, width], 2), 1);
+            }
+            let sum = builder.apply("Add", &[outer, value], &format!("{name}.sum"));
+            value = builder.apply("Relu", &[sum], &format!("{name}.relu"));
+            channels = width;
+        }
     }
+    builder.finish(value, channels, classes)
 }
 
 #[derive(Clone, Copy)]
@@ -119,6 +113,48 @@ struct Builder {
 }
 
 impl Builder {
+    /// A graph with its input.
+    fn new(name: &str, size: usize, seed: u64) -> (Self, ValueId) {
+        let mut builder = Self {
+            graph: Graph::default(),
+            random: fastrand::Rng::with_seed(seed),
+        };
+        builder.graph.name = name.to_owned();
+        let image = [3, size, size].map(Dim::Fixed);
+        let input = builder.graph.add_value(Value {
+            dtype: Some(DType::F32),
+            shape: Some(std::iter::once(Dim::Symbol("batch".into())).chain(image).collect()),
+            ..Value::named("input")
+        });
+        builder.graph.inputs.push(input);
+        (builder, input)
+    }
+
+    /// The model with its classifier.
+    fn finish(mut self, value: ValueId, channels: usize, classes: usize) -> Model {
+        let logits = self.head(value, channels, classes);
+        self.graph.outputs.push(logits);
+        Model {
+            graph: self.graph,
+            ir_version: 8,
+            opsets: vec![(String::new(), 17)],
+            producer_name: "repserve-synth".into(),
+            producer_version: env!("CARGO_PKG_VERSION").into(),
+            ..Model::default()
+        }
+    }
+
+    fn max_pool(&mut self, source: ValueId, name: &str) -> ValueId {
+        let out = self.graph.add_value(Value::named(name));
+        let ints = |values: &[i64]| AttributeValue::Ints(values.to_vec());
+        let node = Node::new("MaxPool", vec![source], vec![out])
+            .with("kernel_shape", ints(&[3, 3]))
+            .with("strides", ints(&[2, 2]))
+            .with("pads", ints(&[1; 4]));
+        self.graph.push_node(node);
+        out
+    }
+
     fn block(&mut self, source: ValueId, name: &str, block: Block) -> ValueId {
         let mut sum = self.conv_bn(source, &format!("{name}.dense"), block, 3);
         let point = self.conv_bn(source, &format!("{name}.point"), block, 1);

@@ -8,6 +8,7 @@ use super::Signature;
 use crate::model::{Manifest, Precision};
 use crate::reparam::equivalence::Equivalence;
 use crate::reparam::report::Report;
+use crate::runtime::WinogradReport;
 use crate::telemetry::metrics::ModelInfo;
 
 /// What is known of a served model.
@@ -25,6 +26,8 @@ pub struct Facts {
     pub report: Report,
     /// How far deploy and train-time graph agree.
     pub equivalence: Equivalence,
+    /// Which convolutions the kernels compute, and why.
+    pub winograd: WinogradReport,
     /// How it runs: the decoder, the sessions and their threads.
     pub plan: serde_json::Value,
     /// What loading took, by phase.
@@ -67,6 +70,7 @@ impl Facts {
             "blocks_fused": self.report.blocks.len(),
             "refusals": self.report.refusals.len(),
             "equivalence": self.equivalence,
+            "winograd": self.winograd,
             "plan": self.plan,
             "load_seconds": load,
         })

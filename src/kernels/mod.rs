@@ -8,6 +8,7 @@ pub mod conv;
 pub mod executor;
 pub mod layout;
 
+mod cost;
 mod direct;
 mod scratch;
 mod vector;
@@ -17,5 +18,6 @@ mod winograd;
 mod tests;
 
 pub use conv::{Algorithm, Convolution, KernelError, PreparedConv, SourceLayout, supports};
+pub use cost::fastest;
 pub use executor::{Executor, Sequential};
 pub use vector::Isa;

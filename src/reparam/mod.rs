@@ -17,7 +17,7 @@ mod pipeline;
 pub mod reason;
 mod region;
 pub mod report;
-mod shapes;
+pub(crate) mod shapes;
 mod stats;
 #[cfg(test)]
 mod tests;

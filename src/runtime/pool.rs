@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::shared::SharedModel;
-use super::{Cores, ModelSession, Plan, Runtime, RuntimeError, RuntimeSettings, SessionOptions};
+use super::{Cores, Layers, ModelSession, Plan, Runtime, RuntimeError, RuntimeSettings, SessionOptions};
 use crate::batch::{Sessions, Width};
 
 /// Makes sessions of one deploy graph, at the start and again after one has failed. Cheap to clone.
@@ -13,6 +13,7 @@ use crate::batch::{Sessions, Width};
 pub struct Pool {
     runtime: Runtime,
     source: Source,
+    layers: Layers,
     output: Option<String>,
     plan: Plan,
 }
@@ -24,18 +25,21 @@ enum Source {
 }
 
 impl Pool {
-    /// Optimizes `onnx`, a whole model with its weights inside. `output` is the output to read, the first if not given. Where its
-    /// weights cannot be shared, sessions are made plainly and the log says why.
+    /// Optimizes `onnx`, a whole model with its weights inside; `layers` are what its operators run, none for a model that is not
+    /// lowered. `output` is the output to read, the first if not given. Where its weights cannot be shared, sessions are made
+    /// plainly and the log says why.
     ///
     /// # Errors
     /// ONNX Runtime refuses the model.
     pub fn new(
         runtime: &Runtime,
         onnx: Bytes,
+        layers: Layers,
         output: Option<String>,
         settings: &RuntimeSettings,
     ) -> Result<Self, RuntimeError> {
-        let source = match settings.share_weights.then(|| SharedModel::optimize(runtime, &onnx)) {
+        let shared = || SharedModel::optimize(runtime, &onnx, layers.clone());
+        let source = match settings.share_weights.then(shared) {
             None => Source::Plain(onnx),
             Some(Ok(shared)) => Source::Shared(Arc::new(shared)),
             Some(Err(RuntimeError::Model(reason))) => return Err(RuntimeError::Model(reason)),
@@ -47,6 +51,7 @@ impl Pool {
         Ok(Self {
             runtime: runtime.clone(),
             source,
+            layers,
             output,
             plan: Plan::new(settings, Cores::detect()),
         })
@@ -73,7 +78,7 @@ impl Pool {
                 Width::Wide => self.plan.cores,
             },
             output: self.output.clone(),
-            ..SessionOptions::default()
+            layers: self.layers.clone(),
         };
         match &self.source {
             Source::Plain(onnx) => ModelSession::from_memory(&self.runtime, onnx, &options),

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::WinogradMode;
+
 /// How the thread plan comes about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -33,6 +35,8 @@ pub struct RuntimeSettings {
     pub measure_batch_max: usize,
     /// Whether a model's sessions share one copy of its weights.
     pub share_weights: bool,
+    /// Which convolutions this program's own kernels compute.
+    pub winograd: WinogradMode,
 }
 
 impl Default for RuntimeSettings {
@@ -45,6 +49,7 @@ impl Default for RuntimeSettings {
             measure_ms_max: 2000,
             measure_batch_max: 16,
             share_weights: true,
+            winograd: WinogradMode::Auto,
         }
     }
 }

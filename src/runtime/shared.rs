@@ -15,7 +15,7 @@ use ort::session::builder::{GraphOptimizationLevel, PrepackedWeights, SessionBui
 use ort::value::{DynValue, PrimitiveTensorElementType, Tensor as OrtTensor};
 
 use super::session::builder;
-use super::{Runtime, RuntimeError, SessionOptions};
+use super::{Layers, Runtime, RuntimeError, SessionOptions};
 use crate::graph::{DType, Tensor};
 use crate::onnx::{self, ExternalData};
 
@@ -28,6 +28,7 @@ const WEIGHTS_FILE: &str = "weights.bin";
 /// An optimized graph and its weights, from which sessions are made.
 pub(super) struct SharedModel {
     graph: Bytes,
+    layers: Layers,
     weights: Vec<(String, Arc<DynValue>)>,
     prepacked: PrepackedWeights,
 }
@@ -42,35 +43,34 @@ impl std::fmt::Debug for SharedModel {
 }
 
 impl SharedModel {
-    /// Optimizes `model` at the highest level, by way of a temporary folder that is gone afterwards.
+    /// Optimizes `model`, whose operators run `layers`, at the highest level, by way of a temporary folder that is gone afterwards.
     ///
     /// # Errors
     /// ONNX Runtime refuses the model, the folder cannot be written, or the optimized graph holds large tensors of a kind
     /// that cannot be shared. In the last two cases plain sessions still work.
-    pub(super) fn optimize(runtime: &Runtime, model: &[u8]) -> Result<Self, RuntimeError> {
+    pub(super) fn optimize(runtime: &Runtime, model: &[u8], layers: Layers) -> Result<Self, RuntimeError> {
         const PREFIX: &str = "session.optimized_model_external_initializers";
         let folder = tempfile::tempdir()?;
-        let session = builder(
-            runtime,
-            &SessionOptions {
-                threads: 1,
-                ..SessionOptions::default()
-            },
-        )?
-        .with_optimization_level(GraphOptimizationLevel::All)
-        .map_err(refused)?
-        .with_optimized_model_path(folder.path().join(GRAPH_FILE))
-        .map_err(refused)?
-        .with_config_entry(format!("{PREFIX}_file_name"), WEIGHTS_FILE)
-        .map_err(refused)?
-        .with_config_entry(format!("{PREFIX}_min_size_in_bytes"), SHARED_BYTES_MIN.to_string())
-        .map_err(refused)?
-        .commit_from_memory(model);
+        let options = SessionOptions {
+            threads: 1,
+            layers: layers.clone(),
+            ..SessionOptions::default()
+        };
+        let session = builder(runtime, &options)?
+            .with_optimization_level(GraphOptimizationLevel::All)
+            .map_err(refused)?
+            .with_optimized_model_path(folder.path().join(GRAPH_FILE))
+            .map_err(refused)?
+            .with_config_entry(format!("{PREFIX}_file_name"), WEIGHTS_FILE)
+            .map_err(refused)?
+            .with_config_entry(format!("{PREFIX}_min_size_in_bytes"), SHARED_BYTES_MIN.to_string())
+            .map_err(refused)?
+            .commit_from_memory(model);
         drop(session.map_err(|e| RuntimeError::Model(e.to_string()))?);
-        Self::read(folder.path())
+        Self::read(folder.path(), layers)
     }
 
-    fn read(folder: &Path) -> Result<Self, RuntimeError> {
+    fn read(folder: &Path, layers: Layers) -> Result<Self, RuntimeError> {
         let graph = Bytes::from(std::fs::read(folder.join(GRAPH_FILE))?);
         let external = ExternalData::Folder(folder.to_owned());
         let model = onnx::read(graph.clone(), &external).map_err(|e| RuntimeError::Model(e.to_string()))?;
@@ -83,6 +83,7 @@ impl SharedModel {
         }
         Ok(Self {
             graph,
+            layers,
             weights,
             prepacked: PrepackedWeights::new(),
         })
@@ -90,17 +91,16 @@ impl SharedModel {
 
     /// One more session over the same weights.
     pub(super) fn session(&self, runtime: &Runtime, threads: usize) -> Result<OrtSession, RuntimeError> {
-        let mut builder = builder(
-            runtime,
-            &SessionOptions {
-                threads,
-                ..SessionOptions::default()
-            },
-        )?
-        .with_optimization_level(GraphOptimizationLevel::Disable)
-        .map_err(refused)?
-        .with_prepacked_weights(&self.prepacked)
-        .map_err(refused)?;
+        let options = SessionOptions {
+            threads,
+            layers: self.layers.clone(),
+            ..SessionOptions::default()
+        };
+        let mut builder = builder(runtime, &options)?
+            .with_optimization_level(GraphOptimizationLevel::Disable)
+            .map_err(refused)?
+            .with_prepacked_weights(&self.prepacked)
+            .map_err(refused)?;
         for (name, value) in &self.weights {
             // The first satisfies ONNX Runtime's check that external data exists, but alone it would be copied; the second
             // makes the session use the value where it lies.
@@ -174,7 +174,7 @@ mod tests {
             ..SessionOptions::default()
         };
         let mut plain = ModelSession::from_memory(&runtime, &model, &options).unwrap();
-        let shared = SharedModel::optimize(&runtime, &model).unwrap();
+        let shared = SharedModel::optimize(&runtime, &model, Layers::default()).unwrap();
         for _ in 0..2 {
             let mut session = ModelSession::of(shared.session(&runtime, threads).unwrap(), &options).unwrap();
             for count in [1, 3] {
@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn nonsense_is_refused_as_a_model() {
         let runtime = Runtime::load(None).unwrap();
-        let error = SharedModel::optimize(&runtime, b"no model").unwrap_err();
+        let error = SharedModel::optimize(&runtime, b"no model", Layers::default()).unwrap_err();
         assert!(matches!(error, RuntimeError::Model(_)), "{error}");
     }
 }

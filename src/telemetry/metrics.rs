@@ -136,6 +136,8 @@ pub struct Metrics {
     model_info: IntGaugeVec,
     blocks_fused: IntGauge,
     relative_error: Gauge,
+    winograd_layers: IntGauge,
+    winograd_error: Gauge,
 }
 
 impl Metrics {
@@ -240,6 +242,20 @@ impl Metrics {
                     "Largest difference between train-time and deploy outputs on probes, relative to the largest output.",
                 ))?,
             )?,
+            winograd_layers: add(
+                r,
+                IntGauge::with_opts(opts(
+                    "winograd_layers",
+                    "Convolutions that the kernels compute in place of ONNX Runtime.",
+                ))?,
+            )?,
+            winograd_error: add(
+                r,
+                Gauge::with_opts(opts(
+                    "winograd_max_relative_error",
+                    "Largest difference between lowered and deploy outputs on probes, relative to the largest output.",
+                ))?,
+            )?,
             registry,
         })
     }
@@ -325,6 +341,12 @@ impl Metrics {
                 ])
                 .set(1);
         }
+    }
+
+    /// How many convolutions were lowered to the kernels and how exact that is.
+    pub fn winograd(&self, layers: usize, max_relative_error: f64) {
+        self.winograd_layers.set(layers as i64);
+        self.winograd_error.set(max_relative_error);
     }
 
     /// What the re-parameterizer did and how exact it was.

@@ -21,3 +21,4 @@ mod scheduling;
 mod secure;
 mod support;
 mod v2;
+mod winograd;

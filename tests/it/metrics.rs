@@ -60,6 +60,8 @@ async fn every_name_is_there_with_its_help() {
         "model_info",
         "reparam_blocks_fused",
         "reparam_max_relative_error",
+        "winograd_layers",
+        "winograd_max_relative_error",
         "build_info",
     ];
     for name in names {

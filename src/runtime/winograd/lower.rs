@@ -1,23 +1,45 @@
 //! The rewrite: chosen sites become operators, blocked from one to the next, with conversions at the ends of chains only.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use super::DOMAIN;
 use super::operators::Layers;
 use super::sites::Site;
 use crate::graph::{AttributeValue, Graph, Model, Node, NodeId, Tensor, Value, ValueId};
-use crate::kernels::{Algorithm, Isa, KernelError, PreparedConv, SourceLayout};
+use crate::kernels::{Isa, KernelError, PreparedConv, SourceLayout};
 
 /// Prefix of the names of the operators that stand for a site; the site's output follows.
 pub(super) const LAYER: &str = "repserve.conv/";
 /// Prefix of the names of conversions.
 pub(super) const CONVERSION: &str = "repserve.layout/";
 
-/// A prepared layer for `site`, which must support the algorithm.
-pub(super) fn prepare(site: &Site, algorithm: Algorithm, isa: Isa) -> Result<Arc<PreparedConv>, KernelError> {
+/// The layers of `sites`, prepared on all cores.
+pub(super) fn prepare(sites: &[Site], isa: Isa) -> Result<Vec<Arc<PreparedConv>>, KernelError> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let next = AtomicUsize::new(0);
+    let layers: Vec<OnceLock<_>> = sites.iter().map(|_| OnceLock::new()).collect();
+    std::thread::scope(|scope| {
+        for _ in 0..threads.min(sites.len()) {
+            scope.spawn(|| {
+                while let Some((site, place)) = {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    sites.get(index).zip(layers.get(index))
+                } {
+                    let _ = place.set(layer(site, isa));
+                }
+            });
+        }
+    });
+    let made = layers.into_iter().zip(sites);
+    made.map(|(place, site)| place.into_inner().unwrap_or_else(|| layer(site, isa)))
+        .collect()
+}
+
+fn layer(site: &Site, isa: Isa) -> Result<Arc<PreparedConv>, KernelError> {
     let (weights, bias) = (floats(&site.weights), site.bias.as_ref().map(floats));
-    PreparedConv::new(site.conv, algorithm, site.layout, isa, &weights, bias.as_deref()).map(Arc::new)
+    PreparedConv::new(site.conv, site.algorithm, site.layout, isa, &weights, bias.as_deref()).map(Arc::new)
 }
 
 fn floats(tensor: &Tensor) -> Vec<f32> {
@@ -30,19 +52,16 @@ fn floats(tensor: &Tensor) -> Vec<f32> {
         .collect()
 }
 
-/// The model with `chosen` sites lowered: a layer for each site that is.
-pub(super) fn lower(model: &Model, sites: &[Site], chosen: &[Option<Arc<PreparedConv>>]) -> (Model, Layers) {
+/// The model with those `sites` lowered that are `chosen`; `prepared` holds a layer for each.
+pub(super) fn lower(model: &Model, sites: &[Site], prepared: &[Arc<PreparedConv>], chosen: &[bool]) -> (Model, Layers) {
     let mut model = model.clone();
     let mut rewrite = Rewrite {
         graph: &mut model.graph,
         blocked: HashMap::new(),
         layers: Vec::new(),
     };
-    let lowered: Vec<(&Site, &Arc<PreparedConv>)> = sites
-        .iter()
-        .zip(chosen)
-        .filter_map(|(s, c)| Some((s, c.as_ref()?)))
-        .collect();
+    let sites = sites.iter().zip(prepared).zip(chosen);
+    let lowered: Vec<_> = sites.filter(|(_, chosen)| **chosen).map(|(site, _)| site).collect();
     for (site, layer) in &lowered {
         rewrite.site(site, layer);
     }

@@ -1,11 +1,14 @@
 //! Winograd inside ONNX Runtime: chains of convolutions of the deploy graph become operators of the domain `repserve`, which run
 //! `crate::kernels` on blocked activations. The portable deploy graph stays standard; only the session's copy is lowered.
 //!
-//! [`sites`](mod@sites) finds the convolutions, [`lower`](mod@lower) rewrites the graph, [`operators`] registers what it then
-//! needs, [`choose`](mod@choose) times both ways and decides, [`profile`] reads ONNX Runtime's own times.
+//! [`choose`](mod@choose) is the way through: [`sites`](mod@sites) finds the convolutions, [`lower`](mod@lower) rewrites the graph,
+//! [`operators`] registers what it then needs, [`measure`](mod@measure) times both graphs by ONNX Runtime's [`profile`], and
+//! [`decide`](mod@decide) picks the layers.
 
 mod choose;
+mod decide;
 mod lower;
+mod measure;
 mod operators;
 mod profile;
 mod report;
@@ -13,6 +16,8 @@ mod sites;
 
 #[cfg(test)]
 mod tests;
+
+use bytes::Bytes;
 
 pub use choose::lower_for_session;
 pub use operators::Layers;
@@ -25,7 +30,7 @@ const DOMAIN: &str = "repserve";
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WinogradMode {
-    /// Each layer as it measures faster on this machine, at start-up.
+    /// Those that measure faster on this machine, at start-up.
     #[default]
     Auto,
     /// Every layer that the kernels can compute, unmeasured.
@@ -37,8 +42,8 @@ pub enum WinogradMode {
 /// What a session is made of: the graph to load and the layers that its operators run. Sessions of a pool share the layers.
 #[derive(Debug)]
 pub struct Lowered {
-    /// The encoded model.
-    pub model: Vec<u8>,
+    /// The encoded model; the one that was given where nothing is lowered.
+    pub model: Bytes,
     /// For [`SessionOptions::layers`](super::SessionOptions::layers).
     pub layers: Layers,
     /// What was chosen, and why.

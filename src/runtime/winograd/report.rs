@@ -2,18 +2,22 @@
 
 use serde::Serialize;
 
+use super::WinogradMode;
+
 /// What became of the convolutions of a model.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct WinogradReport {
+    /// What was asked for.
+    pub mode: WinogradMode,
     /// The instruction set of the kernels.
     pub instruction_set: &'static str,
-    /// A line for each convolution that the kernels could compute, in the graph's order.
-    pub layers: Vec<ChosenLayer>,
-    /// Milliseconds of one image in ONNX Runtime alone, where it was measured.
-    pub ms_plain: Option<f64>,
-    /// Milliseconds of one image with the chosen layers lowered, where it was measured.
+    /// How many of `layers` the kernels compute.
+    pub lowered: usize,
+    /// Least milliseconds of one image in ONNX Runtime alone, one thread, where it was measured.
+    pub ms_onnxruntime: Option<f64>,
+    /// The same with every layer lowered.
     pub ms_lowered: Option<f64>,
-    /// Largest difference of the lowered sessions' outputs, relative to the largest output, where it was checked.
+    /// Largest difference of the lowered sessions' outputs on the probes, relative to the largest output, where it was checked.
     pub relative_error: Option<f64>,
     /// Bytes of prepared weights, shared by all sessions.
     pub weight_bytes: usize,
@@ -21,6 +25,8 @@ pub struct WinogradReport {
     pub seconds: f64,
     /// Why nothing was lowered, where nothing was.
     pub reason: Option<String>,
+    /// A line for each convolution that the kernels could compute, in the graph's order.
+    pub layers: Vec<ChosenLayer>,
 }
 
 /// One convolution and the choice for it.
@@ -28,21 +34,16 @@ pub struct WinogradReport {
 pub struct ChosenLayer {
     /// The value that the layer produces.
     pub name: String,
-    /// For example `192 -> 192, 3x3, stride 1`.
+    /// For example `192 -> 192, 3x3, stride 1, to 14x14`.
     pub shape: String,
-    /// `onnxruntime` or an algorithm of the kernels.
+    /// `onnxruntime`, or the kernels' algorithm.
     pub choice: String,
-    /// Milliseconds in ONNX Runtime, where it was measured.
+    /// The kernels' algorithm for it, chosen or not.
+    pub algorithm: String,
+    /// Least milliseconds in ONNX Runtime, where it was measured.
     pub ms_onnxruntime: Option<f64>,
-    /// Milliseconds by algorithm, where it was measured.
-    pub ms_kernels: Vec<(String, f64)>,
-}
-
-impl WinogradReport {
-    /// How many layers the kernels compute.
-    pub fn lowered(&self) -> usize {
-        self.layers.iter().filter(|l| l.choice != ChosenLayer::LEFT).count()
-    }
+    /// Least milliseconds in the kernels, where it was measured.
+    pub ms_kernels: Option<f64>,
 }
 
 impl ChosenLayer {

@@ -2,8 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::graph::{AttributeValue, DType, Graph, Node, NodeId, Tensor, ValueId};
-use crate::kernels::{Algorithm, Convolution, Isa, SourceLayout, supports};
+use crate::graph::{AttributeValue, DType, Dim, Graph, Model, Node, NodeId, Tensor, ValueId};
+use crate::kernels::{Algorithm, Convolution, Isa, SourceLayout, fastest};
+use crate::reparam::shapes::Shapes;
 
 /// Kernels beyond this side stay with ONNX Runtime.
 const KERNEL_SIDE_MAX: usize = 7;
@@ -22,15 +23,16 @@ pub(super) struct Site {
     pub(super) weights: Tensor,
     pub(super) bias: Option<Tensor>,
     pub(super) layout: SourceLayout,
+    /// What computes it.
+    pub(super) algorithm: Algorithm,
+    /// Rows and columns of the input.
+    pub(super) size: [usize; 2],
 }
 
 impl Site {
-    /// Algorithms that compute the site with `isa`, the one with fewest products first.
-    pub(super) fn algorithms(&self, isa: Isa) -> Vec<Algorithm> {
-        [Algorithm::WinogradF4, Algorithm::WinogradF2, Algorithm::Direct]
-            .into_iter()
-            .filter(|a| supports(&self.conv, *a, self.layout, isa).is_ok())
-            .collect()
+    /// Rows and columns of the output.
+    pub(super) fn out_size(&self) -> (usize, usize) {
+        self.conv.output_size(self.size[0], self.size[1]).unwrap_or((0, 0))
     }
 
     /// Names under which ONNX Runtime may report the site's time: its nodes and what they produce.
@@ -46,16 +48,16 @@ impl Site {
     }
 }
 
-/// Every convolution that the kernels can compute with `isa`, in the order in which the graph computes their outputs.
-pub(super) fn find(graph: &Graph, isa: Isa) -> Vec<Site> {
+/// Every convolution that the kernels can compute with `isa` for images of `shape` (channels, height, width), in the order in which
+/// the graph computes their outputs.
+pub(super) fn find(model: &Model, isa: Isa, shape: [usize; 3]) -> Vec<Site> {
+    let shapes = shapes_for(model, shape);
+    let graph = &model.graph;
     let mut taken = HashSet::new();
     let mut sites = Vec::new();
     for (id, node) in graph.nodes().filter(|(_, n)| n.is("Conv")) {
-        let Some(mut site) = of_conv(graph, id, node, isa) else {
-            continue;
-        };
-        follow(graph, &mut site, &mut taken);
-        if !site.algorithms(isa).is_empty() {
+        if let Some(mut site) = of_conv(graph, &shapes, id, node, isa) {
+            follow(graph, &shapes, &mut site, &mut taken);
             sites.push(site);
         }
     }
@@ -64,7 +66,37 @@ pub(super) fn find(graph: &Graph, isa: Isa) -> Vec<Site> {
     sites
 }
 
-fn of_conv(graph: &Graph, id: NodeId, node: &Node, isa: Isa) -> Option<Site> {
+/// How often sites read a value in blocks.
+pub(super) fn readers(sites: &[Site]) -> HashMap<ValueId, usize> {
+    let mut readers = HashMap::new();
+    for site in sites {
+        let input = (site.layout == SourceLayout::Blocked).then_some(site.input);
+        for value in input.into_iter().chain(site.residual) {
+            *readers.entry(value).or_default() += 1;
+        }
+    }
+    readers
+}
+
+/// How many operators want only the mean of every channel of `value`, which a lowered graph takes from blocks.
+pub(super) fn means(graph: &Graph, value: ValueId) -> usize {
+    let users = graph.users(value).filter_map(|id| graph.node(id));
+    users.filter(|n| n.is("GlobalAveragePool")).count()
+}
+
+/// The shapes of all values once the input is an image of `shape`.
+fn shapes_for(model: &Model, [channels, height, width]: [usize; 3]) -> Shapes {
+    let mut graph = model.graph.clone();
+    if let Some(input) = graph.inputs.iter().copied().find(|v| graph.constant(*v).is_none()) {
+        let batch = graph.value(input).shape.as_ref().and_then(|s| s.first()).cloned();
+        let batch = batch.unwrap_or(Dim::Symbol(String::new()));
+        let image = [channels, height, width].map(Dim::Fixed);
+        graph.value_mut(input).shape = Some(std::iter::once(batch).chain(image).collect());
+    }
+    Shapes::infer(&graph, model.opset())
+}
+
+fn of_conv(graph: &Graph, shapes: &Shapes, id: NodeId, node: &Node, isa: Isa) -> Option<Site> {
     let (input, output) = (node.input(0)?, node.output(0)?);
     if graph.constant(input).is_some() {
         return None;
@@ -104,7 +136,12 @@ fn of_conv(graph: &Graph, id: NodeId, node: &Node, isa: Isa) -> Option<Site> {
     } else {
         SourceLayout::Blocked
     };
+    let [Some(height), Some(width)] = shapes.spatial(input, 2)?[..] else {
+        return None;
+    };
     Some(Site {
+        algorithm: fastest(&conv, layout, isa, [height, width])?,
+        size: [height, width],
         nodes: vec![id],
         input,
         residual: None,
@@ -117,13 +154,13 @@ fn of_conv(graph: &Graph, id: NodeId, node: &Node, isa: Isa) -> Option<Site> {
 }
 
 /// Takes the `Add` and the `Relu` that alone read what comes before.
-fn follow(graph: &Graph, site: &mut Site, taken: &mut HashSet<NodeId>) {
+fn follow(graph: &Graph, shapes: &Shapes, site: &mut Site, taken: &mut HashSet<NodeId>) {
     if let Some((id, node)) = only_reader(graph, site.output, "Add")
         && !taken.contains(&id)
         && let (Some(a), Some(b), Some(sum)) = (node.input(0), node.input(1), node.output(0))
     {
         let other = if a == site.output { b } else { a };
-        if other != site.output && graph.constant(other).is_none() {
+        if other != site.output && graph.constant(other).is_none() && alike(shapes, other, site.output) {
             taken.insert(id);
             site.nodes.push(id);
             (site.residual, site.output) = (Some(other), sum);
@@ -135,6 +172,14 @@ fn follow(graph: &Graph, site: &mut Site, taken: &mut HashSet<NodeId>) {
         site.nodes.push(id);
         site.output = output;
         site.conv.relu = true;
+    }
+}
+
+/// Whether two values have the same shape, so that adding them broadcasts nothing.
+fn alike(shapes: &Shapes, a: ValueId, b: ValueId) -> bool {
+    match (shapes.of(a), shapes.of(b)) {
+        (Some(a), Some(b)) => a == b && a.iter().skip(1).all(|d| matches!(d, Dim::Fixed(_))),
+        _ => false,
     }
 }
 

@@ -1,7 +1,9 @@
 //! Lowered sessions against the same sessions without lowering, in ONNX Runtime.
 
+use bytes::Bytes;
+
 use super::super::{ModelSession, Runtime, SessionOptions};
-use super::{Layers, WinogradMode, lower_for_session};
+use super::{Layers, Lowered, WinogradMode, lower_for_session};
 use crate::graph::{AttributeValue, DType, Dim, Model, Node, Tensor, Value, ValueId};
 
 /// Builds a model node by node; weights are what a seed makes them.
@@ -112,11 +114,20 @@ fn images(count: usize, shape: [usize; 3]) -> Vec<Vec<f32>> {
     (0..count).map(image).collect()
 }
 
+fn lowered(model: &Model, mode: WinogradMode, shape: [usize; 3]) -> Lowered {
+    let runtime = Runtime::load(None).unwrap();
+    lower_for_session(&runtime, &encoded(model), mode, shape, None).unwrap()
+}
+
+fn encoded(model: &Model) -> Bytes {
+    crate::onnx::write(model.clone()).unwrap().into()
+}
+
 /// Checks that lowering keeps the outputs, for a batch of three on one and two threads; answers how many layers it lowered.
 fn check(model: &Model, mode: WinogradMode, shape: [usize; 3]) -> usize {
     let runtime = Runtime::load(None).unwrap();
-    let lowered = lower_for_session(&runtime, model, mode, shape).unwrap();
-    let plain = crate::onnx::write(model.clone()).unwrap();
+    let lowered = lowered(model, mode, shape);
+    let plain = encoded(model);
     let batch = images(3, shape);
     for threads in [1, 2] {
         let run = |model: &[u8], layers: Layers| {
@@ -144,7 +155,7 @@ fn check(model: &Model, mode: WinogradMode, shape: [usize; 3]) -> usize {
             );
         }
     }
-    lowered.report.lowered()
+    lowered.report.lowered
 }
 
 #[test]
@@ -160,11 +171,10 @@ fn measuring_chooses_something_that_computes_the_same() {
 
 #[test]
 fn switched_off_it_leaves_the_model_alone() {
-    let runtime = Runtime::load(None).unwrap();
-    let lowered = lower_for_session(&runtime, &network(), WinogradMode::Off, [3, 64, 64]).unwrap();
+    let lowered = lowered(&network(), WinogradMode::Off, [3, 64, 64]);
     assert!(lowered.layers.is_empty());
     assert_eq!(lowered.report.reason.as_deref(), Some("switched off"));
-    assert_eq!(lowered.model, crate::onnx::write(network()).unwrap());
+    assert_eq!(lowered.model, encoded(&network()));
 }
 
 #[test]
@@ -182,6 +192,49 @@ fn a_value_in_the_middle_of_a_chain_stays_readable() {
 }
 
 #[test]
+fn an_output_of_the_graph_in_the_middle_of_a_chain_is_converted() {
+    let (mut b, input) = Builder::new(16);
+    let first = b.conv(input, [32, 16, 3], 1, 1);
+    let second = b.conv(first, [16, 32, 3], 1, 1);
+    b.node("GlobalAveragePool", vec![second], &[]);
+    let model = b.finish(first, &[32, 12, 9]);
+    assert_eq!(check(&model, WinogradMode::On, [16, 12, 9]), 2);
+}
+
+#[test]
+fn a_summand_that_is_broadcast_is_left_to_the_graph() {
+    let (mut b, input) = Builder::new(16);
+    let conv = b.conv(input, [32, 16, 3], 1, 1);
+    let mean = b.node("GlobalAveragePool", vec![conv], &[]);
+    let other = b.conv(input, [32, 16, 3], 1, 1);
+    let sum = b.node("Add", vec![other, mean], &[]);
+    let last = b.conv(sum, [8, 32, 3], 1, 1);
+    let model = b.finish(last, &[8, 12, 9]);
+    assert_eq!(check(&model, WinogradMode::On, [16, 12, 9]), 3);
+    check(&model, WinogradMode::Auto, [16, 12, 9]);
+}
+
+#[test]
+fn a_batch_that_the_graph_fixes_is_kept() {
+    let mut model = network();
+    for value in [model.graph.inputs[0], model.graph.outputs[0]] {
+        if let Some(batch) = model.graph.value_mut(value).shape.as_mut().and_then(|s| s.first_mut()) {
+            *batch = Dim::Fixed(2);
+        }
+    }
+    assert_eq!(check(&model, WinogradMode::On, [3, 45, 37]), 7);
+    check(&model, WinogradMode::Auto, [3, 45, 37]);
+}
+
+#[test]
+fn a_size_that_the_graph_refuses_leaves_the_model_as_it_is() {
+    let lowered = lowered(&network(), WinogradMode::Auto, [4, 64, 64]);
+    assert!(lowered.layers.is_empty());
+    assert!(lowered.report.reason.unwrap().starts_with("it could not be measured"));
+    assert_eq!(lowered.model, encoded(&network()));
+}
+
+#[test]
 fn what_the_kernels_cannot_do_stays() {
     let (mut b, input) = Builder::new(16);
     let depthwise = b.conv(input, [16, 1, 3], 1, 16);
@@ -190,8 +243,7 @@ fn what_the_kernels_cannot_do_stays() {
     let mean = b.node("GlobalAveragePool", vec![twice], &[]);
     let flat = b.node("Flatten", vec![mean], &[]);
     let model = b.finish(flat, &[16]);
-    let runtime = Runtime::load(None).unwrap();
-    let lowered = lower_for_session(&runtime, &model, WinogradMode::Auto, [16, 12, 9]).unwrap();
+    let lowered = lowered(&model, WinogradMode::Auto, [16, 12, 9]);
     assert!(lowered.report.layers.is_empty() && lowered.layers.is_empty());
     assert!(lowered.report.reason.is_some());
 }

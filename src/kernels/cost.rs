@@ -1,0 +1,87 @@
+//! Which algorithm a layer gets: a model of the work, so that every machine of a kind decides alike, without measuring.
+
+use super::conv::{Algorithm, Convolution, SourceLayout, supports};
+use super::vector::Isa;
+
+/// Work of one algorithm at a tile: points, and what its two transforms cost a vector of channels, in vector multiply-adds.
+struct Tile {
+    side: usize,
+    points: usize,
+    input: usize,
+    output: usize,
+}
+
+const F4: Tile = Tile {
+    side: 4,
+    points: 36,
+    input: 150,
+    output: 110,
+};
+const F2: Tile = Tile {
+    side: 2,
+    points: 16,
+    input: 44,
+    output: 30,
+};
+
+/// Bytes of weights that come from memory in the time of one vector multiply-add, where they come while others are in use.
+const WEIGHT_BYTES: usize = 6;
+
+/// The algorithm with the least work for an input of `size` rows and columns; `None` where none computes the layer.
+pub fn fastest(conv: &Convolution, layout: SourceLayout, isa: Isa, size: [usize; 2]) -> Option<Algorithm> {
+    let (height, width) = conv.output_size(size[0], size[1])?;
+    [Algorithm::WinogradF4, Algorithm::WinogradF2, Algorithm::Direct]
+        .into_iter()
+        .filter(|a| supports(conv, *a, layout, isa).is_ok())
+        .min_by_key(|a| work(conv, *a, isa.lanes(), [height, width]))
+}
+
+/// Work for one image, in vector multiply-adds.
+fn work(conv: &Convolution, algorithm: Algorithm, lanes: usize, [height, width]: [usize; 2]) -> usize {
+    let (inputs, outputs) = (conv.in_channels.div_ceil(lanes), conv.out_channels.div_ceil(lanes));
+    let depth = conv.in_channels / conv.groups;
+    let weights = |points: usize| points * depth * outputs * lanes * size_of::<f32>() / WEIGHT_BYTES;
+    let tile = match algorithm {
+        Algorithm::WinogradF4 => F4,
+        Algorithm::WinogradF2 => F2,
+        Algorithm::Direct => {
+            let taps = conv.kernel[0] * conv.kernel[1];
+            return height * width * taps * depth * outputs + weights(taps);
+        }
+    };
+    let tiles = height.div_ceil(tile.side) * width.div_ceil(tile.side);
+    tiles * (tile.points * depth * outputs + tile.input * inputs + tile.output * outputs) + weights(tile.points)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(channels: [usize; 2], side: usize, stride: usize, expected: Algorithm) {
+        let conv = Convolution {
+            in_channels: channels[0],
+            out_channels: channels[1],
+            groups: 1,
+            kernel: [3, 3],
+            strides: [stride; 2],
+            pads: [1; 4],
+            relu: true,
+        };
+        let isa = Isa::portable();
+        assert_eq!(fastest(&conv, SourceLayout::Blocked, isa, [side; 2]), Some(expected));
+    }
+
+    #[test]
+    fn large_maps_take_large_tiles_and_what_winograd_cannot_do_is_direct() {
+        check([48, 48], 56, 1, Algorithm::WinogradF4);
+        check([192, 192], 14, 1, Algorithm::WinogradF4);
+        check([192, 1280], 14, 2, Algorithm::Direct);
+    }
+
+    #[test]
+    fn a_map_of_one_small_tile_is_not_paid_for_as_a_large_one() {
+        check([64, 64], 2, 1, Algorithm::WinogradF2);
+        check([64, 64], 1, 1, Algorithm::Direct);
+    }
+}
