@@ -16,7 +16,7 @@ use std::path::Path;
 use bytes::Bytes;
 use repserve::runtime::{Lowered, Runtime, WinogradMode, lower_for_session};
 
-use cases::{CASES, Case};
+use cases::CASES;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
