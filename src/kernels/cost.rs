@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn a_map_of_one_small_tile_is_not_paid_for_as_a_large_one() {
-        check([64, 64], 2, 1, Algorithm::WinogradF2);
-        check([64, 64], 1, 1, Algorithm::Direct);
+        check([64, 64], 4, 1, Algorithm::WinogradF2);
+        check([64, 64], 2, 1, Algorithm::Direct);
     }
 }
