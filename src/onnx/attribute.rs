@@ -5,8 +5,9 @@ use bytes::Bytes;
 use crate::graph::{Attribute, AttributeValue};
 
 use super::OnnxError;
+use super::rope::Rope;
 use super::tensor::{Reader, encode as encode_tensor};
-use super::wire::{Field, Rope, WireError, fields};
+use super::wire::{Field, WireError, fields};
 
 /// `AttributeProto.AttributeType`, and the field that holds each.
 mod kind {

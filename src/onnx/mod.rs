@@ -1,6 +1,7 @@
 //! ONNX files: bytes in, [`Model`] out, and back. The only room that knows protobuf.
 //!
-//! The wire format is read by hand ([`wire`]) rather than through generated messages, for three reasons. A field
+//! The wire format is read ([`wire`]) and written ([`rope`]) by hand rather than through generated messages, for three
+//! reasons. A field
 //! that this version of ONNX does not have yet, or that the IR does not model, is carried along byte for byte.
 //! Tensors share the file's buffer instead of being copied out of it. Nothing is allocated, and no recursion is
 //! entered, on the word of a length that the file cannot back.
@@ -13,6 +14,7 @@ mod error;
 mod external;
 mod node;
 mod read;
+mod rope;
 mod scope;
 mod sort;
 mod tensor;
@@ -24,7 +26,7 @@ pub use error::OnnxError;
 pub use external::ExternalData;
 pub use read::read;
 pub use wire::WireError;
-pub use write::{write, write_to};
+pub use write::{pieces, write, write_to};
 
 #[cfg(doc)]
 use crate::graph::Model;

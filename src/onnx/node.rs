@@ -5,8 +5,9 @@ use bytes::Bytes;
 use crate::graph::{Attribute, AttributeValue, Graph, Node, ValueId};
 
 use super::OnnxError;
+use super::rope::Rope;
 use super::tensor::Reader;
-use super::wire::{Rope, WireError, fields};
+use super::wire::{WireError, fields};
 use super::{attribute, scope};
 
 /// A node whose inputs and outputs are still names.

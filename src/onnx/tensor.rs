@@ -6,7 +6,8 @@ use crate::graph::{DType, Tensor, TensorError};
 
 use super::OnnxError;
 use super::external::{Externals, Location};
-use super::wire::{Field, Payload, Rope, Source, WireError, fields};
+use super::rope::Rope;
+use super::wire::{Field, Payload, Source, WireError, fields};
 
 /// What decoding tensors needs: the buffer they are in and the files beside it.
 pub(super) struct Reader<'a, 'e> {
@@ -182,10 +183,8 @@ impl Reader<'_, '_> {
                     for chunk in chunks {
                         rope.bytes(number, chunk);
                     }
-                    let _: Result<(), WireError> = rope.drain(|piece| {
-                        parts.opaque.extend_from_slice(piece);
-                        Ok(())
-                    });
+                    rope.into_iter()
+                        .for_each(|piece| parts.opaque.extend_from_slice(&piece));
                 }
                 Bytes::new()
             }

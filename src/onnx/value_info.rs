@@ -4,7 +4,8 @@ use bytes::Bytes;
 
 use crate::graph::{DType, Dim, Value};
 
-use super::wire::{Field, Rope, WireError, fields};
+use super::rope::Rope;
+use super::wire::{Field, WireError, fields};
 
 /// What a `ValueInfoProto` says.
 #[derive(Debug, Default)]

@@ -2,9 +2,12 @@
 
 use std::io;
 
+use bytes::Bytes;
+
 use crate::graph::{Graph, Model, ValueId};
 
-use super::wire::{Rope, WireError};
+use super::rope::Rope;
+use super::wire::WireError;
 use super::{OnnxError, node, tensor, value_info};
 
 /// What protobuf can hold in one message.
@@ -18,10 +21,7 @@ const MODEL_BYTES_MAX: usize = i32::MAX as usize;
 pub fn write(model: Model) -> Result<Vec<u8>, OnnxError> {
     let rope = encode(model)?;
     let mut bytes = Vec::with_capacity(rope.len());
-    rope.drain(|piece| {
-        bytes.extend_from_slice(piece);
-        Ok::<(), OnnxError>(())
-    })?;
+    rope.into_iter().for_each(|piece| bytes.extend_from_slice(&piece));
     Ok(bytes)
 }
 
@@ -31,10 +31,20 @@ pub fn write(model: Model) -> Result<Vec<u8>, OnnxError> {
 ///
 /// [`OnnxError::TooLarge`] above 2 GiB (nothing is written then), [`OnnxError::Io`] from the sink.
 pub fn write_to(model: Model, mut sink: impl io::Write) -> Result<(), OnnxError> {
-    let rope = encode(model)?;
-    rope.drain(|piece| sink.write_all(piece))?;
+    for piece in pieces(model)? {
+        sink.write_all(&piece)?;
+    }
     sink.flush()?;
     Ok(())
+}
+
+/// The encoded model in pieces, in order. Large tensors are pieces that share their memory with the model's.
+///
+/// # Errors
+///
+/// [`OnnxError::TooLarge`] above 2 GiB.
+pub fn pieces(model: Model) -> Result<impl Iterator<Item = Bytes>, OnnxError> {
+    Ok(encode(model)?.into_iter())
 }
 
 fn encode(model: Model) -> Result<Rope, OnnxError> {

@@ -9,6 +9,7 @@
 pub mod equivalence;
 mod explain;
 mod fold;
+mod hash;
 #[cfg(test)]
 mod hostile_tests;
 pub mod kernel;
@@ -25,7 +26,6 @@ mod tests;
 use std::io::{self, Write};
 
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
 
 use crate::graph::Model;
 use crate::graph::verify::VerifyError;
@@ -78,7 +78,8 @@ pub enum Error {
 
 /// Rewrites a train-time model into its deploy form.
 ///
-/// A model in which there is nothing to do comes out byte for byte as it went in.
+/// A model in which there is nothing to do comes out as it went in: byte for byte, or, where its weights lay beside it,
+/// the same graph with the weights inside.
 ///
 /// ```
 /// use repserve::reparam::{Options, reparameterize};
@@ -114,35 +115,37 @@ pub fn reparameterize_bytes(onnx: Bytes, options: &Options) -> Result<Deployed, 
 pub fn reparameterize_to(onnx: Bytes, options: &Options, sink: impl Write) -> Result<Report, Error> {
     let original = onnx.clone();
     let (mut model, mut report, changed) = prepare(onnx, options)?;
-    let mut sink = Hashing {
-        sink,
-        hash: Sha256::new(),
-    };
-    if changed || lies_beside(&original, options) {
-        drop(original);
-        sign(&mut model, &report);
-        onnx::write_to(model, &mut sink)?;
-    } else {
+    if !changed {
         drop(model);
-        sink.write_all(&original).map_err(OnnxError::from)?;
+        if !lies_beside(&original, options) {
+            let mut sink = sink;
+            sink.write_all(&original)
+                .and_then(|()| sink.flush())
+                .map_err(OnnxError::from)?;
+            report.deploy.sha256.clone_from(&report.source.sha256);
+            return Ok(report);
+        }
+        model = onnx::read(original.clone(), &options.external)?;
     }
-    report.deploy.sha256 = hex(&sink.hash.finalize());
+    drop(original);
+    sign(&mut model, &report);
+    report.deploy.sha256 = hash::write(onnx::pieces(model)?, sink).map_err(OnnxError::from)?;
     Ok(report)
 }
 
-/// What [`reparameterize`] would do, without writing a model; the report's deploy graph has no hash.
+/// The report of what [`reparameterize`] would do; the model that it would make is hashed and not kept.
 ///
 /// # Errors
 /// As [`reparameterize`].
 pub fn inspect(onnx: Bytes, options: &Options) -> Result<Report, Error> {
-    prepare(onnx, options).map(|(_, report, _)| report)
+    reparameterize_to(onnx, options, io::sink())
 }
 
 /// Reads and fuses; the hash of the source is computed meanwhile.
 fn prepare(onnx: Bytes, options: &Options) -> Result<(Model, Report, bool), Error> {
     let hashed = onnx.clone();
     std::thread::scope(|scope| {
-        let hash = scope.spawn(move || hex(&Sha256::digest(&hashed)));
+        let hash = scope.spawn(move || hash::digest(&hashed));
         let mut model = onnx::read(onnx, &options.external)?;
         let opset = model.opset();
         let source = stats::stats(&model.graph, &Shapes::infer(&model.graph, opset));
@@ -195,27 +198,5 @@ fn sign(model: &mut Model, report: &Report) {
         if let Some(macs) = stats.macs {
             note(&format!("macs_{name}"), macs.to_string());
         }
-    }
-}
-
-fn hex(digest: &[u8]) -> String {
-    digest.iter().map(|b| format!("{b:02x}")).collect()
-}
-
-/// A writer that hashes what passes through it.
-struct Hashing<W> {
-    sink: W,
-    hash: Sha256,
-}
-
-impl<W: Write> Write for Hashing<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.sink.write(bytes)?;
-        self.hash.update(&bytes[..written]);
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.sink.flush()
     }
 }

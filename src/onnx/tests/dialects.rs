@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 
-use super::super::wire::{Rope, fields};
+use super::super::rope::Rope;
+use super::super::wire::fields;
 use super::super::{ExternalData, OnnxError, read, write};
 use super::{encoded, node, tensor, value_info};
 use crate::graph::{AttributeValue, DType, Model, Tensor};

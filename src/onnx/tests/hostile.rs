@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::super::wire::Rope;
+use super::super::rope::Rope;
 use super::super::{ExternalData, OnnxError, read};
 use super::{encoded, files, node, tensor, value_info};
 use crate::graph::TensorError;

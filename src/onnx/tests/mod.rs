@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
-use super::wire::Rope;
+use super::rope::Rope;
 use super::{ExternalData, read};
 use crate::graph::Model;
 
@@ -40,13 +40,7 @@ fn load(path: &Path) -> Model {
 
 /// A message as bytes.
 fn encoded(rope: Rope) -> Bytes {
-    let mut bytes = Vec::with_capacity(rope.len());
-    let done: Result<(), ()> = rope.drain(|piece| {
-        bytes.extend_from_slice(piece);
-        Ok(())
-    });
-    assert_eq!(done, Ok(()));
-    bytes.into()
+    rope.into_iter().collect::<Vec<Bytes>>().concat().into()
 }
 
 /// A `NodeProto`.

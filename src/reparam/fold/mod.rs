@@ -8,6 +8,8 @@
 mod arithmetic;
 mod construct;
 mod movement;
+mod reshape;
+mod scatter;
 #[cfg(test)]
 mod tests;
 mod view;

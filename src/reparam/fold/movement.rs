@@ -1,88 +1,11 @@
 //! Operators that move elements and compute nothing.
 
-use bytes::Bytes;
-
 use super::arithmetic::flat;
 use super::view::{broadcast_strides, strides, view, visit};
 use super::{Call, axis_of, broadcast, elements, extents};
 use crate::graph::Tensor;
 
 impl Call<'_> {
-    pub(super) fn reshape(&self) -> Option<Tensor> {
-        let x = self.tensor(0)?;
-        let target = self.list(1, "shape")?;
-        let keep_zero = self.int("allowzero", 0) != 0;
-        let mut shape = Vec::with_capacity(target.len());
-        let mut open = None;
-        for (i, d) in target.iter().enumerate() {
-            match d {
-                -1 if open.is_some() => return None,
-                -1 => {
-                    open = Some(i);
-                    shape.push(1);
-                }
-                0 if !keep_zero => shape.push(*x.shape().get(i)?),
-                d => shape.push(usize::try_from(*d).ok()?),
-            }
-        }
-        if let Some(open) = open {
-            let rest = shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d))?;
-            shape[open] = x.len().checked_div(rest)?;
-        }
-        x.reshaped(shape).ok()
-    }
-
-    pub(super) fn flatten(&self) -> Option<Tensor> {
-        let x = self.tensor(0)?;
-        let axis = match self.int("axis", 1) {
-            axis if axis == x.shape().len() as i64 => x.shape().len(),
-            axis => axis_of(axis, x.shape().len())?,
-        };
-        let (rows, columns) = x.shape().split_at(axis);
-        x.reshaped(vec![rows.iter().product(), columns.iter().product()]).ok()
-    }
-
-    pub(super) fn squeeze(&self) -> Option<Tensor> {
-        let x = self.tensor(0)?;
-        let shape = x.shape();
-        let axes: Vec<usize> = if self.omits(1, "axes") {
-            (0..shape.len()).filter(|i| shape[*i] == 1).collect()
-        } else {
-            self.list(1, "axes")?
-                .iter()
-                .map(|a| axis_of(*a, shape.len()))
-                .collect::<Option<_>>()?
-        };
-        if axes.iter().any(|a| shape[*a] != 1) {
-            return None;
-        }
-        x.reshaped(
-            (0..shape.len())
-                .filter(|i| !axes.contains(i))
-                .map(|i| shape[i])
-                .collect(),
-        )
-        .ok()
-    }
-
-    pub(super) fn unsqueeze(&self) -> Option<Tensor> {
-        let x = self.tensor(0)?;
-        let axes = self.list(1, "axes")?;
-        let rank = x.shape().len() + axes.len();
-        let axes: Vec<usize> = axes.iter().map(|a| axis_of(*a, rank)).collect::<Option<_>>()?;
-        let mut rest = x.shape().iter();
-        let shape: Option<Vec<usize>> = (0..rank)
-            .map(|i| {
-                if axes.contains(&i) {
-                    Some(1)
-                } else {
-                    rest.next().copied()
-                }
-            })
-            .collect();
-        x.reshaped(shape?).ok()
-    }
-
     pub(super) fn expand(&self) -> Option<Tensor> {
         let x = self.tensor(0)?;
         let shape = broadcast(x.shape(), &extents(&self.tensor(1)?.to_i64()?)?)?;
@@ -252,70 +175,6 @@ impl Call<'_> {
             }
         });
         Tensor::new(x.dtype(), shape, out.into()).ok()
-    }
-
-    pub(super) fn scatter_nd(&self) -> Option<Tensor> {
-        let (x, indices, updates) = (self.tensor(0)?, self.tensor(1)?, self.tensor(2)?);
-        if self.reduces() || x.dtype() != updates.dtype() {
-            return None;
-        }
-        let size = x.dtype().size_bytes()?;
-        let (depth, places) = indices.shape().split_last()?;
-        let (outer, inner) = x.shape().split_at_checked(*depth)?;
-        if updates.shape() != [places, inner].concat() || *depth == 0 {
-            return None;
-        }
-        let block = inner.iter().product::<usize>() * size;
-        let mut out = x.data().to_vec();
-        for (place, at) in indices.to_i64()?.chunks_exact(*depth).enumerate() {
-            let at: Vec<usize> = at
-                .iter()
-                .zip(outer)
-                .map(|(i, d)| axis_of(*i, *d))
-                .collect::<Option<_>>()?;
-            let start = flat(outer, &at) * block;
-            let update = updates.data().get(place * block..(place + 1) * block)?;
-            out.get_mut(start..start + block)?.copy_from_slice(update);
-        }
-        Tensor::new(x.dtype(), x.shape().to_vec(), Bytes::from(out)).ok()
-    }
-
-    pub(super) fn scatter_elements(&self) -> Option<Tensor> {
-        let (x, indices, updates) = (self.tensor(0)?, self.tensor(1)?, self.tensor(2)?);
-        let size = x.dtype().size_bytes()?;
-        let axis = axis_of(self.int("axis", 0), x.shape().len())?;
-        let within = indices.shape().len() == x.shape().len()
-            && indices
-                .shape()
-                .iter()
-                .zip(x.shape())
-                .enumerate()
-                .all(|(i, (a, b))| i == axis || a <= b);
-        if self.reduces() || x.dtype() != updates.dtype() || indices.shape() != updates.shape() || !within {
-            return None;
-        }
-        let mut own = strides(x.shape());
-        let step = own[axis];
-        own[axis] = 0;
-        let mut bases = Vec::with_capacity(updates.len());
-        visit(indices.shape(), 0, &own, |at| bases.push(at));
-        let mut out = x.data().to_vec();
-        for ((base, index), update) in bases
-            .into_iter()
-            .zip(indices.to_i64()?)
-            .zip(updates.data().chunks_exact(size))
-        {
-            let index = axis_of(index, x.shape()[axis])? as isize;
-            let start = usize::try_from(base + index * step).ok()? * size;
-            out.get_mut(start..start + size)?.copy_from_slice(update);
-        }
-        Tensor::new(x.dtype(), x.shape().to_vec(), Bytes::from(out)).ok()
-    }
-
-    fn reduces(&self) -> bool {
-        self.node
-            .attribute("reduction")
-            .is_some_and(|r| r.as_str() != Some("none"))
     }
 }
 

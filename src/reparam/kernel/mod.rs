@@ -16,9 +16,12 @@
 //! is computed in f64 throughout and rounded once.
 
 mod compile;
+mod differentiate;
 mod form;
 mod lattice;
 mod plan;
+mod route;
+mod rows;
 #[cfg(test)]
 mod tests;
 

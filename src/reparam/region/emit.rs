@@ -1,6 +1,7 @@
 //! The convolution that a region is, put in its place.
 
-use super::lower::{Lowered, Target};
+use super::lower::Lowered;
+use super::target::Target;
 use crate::graph::{AttributeValue, DType, Graph, Node, NodeId, Patch, Tensor, ValueId};
 use crate::reparam::kernel::{Compiled, Plan, Same, Window};
 

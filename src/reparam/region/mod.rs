@@ -1,14 +1,17 @@
 //! Linear regions of a graph: all nodes between one source and one result, every one a linear map.
 //!
 //! [`grow`] walks back from a result, [`linear`] knows which operators are linear maps, [`lower`] turns a region into a
-//! [`Program`](super::kernel::Program), [`emit`] writes the convolution that it is.
+//! [`Program`](super::kernel::Program) ([`maps`] a node of it), [`emit`] writes the convolution that it is.
 
 pub(crate) mod branches;
+mod channels;
 pub(crate) mod constants;
 pub(crate) mod emit;
 pub(crate) mod grow;
 pub(crate) mod linear;
 pub(crate) mod lower;
+mod maps;
+pub(crate) mod target;
 mod windows;
 
 use crate::graph::{Graph, NodeId, ValueId};

@@ -3,6 +3,9 @@
 //! A helper, not a type checker: where an operator is not listed or its attributes are odd, its outputs stay unknown.
 
 mod infer;
+mod layers;
+mod movement;
+mod reshape;
 
 use crate::graph::{Dim, Graph, ValueId};
 

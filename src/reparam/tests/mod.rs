@@ -5,7 +5,10 @@ mod dags;
 mod dialects;
 mod evaluate;
 mod families;
+mod networks;
 mod refusals;
+mod report;
+mod untouched;
 
 use build::Net;
 use bytes::Bytes;

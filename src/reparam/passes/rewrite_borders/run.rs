@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::{CHAIN_NODES_MAX, Chain, LABELS_MAX};
+use super::CHAIN_NODES_MAX;
+use super::chain::{Chain, LABELS_MAX};
 use crate::graph::{DType, Dim, Node, Tensor, ValueId};
 use crate::reparam::fold::{evaluate, shape_range};
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::graph::{AttributeValue, Dim, Value};
+use crate::graph::{AttributeValue, DType, Dim, Value};
 
 const CHANNELS: usize = 3;
 const SIDE: usize = 4;

@@ -1,40 +1,37 @@
-//! Random graphs of (mostly) linear operators: whatever is made of them is valid, equal, and final.
+//! One more operator behind a value of a random graph.
 
-use proptest::prelude::*;
-
-use super::build::{Net, Shape};
-use super::fuse;
-use crate::graph::{AttributeValue, Dim, Node, Tensor, ValueId};
-use crate::reparam::report::BlockKind;
+use crate::graph::{Tensor, ValueId};
+use crate::reparam::tests::build::{Net, Shape};
 
 /// A value and what is known of it.
 #[derive(Debug, Clone)]
-struct Known {
-    id: ValueId,
-    channels: usize,
-    extents: Vec<usize>,
+pub(super) struct Known {
+    pub(super) id: ValueId,
+    pub(super) channels: usize,
+    pub(super) extents: Vec<usize>,
 }
 
 /// Choices, read from bytes so that a failing case shrinks; 0 when they are used up.
-struct Choices<'a> {
-    bytes: std::slice::Iter<'a, u8>,
+pub(super) struct Choices<'a> {
+    pub(super) bytes: std::slice::Iter<'a, u8>,
 }
 
 impl Choices<'_> {
-    fn below(&mut self, n: usize) -> usize {
+    pub(super) fn below(&mut self, n: usize) -> usize {
         usize::from(self.bytes.next().copied().unwrap_or(0)) % n.max(1)
     }
 
-    fn one_in(&mut self, n: usize) -> bool {
+    pub(super) fn one_in(&mut self, n: usize) -> bool {
         self.below(n) == n - 1
     }
 }
 
-struct Generator<'a> {
-    net: Net,
-    choose: Choices<'a>,
-    rank: usize,
-    known: Vec<Known>,
+/// A graph under growth.
+pub(super) struct Generator<'a> {
+    pub(super) net: Net,
+    pub(super) choose: Choices<'a>,
+    pub(super) rank: usize,
+    pub(super) known: Vec<Known>,
 }
 
 impl Generator<'_> {
@@ -47,7 +44,8 @@ impl Generator<'_> {
         self.known[self.known.len() - 1 - back].clone()
     }
 
-    fn grow(&mut self) {
+    /// Adds one operator, or a few, behind a value that is there.
+    pub(super) fn grow(&mut self) {
         let x = self.latest();
         let made = match self.choose.below(9) {
             0 | 1 => self.convolve(&x),
@@ -268,170 +266,4 @@ fn extents(shape: &Shape, extents: &[usize]) -> Option<Vec<usize>> {
             .map(|free| free / shape.stride + 1)
     };
     (0..rank).map(along).collect()
-}
-
-/// The graph that these choices make.
-fn generate(bytes: &[u8], seed: u64) -> Net {
-    let mut choose = Choices { bytes: bytes.iter() };
-    let rank = [2, 2, 2, 1, 3][choose.below(5)];
-    let channels = [4, 2, 6, 3][choose.below(4)];
-    let largest = if rank == 3 { 2 } else { 4 };
-    let sizes: Vec<usize> = (0..rank).map(|_| 4 + choose.below(largest)).collect();
-    let dynamic = choose.one_in(3);
-    let mut net = Net::new(seed);
-    let dim = |n: &usize| {
-        if dynamic {
-            Dim::Symbol(format!("n{n}"))
-        } else {
-            Dim::Fixed(*n)
-        }
-    };
-    let dims: Vec<Dim> = std::iter::once(Dim::Fixed(channels))
-        .chain(sizes.iter().map(dim))
-        .collect();
-    let id = net.input_of(&dims);
-    let source = Known {
-        id,
-        channels,
-        extents: sizes,
-    };
-    let mut generator = Generator {
-        net,
-        choose,
-        rank,
-        known: vec![source],
-    };
-    for _ in 0..1 + generator.choose.below(9) {
-        generator.grow();
-    }
-    let Generator {
-        mut net,
-        mut choose,
-        known,
-        ..
-    } = generator;
-    let last = known.len() - 1;
-    for (i, value) in known.iter().enumerate() {
-        if i == last || (i > 0 && choose.one_in(8)) {
-            net.output(value.id);
-        }
-    }
-    net
-}
-
-/// Gives a random convolution `auto_pad` instead of its pads.
-fn automatic(net: &mut Net, which: usize, kind: &str) {
-    let convs: Vec<_> = net
-        .graph
-        .nodes()
-        .filter(|(_, n)| n.is("Conv"))
-        .map(|(id, _)| id)
-        .collect();
-    let Some(id) = convs.get(which % convs.len().max(1)).copied() else {
-        return;
-    };
-    let Some(mut node) = net.graph.node_mut(id) else { return };
-    let single = |a: &crate::graph::Attribute| {
-        a.name == "strides" && a.value.as_ints().is_some_and(|s| s.iter().all(|v| *v == 1))
-    };
-    if node.attributes.iter().any(single) {
-        let rank = node
-            .attribute("strides")
-            .and_then(AttributeValue::as_ints)
-            .map_or(0, <[i64]>::len);
-        let keeps = node
-            .attribute("pads")
-            .and_then(AttributeValue::as_ints)
-            .map(<[i64]>::to_vec)
-            .unwrap_or_default();
-        let reach = |a: usize| {
-            let list = |name: &str| {
-                node.attribute(name)
-                    .and_then(AttributeValue::as_ints)
-                    .map_or(1, |l| l[a])
-            };
-            list("dilations") * (list("kernel_shape") - 1)
-        };
-        if (0..rank).all(|a| keeps[a] + keeps[a + rank] == reach(a)) {
-            node.attributes.retain(|a| a.name != "pads");
-            let value = AttributeValue::String(kind.to_owned().into());
-            *node = node.clone().with("auto_pad", value);
-        }
-    }
-}
-
-fn check(bytes: &[u8], seed: u64) -> Result<(), TestCaseError> {
-    let mut net = generate(bytes, seed);
-    if seed.is_multiple_of(3) {
-        automatic(
-            &mut net,
-            seed as usize / 3,
-            if seed.is_multiple_of(2) {
-                "SAME_UPPER"
-            } else {
-                "SAME_LOWER"
-            },
-        );
-    }
-    let outcome = fuse(&net);
-    prop_assert!(outcome.error <= 2e-6, "error {}\n{}", outcome.error, outcome.report);
-    Ok(())
-}
-
-/// At least 2,500 cases; more with `PROPTEST_CASES`.
-fn config() -> ProptestConfig {
-    let config = ProptestConfig::default();
-    ProptestConfig {
-        cases: config.cases.max(2500),
-        failure_persistence: None,
-        ..config
-    }
-}
-
-proptest! {
-    #![proptest_config(config())]
-
-    #[test]
-    fn random_graphs_stay_what_they_compute(bytes in prop::collection::vec(any::<u8>(), 0..160), seed in 0u64..1000) {
-        check(&bytes, seed)?;
-    }
-}
-
-#[test]
-fn random_graphs_are_fused_at_all() {
-    let mut blocks = [0usize; 3];
-    for seed in 0..200u64 {
-        let mut state = seed;
-        let mut byte = || {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            (state >> 56) as u8
-        };
-        let bytes: Vec<u8> = (0..160).map(|_| byte()).collect();
-        let report = fuse(&generate(&bytes, seed)).report;
-        for block in &report.blocks {
-            blocks[match block.kind {
-                BlockKind::Folded => 0,
-                BlockKind::Parallel => 1,
-                BlockKind::Serial => 2,
-            }] += 1;
-        }
-    }
-    assert!(blocks.iter().all(|n| *n >= 10), "folded, parallel, serial: {blocks:?}");
-}
-
-#[test]
-fn sums_of_one_value_with_itself() {
-    let mut net = Net::new(1);
-    let x = net.input(&[2, 4, 4]);
-    let y = net.conv(x, [2, 2], &super::build::square(3));
-    let mut sum = net.add(y, y);
-    for _ in 0..40 {
-        sum = net.push(Node::new("Add", vec![sum, sum], Vec::new()));
-    }
-    net.output(sum);
-    let outcome = fuse(&net);
-    assert_eq!(outcome.report.deploy.nodes(), 1, "{}", outcome.report);
-    assert!(outcome.error <= 1e-6);
 }

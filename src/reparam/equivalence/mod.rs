@@ -4,6 +4,10 @@
 //! Error is relative: `‖deploy − train‖∞ / ‖train‖∞` over a batch. Two graphs that round differently may also order two
 //! nearly equal classes differently; that counts as agreement while the two are closer than the error allowed.
 
+mod probe;
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 
 use bytes::Bytes;
@@ -14,16 +18,7 @@ use super::report::Block;
 use crate::graph::{DType, ValueId};
 use crate::onnx::{self, ExternalData};
 
-/// A batch of network inputs.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Probe {
-    /// What it is, for messages: a seed or a file.
-    pub label: String,
-    /// Extents, the batch first.
-    pub shape: Vec<usize>,
-    /// Elements, row-major.
-    pub data: Vec<f32>,
-}
+pub use probe::Probe;
 
 /// What a graph made of a probe.
 #[derive(Debug, Clone, PartialEq)]
@@ -125,27 +120,6 @@ impl fmt::Display for Equivalence {
             100.0 * self.tolerance.top1_agreement_min,
             self.images
         )
-    }
-}
-
-impl Probe {
-    /// Standard normal noise of this shape; the same for the same seed, everywhere.
-    pub fn random(shape: &[usize], seed: u64) -> Self {
-        let mut state = seed;
-        let data = (0..shape.iter().product::<usize>())
-            .map(|_| normal(&mut state))
-            .collect();
-        Self {
-            label: format!("seed {seed}, batch {}", shape.first().unwrap_or(&0)),
-            shape: shape.to_vec(),
-            data,
-        }
-    }
-
-    /// Noise for an input of `image` extents in each of these batch sizes.
-    pub fn batches(image: &[usize], batches: &[usize], seed: u64) -> Vec<Self> {
-        let probe = |(i, n): (usize, &usize)| Self::random(&[&[*n], image].concat(), seed + i as u64);
-        batches.iter().enumerate().map(probe).collect()
     }
 }
 
@@ -277,81 +251,4 @@ fn agreements(a: &Output, b: &Output, images: usize, relative_error_max: f64) ->
         in_a == in_b || lead <= 2.0 * relative_error_max * f64::from(scale)
     })
     .count()
-}
-
-/// Sebastiano Vigna's SplitMix64.
-fn splitmix(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut z = *state;
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
-
-/// A standard normal number, by Box and Muller.
-fn normal(state: &mut u64) -> f32 {
-    let mut uniform = || (splitmix(state) >> 11) as f64 / (1u64 << 53) as f64;
-    let (u, v) = (1.0 - uniform(), uniform());
-    ((-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()) as f32
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn echo(scale: f32) -> impl FnMut(&Probe) -> Result<Output, String> {
-        move |probe| {
-            Ok(Output {
-                shape: probe.shape.clone(),
-                data: probe.data.iter().map(|v| v * scale).collect(),
-            })
-        }
-    }
-
-    fn check(scale: f32, holds: bool) -> Equivalence {
-        let probes = Probe::batches(&[10], &[1, 3], 7);
-        let result = compare(&probes, Tolerance::default(), echo(1.0), echo(scale)).expect("compares");
-        assert_eq!(result.holds(), holds, "{result}");
-        result
-    }
-
-    #[test]
-    fn error_is_relative_to_the_train_time_output() {
-        assert_eq!(check(1.0, true).images, 4);
-        assert!((check(1.001, false).relative_error - 1e-3).abs() < 1e-6);
-        assert_eq!(check(-1.0, false).top1_agreement, 0.0);
-        assert!(check(f32::NAN, false).relative_error.is_nan());
-    }
-
-    #[test]
-    fn probes_are_the_same_everywhere() {
-        let probe = Probe::random(&[2, 500], 1);
-        assert_eq!(probe, Probe::random(&[2, 500], 1));
-        assert_ne!(probe.data, Probe::random(&[2, 500], 2).data);
-        let mean = probe.data.iter().sum::<f32>() / 1000.0;
-        let variance = probe.data.iter().map(|v| v * v).sum::<f32>() / 1000.0;
-        assert!(mean.abs() < 0.1 && (variance - 1.0).abs() < 0.15, "{mean} {variance}");
-    }
-
-    #[test]
-    fn the_first_block_that_differs_is_named() {
-        let block = |name: &str| Block {
-            output: name.to_owned(),
-            ..Block::default()
-        };
-        let blocks = [block("a"), block("b"), block("c")];
-        let run = |wrong: f32| {
-            move |_: &Probe, names: &[&str]| {
-                let value = |n: &&str| Output {
-                    shape: vec![1],
-                    data: vec![if *n == "a" { 1.0 } else { wrong }],
-                };
-                Ok::<_, String>(names.iter().map(value).collect())
-            }
-        };
-        let probe = Probe::random(&[1], 0);
-        let found = first_difference(&blocks, &probe, 1e-4, run(1.0), run(1.5)).expect("runs");
-        assert_eq!(found.map(|d| d.block).as_deref(), Some("b"));
-        assert_eq!(first_difference(&blocks, &probe, 1e-4, run(1.0), run(1.0)), Ok(None));
-    }
 }
