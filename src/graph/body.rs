@@ -18,7 +18,8 @@ pub struct Graph {
     nodes: Vec<Option<Node>>,
     order: Order,
     uses: Uses,
-    constants: HashMap<ValueId, Tensor>,
+    /// By value number.
+    constants: Vec<Option<Box<Tensor>>>,
     sparse: HashMap<ValueId, Bytes>,
     names: HashMap<String, ValueId>,
     reserved: HashSet<String>,
@@ -62,25 +63,27 @@ impl Graph {
         let value = &mut self.values[id.0 as usize];
         value.dtype = Some(tensor.dtype());
         value.shape = Some(tensor.shape().iter().map(|d| Dim::Fixed(*d)).collect());
-        self.constants.insert(id, tensor);
+        let index = id.0 as usize;
+        if self.constants.len() <= index {
+            self.constants.resize_with(self.values.len(), || None);
+        }
+        self.constants[index] = Some(Box::new(tensor));
     }
 
     /// Takes a value's constant away (its memory is freed with it).
     pub fn take_constant(&mut self, id: ValueId) -> Option<Tensor> {
-        self.constants.remove(&id)
+        self.constants.get_mut(id.0 as usize)?.take().map(|tensor| *tensor)
     }
 
     /// The value's constant, where it has one.
     pub fn constant(&self, id: ValueId) -> Option<&Tensor> {
-        self.constants.get(&id)
+        self.constants.get(id.0 as usize)?.as_deref()
     }
 
     /// All constants, in order of their values.
     pub fn constants(&self) -> impl Iterator<Item = (ValueId, &Tensor)> {
-        let mut ids: Vec<_> = self.constants.keys().copied().collect();
-        ids.sort_unstable();
-        ids.into_iter()
-            .filter_map(|id| self.constants.get(&id).map(|t| (id, t)))
+        let constants = self.constants.iter().enumerate();
+        constants.filter_map(|(index, tensor)| Some((ValueId(index as u32), tensor.as_deref()?)))
     }
 
     /// Gives an existing value a constant that the IR does not look into: an encoded `SparseTensorProto`.

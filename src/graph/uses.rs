@@ -13,8 +13,57 @@ pub(super) struct Uses {
 #[derive(Debug, Clone, Default)]
 struct Entry {
     producer: Option<NodeId>,
-    readers: BTreeMap<NodeId, u32>,
+    readers: Readers,
     reads: usize,
+}
+
+/// The nodes that read a value and how often each. Most values have one reader; only others take memory for a tree.
+#[derive(Debug, Clone, Default)]
+enum Readers {
+    #[default]
+    None,
+    One(NodeId, u32),
+    Many(BTreeMap<NodeId, u32>),
+}
+
+impl Readers {
+    fn add(&mut self, id: NodeId) {
+        match self {
+            Self::None => *self = Self::One(id, 1),
+            Self::One(one, count) if *one == id => *count += 1,
+            Self::One(one, count) => *self = Self::Many(BTreeMap::from([(*one, *count), (id, 1)])),
+            Self::Many(many) => *many.entry(id).or_default() += 1,
+        }
+    }
+
+    fn take(&mut self, id: NodeId) {
+        match self {
+            Self::One(one, count) if *one == id => {
+                *count -= 1;
+                if *count == 0 {
+                    *self = Self::None;
+                }
+            }
+            Self::Many(many) => {
+                if let Some(count) = many.get_mut(&id) {
+                    *count -= 1;
+                    if *count == 0 {
+                        many.remove(&id);
+                    }
+                }
+            }
+            Self::None | Self::One(..) => {}
+        }
+    }
+
+    fn nodes(&self) -> impl Iterator<Item = NodeId> + '_ {
+        let (one, many) = match self {
+            Self::None => (None, None),
+            Self::One(id, _) => (Some(*id), None),
+            Self::Many(many) => (None, Some(many.keys().copied())),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
+    }
 }
 
 impl Uses {
@@ -30,7 +79,7 @@ impl Uses {
     pub(super) fn link(&mut self, id: NodeId, node: &Node) {
         for v in node.reads() {
             let entry = self.entry(v);
-            *entry.readers.entry(id).or_default() += 1;
+            entry.readers.add(id);
             entry.reads += 1;
         }
         for v in node.produces() {
@@ -43,12 +92,7 @@ impl Uses {
         for v in node.reads() {
             let entry = self.entry(v);
             entry.reads -= 1;
-            if let Some(count) = entry.readers.get_mut(&id) {
-                *count -= 1;
-                if *count == 0 {
-                    entry.readers.remove(&id);
-                }
-            }
+            entry.readers.take(id);
         }
         for v in node.produces() {
             let entry = self.entry(v);
@@ -70,6 +114,6 @@ impl Uses {
         self.values
             .get(id.0 as usize)
             .into_iter()
-            .flat_map(|e| e.readers.keys().copied())
+            .flat_map(|e| e.readers.nodes())
     }
 }

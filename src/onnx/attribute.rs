@@ -5,6 +5,7 @@ use bytes::Bytes;
 use crate::graph::{Attribute, AttributeValue};
 
 use super::OnnxError;
+use super::node::Place;
 use super::rope::Rope;
 use super::tensor::{Reader, encode as encode_tensor};
 use super::wire::{Field, WireError, fields};
@@ -80,7 +81,7 @@ fn sort(message: &[u8]) -> Result<Parts<'_>, WireError> {
 
 impl Reader<'_, '_> {
     /// Reads an attribute of `place`.
-    pub(super) fn attribute(&mut self, message: &[u8], place: &str) -> Result<Attribute, OnnxError> {
+    pub(super) fn attribute(&mut self, message: &[u8], place: &Place<'_>) -> Result<Attribute, OnnxError> {
         let parts = sort(message).map_err(OnnxError::wire(place))?;
         let opaque = |source: super::wire::Source<'_>| AttributeValue::Opaque(source.keep(message));
         let value = if parts.is_reference {

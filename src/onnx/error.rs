@@ -1,5 +1,7 @@
 //! What can be wrong with a model file.
 
+use std::fmt;
+
 use crate::graph::TensorError;
 use crate::graph::verify::VerifyError;
 
@@ -110,8 +112,10 @@ pub enum OnnxError {
 
 impl OnnxError {
     /// Turns an error of the wire format into one with a place.
-    pub(super) fn wire(place: impl Into<String>) -> impl FnOnce(WireError) -> Self {
-        let place = place.into();
-        move |source| Self::Wire { place, source }
+    pub(super) fn wire(place: impl fmt::Display) -> impl FnOnce(WireError) -> Self {
+        move |source| Self::Wire {
+            place: place.to_string(),
+            source,
+        }
     }
 }

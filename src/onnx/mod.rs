@@ -1,9 +1,8 @@
 //! ONNX files: bytes in, [`Model`] out, and back. The only room that knows protobuf.
 //!
 //! The wire format is read ([`wire`]) and written ([`rope`]) by hand rather than through generated messages, for three
-//! reasons. A field
-//! that this version of ONNX does not have yet, or that the IR does not model, is carried along byte for byte.
-//! Tensors share the file's buffer instead of being copied out of it. Nothing is allocated, and no recursion is
+//! reasons. A field that this version of ONNX does not have yet, or that the IR does not model, is carried along byte for
+//! byte. Tensors share the file's buffer instead of being copied out of it. Nothing is allocated, and no recursion is
 //! entered, on the word of a length that the file cannot back.
 //!
 //! [`read()`] checks everything that [`graph::verify`](crate::graph::verify) demands, so a model that was read is a

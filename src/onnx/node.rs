@@ -1,5 +1,7 @@
 //! `NodeProto`: names resolved to values on the way in, written out as names on the way back.
 
+use std::fmt;
+
 use bytes::Bytes;
 
 use crate::graph::{Attribute, AttributeValue, Graph, Node, ValueId};
@@ -17,7 +19,21 @@ pub(super) struct NamedNode<'a> {
     pub(super) captures: Vec<String>,
     pub(super) inner_names: Vec<String>,
     pub(super) node: Node,
-    pub(super) place: String,
+    pub(super) place: Place<'a>,
+}
+
+/// A node of the file, as error messages name it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place<'a> {
+    index: usize,
+    op: &'a str,
+    name: &'a str,
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "node {} ({} {:?})", self.index, self.op, self.name)
+    }
 }
 
 #[derive(Default)]
@@ -51,11 +67,15 @@ fn sort(message: &[u8]) -> Result<Parts<'_>, WireError> {
 impl Reader<'_, '_> {
     /// Reads node number `index` of the graph.
     pub(super) fn node<'a>(&mut self, message: &'a [u8], index: usize) -> Result<NamedNode<'a>, OnnxError> {
-        let parts = sort(message).map_err(OnnxError::wire(format!("node {index}")))?;
-        let place = format!("node {index} ({} {:?})", parts.op, parts.name);
+        let parts = sort(message).map_err(OnnxError::wire(format_args!("node {index}")))?;
+        let place = Place {
+            index,
+            op: parts.op,
+            name: parts.name,
+        };
         if parts.op.is_empty() {
             return Err(OnnxError::Missing {
-                place,
+                place: place.to_string(),
                 what: "operator (op_type)",
             });
         }
@@ -82,14 +102,14 @@ impl Reader<'_, '_> {
     }
 }
 
-fn subgraph_names(attributes: &[Attribute], place: &str) -> Result<(Vec<String>, Vec<String>), OnnxError> {
+fn subgraph_names(attributes: &[Attribute], place: &Place<'_>) -> Result<(Vec<String>, Vec<String>), OnnxError> {
     let (mut captures, mut inner) = (Vec::new(), Vec::new());
     for attribute in attributes {
         let AttributeValue::Opaque(encoded) = &attribute.value else {
             continue;
         };
         for graph in attribute::graphs(encoded).map_err(OnnxError::wire(place))? {
-            let scope = scope::scope(graph, place)?;
+            let scope = scope::scope(graph, &place.to_string())?;
             captures.extend(scope.free);
             inner.extend(scope.inner);
         }

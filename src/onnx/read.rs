@@ -1,5 +1,7 @@
 //! `ModelProto` and `GraphProto` in.
 
+use std::fmt;
+
 use bytes::Bytes;
 
 use crate::graph::verify::verify;
@@ -198,7 +200,7 @@ impl Reader<'_, '_> {
                 let id = if name.is_empty() {
                     None
                 } else {
-                    Some(define(graph, name, &node.place)?)
+                    Some(define(graph, name, node.place)?)
                 };
                 node.node.outputs.push(id);
             }
@@ -206,11 +208,11 @@ impl Reader<'_, '_> {
         let mut places = Vec::with_capacity(named.len());
         let mut nodes = Vec::with_capacity(named.len());
         for node in named {
-            places.push(node.place.clone());
+            places.push(node.place);
             nodes.push(resolve(graph, node)?);
         }
         let order = sort::topological(&nodes, graph.value_count()).map_err(|i| OnnxError::Cycle {
-            place: places[i].clone(),
+            place: places[i].to_string(),
         })?;
         let mut nodes: Vec<Option<Node>> = nodes.into_iter().map(Some).collect();
         for index in order {
@@ -223,17 +225,17 @@ impl Reader<'_, '_> {
 }
 
 /// Adds the value `name`, which must be new.
-fn define(graph: &mut Graph, name: &str, place: &str) -> Result<ValueId, OnnxError> {
+fn define(graph: &mut Graph, name: &str, place: impl fmt::Display) -> Result<ValueId, OnnxError> {
     if name.is_empty() {
         return Err(OnnxError::Missing {
-            place: place.to_owned(),
+            place: place.to_string(),
             what: "name",
         });
     }
     if graph.find(name).is_some() {
         return Err(OnnxError::Duplicate {
             name: name.to_owned(),
-            place: place.to_owned(),
+            place: place.to_string(),
         });
     }
     Ok(graph.add_value(Value::named(name)))
@@ -263,7 +265,7 @@ fn resolve(graph: &mut Graph, named: NamedNode<'_>) -> Result<Node, OnnxError> {
     let find = |graph: &Graph, name: &str| {
         graph.find(name).ok_or_else(|| OnnxError::Undefined {
             name: name.to_owned(),
-            place: named.place.clone(),
+            place: named.place.to_string(),
         })
     };
     let mut node = named.node;

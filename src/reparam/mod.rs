@@ -148,13 +148,13 @@ fn prepare(onnx: Bytes, options: &Options) -> Result<(Model, Report, bool), Erro
         let hash = scope.spawn(move || hash::digest(&hashed));
         let mut model = onnx::read(onnx, &options.external)?;
         let opset = model.opset();
-        let source = stats::stats(&model.graph, &Shapes::infer(&model.graph, opset));
+        let mut shapes = Shapes::infer(&model.graph, opset);
+        let source = stats::stats(&model.graph, &shapes);
         let Outcome {
             blocks,
             changed,
             warnings,
-        } = pipeline::run(&mut model, options)?;
-        let shapes = Shapes::infer(&model.graph, opset);
+        } = pipeline::run(&mut model, options, &mut shapes)?;
         let deploy = if changed {
             stats::stats(&model.graph, &shapes)
         } else {

@@ -22,28 +22,31 @@ pub(crate) struct Outcome {
     pub(crate) warnings: Vec<String>,
 }
 
-/// Rewrites the model's graph into its deploy form.
+/// Rewrites the model's graph into its deploy form. `shapes` are those of the model, and of what it became afterwards.
 ///
 /// # Errors
 /// An output that does not exist, or a pass that broke the graph.
-pub(crate) fn run(model: &mut Model, options: &Options) -> Result<Outcome, Error> {
+pub(crate) fn run(model: &mut Model, options: &Options, shapes: &mut Shapes) -> Result<Outcome, Error> {
     let mut outcome = Outcome::default();
     if let Some(name) = &options.output {
         outcome.changed |= select_output(model, name)?;
     }
     let opset = model.opset();
     outcome.changed |= swept(model);
-    fold_constants::run(&mut model.graph, opset);
+    let folded = fold_constants::run(&mut model.graph, opset);
     checked(model, "fold_constants")?;
-    outcome.changed |= sink_transposes::run(&mut model.graph, opset) > 0;
+    let sunk = sink_transposes::run(&mut model.graph, opset);
+    outcome.changed |= sunk > 0;
     checked(model, "sink_transposes")?;
-    rewrite_borders::run(&mut model.graph, opset);
+    let rewritten = rewrite_borders::run(&mut model.graph, opset);
     checked(model, "rewrite_borders")?;
-    let shapes = Shapes::infer(&model.graph, opset);
+    if folded + sunk + rewritten > 0 {
+        *shapes = Shapes::infer(&model.graph, opset);
+    }
     for _ in 0..ROUNDS_MAX {
-        let mut blocks = fuse_linear::run(&mut model.graph, opset, &shapes);
+        let mut blocks = fuse_linear::run(&mut model.graph, opset, shapes);
         checked(model, "fuse_linear")?;
-        let mut partial = merge_branches::run(&mut model.graph, opset, &shapes);
+        let mut partial = merge_branches::run(&mut model.graph, opset, shapes);
         checked(model, "merge_branches")?;
         blocks.splice(0..0, partial.drain(..));
         if blocks.is_empty() {
@@ -58,6 +61,7 @@ pub(crate) fn run(model: &mut Model, options: &Options) -> Result<Outcome, Error
         outcome.warnings.extend(fixed_inputs(model));
     }
     verify::verify(&model.graph).map_err(|source| Error::Broken { pass: "sweep", source })?;
+    shapes.update(&model.graph, opset);
     Ok(outcome)
 }
 

@@ -18,22 +18,32 @@ pub(crate) struct Shapes {
 impl Shapes {
     /// Collects what the graph says and infers the rest from inputs to outputs.
     pub(crate) fn infer(graph: &Graph, opset: i64) -> Self {
-        let mut shapes = Self {
-            known: vec![None; graph.value_count()],
-        };
+        let mut shapes = Self::default();
+        shapes.update(graph, opset);
+        shapes
+    }
+
+    /// Adds what is not known by now, after an edit: no edit changes the shape that a value has.
+    pub(crate) fn update(&mut self, graph: &Graph, opset: i64) {
+        self.known.resize(graph.value_count(), None);
         let named = graph.inputs.iter().copied().chain(graph.constants().map(|(v, _)| v));
         for value in named {
-            shapes.known[value.0 as usize] = stated(graph, value);
+            let known = &mut self.known[value.0 as usize];
+            if known.is_none() {
+                *known = stated(graph, value);
+            }
         }
         for (_, node) in graph.nodes() {
-            let inferred = infer::outputs(graph, node, opset, &shapes);
+            if node.produces().all(|output| self.of(output).is_some()) {
+                continue;
+            }
+            let inferred = infer::outputs(graph, node, opset, self);
             for (i, output) in node.outputs.iter().enumerate() {
                 let Some(output) = output else { continue };
                 let inferred = inferred.as_ref().filter(|_| i == 0).cloned();
-                shapes.known[output.0 as usize] = merged(inferred, stated(graph, *output));
+                self.known[output.0 as usize] = merged(inferred, stated(graph, *output));
             }
         }
-        shapes
     }
 
     /// The shape, where its rank is known.
