@@ -62,9 +62,9 @@ impl App {
             limits: Arc::new(settings.limits.clone()),
         };
         Ok(Self {
-            server: Server::new(listener, &settings.server, security.tls),
+            server: Server::new(listener, &settings.server, security.tls, shared.metrics.clone()),
             admin_address: admin.as_ref().map(|(_, address)| *address),
-            admin: admin.map(|(listener, _)| Server::new(listener, &settings.server, None)),
+            admin: admin.map(|(listener, _)| Server::new(listener, &settings.server, None, shared.metrics.clone())),
             settings: Arc::new(settings),
             shared,
             address,

@@ -82,3 +82,46 @@ fn panicked(payload: Box<dyn std::any::Any + Send>) -> Response {
     tracing::error!(panic = text, "a handler panicked");
     Problem::internal().into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use axum::body::Body;
+    use axum::http::{Request, StatusCode};
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::classify::Models;
+    use crate::http::{Health, LimitSettings, Security, ServerSettings};
+    use crate::telemetry::Metrics;
+
+    fn shared() -> Shared {
+        Shared {
+            models: Arc::new(Models::default()),
+            health: Arc::new(Health::default()),
+            metrics: Arc::new(Metrics::new().unwrap()),
+            server: Arc::new(ServerSettings::default()),
+            spans: None,
+            security: Security::default(),
+            limits: Arc::new(LimitSettings::default()),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_handler_that_panics_is_an_answer_and_counted() {
+        async fn panics() {
+            panic!("by intent");
+        }
+        let shared = shared();
+        let routes = around(Router::new().route("/panics", get(panics)), shared.clone());
+        let request = Request::get("/panics").body(Body::empty()).unwrap();
+        let answer = routes.oneshot(request).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(answer.headers()["content-type"], "application/problem+json");
+        assert!(answer.headers().contains_key("x-request-id"));
+        let text = String::from_utf8(shared.metrics.encode().unwrap()).unwrap();
+        let line = "repserve_http_requests_total{code=\"500\",method=\"GET\",route=\"/panics\"} 1";
+        assert!(text.contains(line), "{text}");
+    }
+}

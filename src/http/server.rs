@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::secure::Tls;
 use super::settings::ServerSettings;
+use crate::telemetry::Metrics;
 
 /// How long the loop rests after an error of `accept` that is not one connection's (no file descriptors, say).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -44,11 +45,13 @@ pub struct Server {
     handshake_timeout: Duration,
     connections: Arc<Semaphore>,
     graceful: GracefulShutdown,
+    metrics: Arc<Metrics>,
 }
 
 impl Server {
-    /// Serves what comes to `listener`, encrypted where there is a certificate.
-    pub fn new(listener: TcpListener, settings: &ServerSettings, tls: Option<Arc<Tls>>) -> Self {
+    /// Serves what comes to `listener`, encrypted where there is a certificate. What is no HTTP is counted in `metrics`; every
+    /// request that is one, where it is routed.
+    pub fn new(listener: TcpListener, settings: &ServerSettings, tls: Option<Arc<Tls>>, metrics: Arc<Metrics>) -> Self {
         let mut builder = http1::Builder::new();
         builder
             .timer(TokioTimer::new())
@@ -60,6 +63,7 @@ impl Server {
             handshake_timeout: settings.header_timeout(),
             connections: Arc::new(Semaphore::new(settings.connections_max.min(Semaphore::MAX_PERMITS))),
             graceful: GracefulShutdown::new(),
+            metrics,
         }
     }
 
@@ -103,10 +107,11 @@ impl Server {
         let service = TowerToHyperService::new(router.clone());
         let builder = self.builder.clone();
         let watcher = self.graceful.watcher();
+        let metrics = Arc::clone(&self.metrics);
         let Some(tls) = &self.tls else {
             let connection = watcher.watch(builder.serve_connection(TokioIo::new(stream), service));
             tokio::spawn(async move {
-                ended(connection.await);
+                ended(connection.await, &metrics);
                 drop(permit);
             });
             return;
@@ -118,6 +123,7 @@ impl Server {
                     watcher
                         .watch(builder.serve_connection(TokioIo::new(stream), service))
                         .await,
+                    &metrics,
                 ),
                 Ok(Err(error)) => tracing::debug!(%error, "no TLS connection"),
                 Err(_) => tracing::debug!("a TLS handshake took too long"),
@@ -127,8 +133,14 @@ impl Server {
     }
 }
 
-fn ended(outcome: hyper::Result<()>) {
+/// Notes how a connection ended. hyper answers a head that it cannot read before there is a request to route.
+fn ended(outcome: hyper::Result<()>, metrics: &Metrics) {
     if let Err(error) = outcome {
+        if error.is_parse_too_large() {
+            metrics.request_unreadable(431);
+        } else if error.is_parse() {
+            metrics.request_unreadable(400);
+        }
         tracing::debug!(%error, "a connection ended early");
     }
 }

@@ -276,6 +276,13 @@ impl Metrics {
             .observe(took.as_secs_f64());
     }
 
+    /// Something came that is no HTTP request; it was answered `code` and its connection closed.
+    pub fn request_unreadable(&self, code: u16) {
+        self.http_requests
+            .with_label_values(&["other", "other", code_label(code)])
+            .inc();
+    }
+
     /// A request got no prediction.
     pub fn rejected(&self, reason: Reason) {
         self.rejected[reason as usize].inc();

@@ -4,9 +4,11 @@ use repserve::http::Stop;
 use reqwest::multipart::{Form, Part};
 use reqwest::{Method, Response};
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::support::images::png;
-use crate::support::{Server, settings};
+use crate::support::{Server, settings, until};
 
 /// Status, the headers that belong to errors, and the body.
 async fn shown(response: Response) -> String {
@@ -134,4 +136,24 @@ async fn a_server_without_a_model_is_not_ready() {
     check!("failed", client.get(url("/readyz")));
     app.shared().health.set(repserve::http::State::Draining);
     check!("draining", client.get(url("/readyz")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_http_is_answered_and_counted() {
+    let server = Server::ready(settings()).await;
+    let long = format!("GET / HTTP/1.1\r\n{}\r\n", "x: y\r\n".repeat(200));
+    for (sent, status) in [("what is this\r\n\r\n", "400"), (&long, "431")] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(sent.as_bytes()).await.unwrap();
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&head), format!("HTTP/1.1 {status}"));
+        let line = format!("repserve_http_requests_total{{code=\"{status}\",method=\"other\",route=\"other\"}} 1\n");
+        until("it is counted", || {
+            String::from_utf8(server.shared.metrics.encode().unwrap())
+                .unwrap()
+                .contains(&line)
+        })
+        .await;
+    }
 }

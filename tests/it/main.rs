@@ -19,6 +19,7 @@ mod predictions;
 mod preprocess;
 mod scheduling;
 mod secure;
+mod soak;
 mod support;
 mod v2;
 mod winograd;

@@ -6,6 +6,7 @@
 mod nearest;
 mod passes;
 mod weights;
+mod wide;
 
 use super::decode::Picture;
 use super::geometry::Span;

@@ -2,6 +2,7 @@
 
 pub mod binary;
 pub mod images;
+pub mod process;
 pub mod tar;
 
 use std::net::SocketAddr;

@@ -1,0 +1,73 @@
+//! The real binary as a process.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+
+use super::binary::repserve;
+use super::client;
+
+/// A server in a process of its own; killed when dropped.
+pub struct Process {
+    child: Child,
+    pub address: SocketAddr,
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Process {
+    /// Starts it on a free port, which its log names, and waits until it is ready.
+    pub async fn start(sets: &[&str]) -> Self {
+        let mut args = vec!["serve", "--listen", "127.0.0.1:0", "--set", "log.format=json"];
+        args.extend(sets.iter().flat_map(|set| ["--set", *set]));
+        let mut child = repserve(&args).stderr(Stdio::piped()).spawn().unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+        let address = loop {
+            let line: serde_json::Value = serde_json::from_str(&log.next().unwrap().unwrap()).unwrap();
+            if let Some(address) = line["address"].as_str() {
+                break address.parse().unwrap();
+            }
+        };
+        std::thread::spawn(move || log.for_each(drop));
+        let process = Self { child, address };
+        let client = client();
+        let url = format!("http://{}/readyz", process.address);
+        loop {
+            if client.get(&url).send().await.is_ok_and(|r| r.status() == 200) {
+                return process;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Sends SIGTERM.
+    pub fn terminate(&self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    }
+
+    /// Waits for its end; whether that was without an error.
+    pub fn ended_well(&mut self) -> bool {
+        self.child.wait().unwrap().success()
+    }
+
+    /// Memory that it has resident now, in bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
+    /// The value of a metric, named with its labels as Prometheus' text has it; 0 where it is not there.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let text = client().get(format!("http://{}/metrics", self.address));
+        let text = text.send().await.unwrap().text().await.unwrap();
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.map_or(0.0, |value| value.parse().unwrap())
+    }
+}
