@@ -191,3 +191,18 @@ async fn health_of_a_ready_server_is_a_success() {
         .unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
 }
+
+#[test]
+fn onnxruntime_reports_to_nobody() {
+    let home = tempfile::tempdir().unwrap();
+    let image = home.path().join("image.png");
+    std::fs::write(&image, png(1)).unwrap();
+    let mut command = repserve(&["classify", image.to_str().unwrap()]);
+    for silencer in ["ORT_DISABLE_TELEMETRY", "ORT_RUNNING_UNIT_TESTS", "CI", "XDG_CACHE_HOME"] {
+        command.env_remove(silencer);
+    }
+    assert!(command.env("HOME", home.path()).output().unwrap().status.success());
+    std::fs::remove_file(image).unwrap();
+    let left: Vec<_> = std::fs::read_dir(home.path()).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+}
