@@ -1,5 +1,8 @@
 //! The `repserve` binary: everything is in the library.
-#![allow(unsafe_code, reason = "the environment can only be changed while there is one thread, which only `main` knows")]
+#![allow(
+    unsafe_code,
+    reason = "the environment can only be changed while there is one thread, which only `main` knows"
+)]
 
 use std::process::ExitCode;
 

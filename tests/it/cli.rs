@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::support::binary::{check_error, run, stderr, stdout};
+use crate::support::binary::{check_error, repserve, run, stderr, stdout};
 use crate::support::checkout;
 use crate::support::images::png;
 
@@ -198,7 +198,12 @@ fn onnxruntime_reports_to_nobody() {
     let image = home.path().join("image.png");
     std::fs::write(&image, png(1)).unwrap();
     let mut command = repserve(&["classify", image.to_str().unwrap()]);
-    for silencer in ["ORT_DISABLE_TELEMETRY", "ORT_RUNNING_UNIT_TESTS", "CI", "XDG_CACHE_HOME"] {
+    for silencer in [
+        "ORT_DISABLE_TELEMETRY",
+        "ORT_RUNNING_UNIT_TESTS",
+        "CI",
+        "XDG_CACHE_HOME",
+    ] {
         command.env_remove(silencer);
     }
     assert!(command.env("HOME", home.path()).output().unwrap().status.success());
