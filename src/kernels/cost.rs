@@ -1,6 +1,6 @@
 //! Which algorithm a layer gets: a model of the work, so that every machine of a kind decides alike, without measuring.
 
-use super::conv::{Algorithm, Convolution, SourceLayout, supports};
+use super::geometry::{Algorithm, Convolution, SourceLayout, supports};
 use super::vector::Isa;
 
 /// Work of one algorithm at a tile: points, and what its two transforms cost a vector of channels, in vector multiply-adds.

@@ -1,7 +1,8 @@
 //! The direct sum, any kernel size and stride: bands of output rows over a padded copy of the rows that they read.
 
-use super::conv::{Call, Convolution, Panel, SourceLayout};
+use super::conv::{Call, Panel};
 use super::executor::Executor;
+use super::geometry::{Convolution, SourceLayout};
 use super::scratch::{self, Slot};
 use super::vector::{self, Band};
 

@@ -1,8 +1,8 @@
 //! Convolution arithmetic alone: slices in, slices out. No ONNX Runtime and no graph; `runtime/` registers it as operators.
 //!
 //! Activations are *blocked*: `[N, ⌈C/B⌉, H, W, B]` with `B` the vector width of the instruction set, so that one load takes one
-//! pixel of `B` channels. [`layout`] converts, [`conv`] holds what a layer is and runs it, [`winograd`] and [`direct`] are its two
-//! algorithms, `vector` is the only module with `unsafe` and the only one that knows instruction sets.
+//! pixel of `B` channels. [`layout`] converts, [`geometry`] says what a layer is, [`cost`] which algorithm it gets, [`conv`] runs it,
+//! [`winograd`] and [`direct`] are its two algorithms, `vector` is the only module with `unsafe` and the only one that knows instruction sets.
 
 pub mod conv;
 pub mod executor;
@@ -10,6 +10,7 @@ pub mod layout;
 
 mod cost;
 mod direct;
+mod geometry;
 mod scratch;
 mod vector;
 mod winograd;
@@ -17,7 +18,8 @@ mod winograd;
 #[cfg(test)]
 mod tests;
 
-pub use conv::{Algorithm, Convolution, KernelError, PreparedConv, SourceLayout, supports};
+pub use conv::PreparedConv;
 pub use cost::fastest;
 pub use executor::{Executor, Sequential};
+pub use geometry::{Algorithm, Convolution, KernelError, SourceLayout, supports};
 pub use vector::Isa;

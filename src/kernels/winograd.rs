@@ -1,12 +1,13 @@
 //! Winograd's minimal filtering F(4x4,3x3) and F(2x2,3x3) (Lavin and Gray, arXiv 1509.09308): `Y = Aᵀ[(G g Gᵀ) ⊙ (Bᵀ d B)]A`.
 //!
 //! Input tiles become points (`Bᵀ d B`), each point is a matrix product over the channels, and the products of one panel of output
-//! channels go back to pixels at once, while they are in the cache. `vector::tiles` has `A` and `B`, [`filter_matrix`] has `G`.
+//! channels go back to pixels at once, while they are in the cache. `vector::transform` has `A` and `B`, [`filter_matrix`] has `G`.
 
 use std::ops::Range;
 
-use super::conv::{Algorithm, Call, Convolution, Panel};
+use super::conv::{Call, Panel};
 use super::executor::Executor;
+use super::geometry::{Algorithm, Convolution};
 use super::scratch::{self, Slot};
 use super::vector::{self, OutputTiles, Products, TileGrid};
 
@@ -21,7 +22,7 @@ fn side(algorithm: Algorithm) -> usize {
     if algorithm == Algorithm::WinogradF2 { 2 } else { 4 }
 }
 
-/// `G`: row `i` holds `p^k / Π_{j≠i}(p_i − p_j)` for the points of `vector::tiles`, and `[0, 0, 1]` for ∞.
+/// `G`: row `i` holds `p^k / Π_{j≠i}(p_i − p_j)` for the points of `vector::transform`, and `[0, 0, 1]` for ∞.
 pub(super) fn filter_matrix(algorithm: Algorithm) -> Vec<[f64; 3]> {
     let near = std::f64::consts::FRAC_1_SQRT_2;
     let far = std::f64::consts::SQRT_2;
@@ -29,7 +30,7 @@ pub(super) fn filter_matrix(algorithm: Algorithm) -> Vec<[f64; 3]> {
         Algorithm::WinogradF2 => &[0.0, 1.0, -1.0],
         _ => &[0.0, near, -near, far, -far],
     };
-    // `vector::tiles` negates the row of 0, which saves an operation there.
+    // `vector::transform` negates the row of 0, which saves an operation there.
     let signs: &[f64] = match algorithm {
         Algorithm::WinogradF2 => &[-1.0, 1.0, 1.0],
         _ => &[1.0; 5],

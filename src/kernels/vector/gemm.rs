@@ -1,6 +1,6 @@
 //! The products of Winograd's algorithm: for each point of the transform a small matrix product, tiles by channels.
 
-use super::{Isa, Vector, Work, balanced, dispatch, load, prefetch, scalar, store, with_rows};
+use super::{FAR, Isa, LINE, NEAR, Vector, Work, balanced, dispatch, load, prefetch, scalar, store, with_rows};
 
 /// `points` products `M[p][t][o] = Σ_k V[p][t][k] U[p][k][o]` of one panel.
 pub(in super::super) struct Products<'a> {
@@ -110,18 +110,28 @@ unsafe fn block<V: Vector, const R: usize, const C: usize>(
 ) {
     unsafe {
         let mut sums = [[V::splat(0.0); C]; R];
-        for k in 0..depth {
-            prefetch(b, next.at + k * next.step);
-            let mut weights = [V::splat(0.0); C];
-            for v in 0..C {
-                weights[v] = load(b, (k * C + v) * V::LANES);
-            }
+        let mut start = 0;
+        while start < depth {
+            let end = depth.min(start + LINE);
+            // The sums wait for every line of a row that is not yet near: those of the next channels, then of the next rows, come early.
+            let ahead = if end < depth { end } else { R * row };
             for r in 0..R {
-                let x = scalar::<V>(a, r * row + k);
+                prefetch::<NEAR>(a, r * row + ahead);
+            }
+            for k in start..end {
+                prefetch::<FAR>(b, next.at + k * next.step);
+                let mut weights = [V::splat(0.0); C];
                 for v in 0..C {
-                    sums[r][v] = x.mul_add(weights[v], sums[r][v]);
+                    weights[v] = load(b, (k * C + v) * V::LANES);
+                }
+                for r in 0..R {
+                    let x = scalar::<V>(a, r * row + k);
+                    for v in 0..C {
+                        sums[r][v] = x.mul_add(weights[v], sums[r][v]);
+                    }
                 }
             }
+            start = end;
         }
         for r in 0..R {
             for v in 0..C {

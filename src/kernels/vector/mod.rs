@@ -19,6 +19,7 @@ mod gemm;
 mod pixels;
 mod portable;
 mod tiles;
+mod transform;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -209,14 +210,25 @@ unsafe fn scalar<V: Vector>(from: &[f32], at: usize) -> V {
     unsafe { V::splat(*from.as_ptr().add(at)) }
 }
 
-/// Asks for the cache line at `from[at]`, which need not exist, to come into the second-level cache.
+/// Floats of a cache line.
+const LINE: usize = 16;
+/// Prefetch into the first-level cache.
+const NEAR: bool = true;
+/// Prefetch into the second-level cache.
+const FAR: bool = false;
+
+/// Asks for the cache line at `from[at]`, which need not exist.
 #[inline(always)]
-fn prefetch(from: &[f32], at: usize) {
+fn prefetch<const LEVEL: bool>(from: &[f32], at: usize) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch reads nothing and never faults.
     unsafe {
-        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T1>(from.as_ptr().wrapping_add(at).cast());
+        use std::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
+        let line = from.as_ptr().wrapping_add(at).cast();
+        match LEVEL {
+            NEAR => _mm_prefetch::<_MM_HINT_T0>(line),
+            FAR => _mm_prefetch::<_MM_HINT_T1>(line),
+        }
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = (from, at);

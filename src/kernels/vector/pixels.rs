@@ -1,6 +1,6 @@
 //! The direct sum over a padded copy of some input rows.
 
-use super::{Isa, SharedOutput, Vector, Work, balanced, dispatch, load, prefetch, scalar, with_rows};
+use super::{FAR, Isa, LINE, SharedOutput, Vector, Work, balanced, dispatch, load, prefetch, scalar, with_rows};
 
 /// Rows of output of one image, and the zero-padded input that they read.
 pub(in super::super) struct Band<'a> {
@@ -95,9 +95,6 @@ impl Work for Band<'_> {
     }
 }
 
-/// Floats of a cache line.
-const LINE: usize = 16;
-
 /// A run of output pixels: its row in the band and in the map, its first column; and which weights to prefetch meanwhile, from
 /// where on and how far apart from tap to tap.
 #[derive(Clone, Copy)]
@@ -131,7 +128,7 @@ impl Band<'_> {
                 for ky in 0..self.kernel[0] {
                     for kx in 0..self.kernel[1] {
                         let from = block + ky * self.input_row + kx * self.input_lanes;
-                        prefetch(self.weights, next);
+                        prefetch::<FAR>(self.weights, next);
                         next += place.step;
                         for lane in 0..lanes {
                             let mut w = [V::splat(0.0); C];

@@ -5,140 +5,15 @@
 //! transforms' norms (Barabasz et al., arXiv 1803.10986, theorem 1). For inputs of even size that is within a small factor of
 //! `Σ|w||x|`, which the direct sum is measured by.
 
+mod case;
+mod guard;
+mod special;
+
 use proptest::prelude::*;
 
 use super::layout::{self, Extent};
 use super::*;
-
-#[derive(Debug)]
-struct Case {
-    conv: Convolution,
-    size: [usize; 3],
-    input: Vec<f32>,
-    weights: Vec<f32>,
-    bias: Vec<f32>,
-    residual: Option<Vec<f32>>,
-}
-
-/// Numbers in [-1, 1) that a seed determines.
-fn numbers(count: usize, seed: u64) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut next = || {
-        state = state
-            .wrapping_mul(6364136223846793005)
-            .wrapping_add(1442695040888963407);
-        ((state >> 40) as f32 / (1 << 23) as f32) - 1.0
-    };
-    (0..count).map(|_| next()).collect()
-}
-
-impl Case {
-    fn new(conv: Convolution, size: [usize; 3], residual: bool, seed: u64) -> Option<Self> {
-        let [n, h, w] = size;
-        let (oh, ow) = conv.output_size(h, w)?;
-        let depth = conv.in_channels / conv.groups;
-        Some(Self {
-            conv,
-            size,
-            input: numbers(n * conv.in_channels * h * w, seed),
-            weights: numbers(conv.out_channels * depth * conv.kernel[0] * conv.kernel[1], seed + 1),
-            bias: numbers(conv.out_channels, seed + 2),
-            residual: residual.then(|| numbers(n * conv.out_channels * oh * ow, seed + 3)),
-        })
-    }
-
-    fn in_extent(&self) -> Extent {
-        let [images, height, width] = self.size;
-        Extent {
-            images,
-            channels: self.conv.in_channels,
-            height,
-            width,
-        }
-    }
-
-    fn out_extent(&self) -> Extent {
-        let (height, width) = self.conv.output_size(self.size[1], self.size[2]).unwrap();
-        Extent {
-            images: self.size[0],
-            channels: self.conv.out_channels,
-            height,
-            width,
-        }
-    }
-
-    /// The output as NCHW.
-    fn run(&self, algorithm: Algorithm, layout: SourceLayout, isa: Isa, executor: &dyn Executor) -> Vec<f32> {
-        let layer = PreparedConv::new(self.conv, algorithm, layout, isa, &self.weights, Some(&self.bias)).unwrap();
-        let lanes = isa.lanes();
-        let blocked = |values: &[f32], extent: Extent| {
-            let mut out = vec![f32::NAN; extent.len_blocked(lanes)];
-            layout::to_blocked(values, extent, lanes, &mut out);
-            out
-        };
-        let input = match layout {
-            SourceLayout::Blocked => blocked(&self.input, self.in_extent()),
-            SourceLayout::Nchw => self.input.clone(),
-        };
-        let out = self.out_extent();
-        let residual = self.residual.as_ref().map(|r| blocked(r, out));
-        let mut output = vec![f32::NAN; out.len_blocked(lanes)];
-        layer
-            .run(&input, self.size, residual.as_deref(), &mut output, executor)
-            .unwrap();
-        let mut nchw = vec![f32::NAN; out.len_nchw()];
-        layout::from_blocked(&output, out, lanes, &mut nchw);
-        nchw
-    }
-
-    /// For every output the exact value and `Σ|w||x|`.
-    fn reference(&self) -> Vec<(f64, f64)> {
-        let (out, conv) = (self.out_extent(), &self.conv);
-        let (depth, per_group) = (conv.in_channels / conv.groups, conv.out_channels / conv.groups);
-        let [_, h, w] = self.size;
-        let mut values = Vec::with_capacity(out.len_nchw());
-        for index in 0..out.len_nchw() {
-            let (x, y) = (index % out.width, index / out.width % out.height);
-            let (o, n) = (index / out.pixels() % out.channels, index / out.pixels() / out.channels);
-            let (mut sum, mut size) = (f64::from(self.bias[o]), f64::from(self.bias[o].abs()));
-            for k in 0..depth {
-                for ky in 0..conv.kernel[0] {
-                    for kx in 0..conv.kernel[1] {
-                        let yy = (y * conv.strides[0] + ky).wrapping_sub(conv.pads[0]);
-                        let xx = (x * conv.strides[1] + kx).wrapping_sub(conv.pads[1]);
-                        if yy < h && xx < w {
-                            let channel = n * conv.in_channels + o / per_group * depth + k;
-                            let tap = ((o * depth + k) * conv.kernel[0] + ky) * conv.kernel[1] + kx;
-                            let product =
-                                f64::from(self.weights[tap]) * f64::from(self.input[(channel * h + yy) * w + xx]);
-                            sum += product;
-                            size += product.abs();
-                        }
-                    }
-                }
-            }
-            if let Some(residual) = &self.residual {
-                sum += f64::from(residual[index]);
-                size += f64::from(residual[index].abs());
-            }
-            values.push((if conv.relu && sum < 0.0 { 0.0 } else { sum }, size));
-        }
-        values
-    }
-}
-
-/// Threads without threads: asks for work cut for `.0` threads and runs it backwards.
-struct Backwards(usize);
-
-impl Executor for Backwards {
-    fn threads(&self) -> usize {
-        self.0
-    }
-
-    fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
-        (0..tasks).rev().for_each(task);
-    }
-}
+use case::{Backwards, Case, numbers};
 
 fn sets() -> Vec<Isa> {
     let mut sets = Isa::available();
@@ -155,7 +30,7 @@ fn check(case: &Case, threads: usize) {
     for isa in sets() {
         for algorithm in ALGORITHMS {
             for layout in [SourceLayout::Blocked, SourceLayout::Nchw] {
-                if conv::supports(&case.conv, algorithm, layout, isa).is_err() {
+                if supports(&case.conv, algorithm, layout, isa).is_err() {
                     continue;
                 }
                 let found = case.run(algorithm, layout, isa, &Backwards(threads));
@@ -302,72 +177,6 @@ fn transforms_are_exact_for_integers_in_f2() {
     }
 }
 
-/// Puts `value` into one input pixel and returns, per output, whether its receptive field holds it and what came out.
-fn with_one_pixel(value: f32, algorithm: Algorithm, isa: Isa, relu: bool) -> Vec<(bool, f32)> {
-    let conv = Convolution {
-        relu,
-        ..plain(11, 9, 1)
-    };
-    let mut case = Case::new(conv, [1, 13, 13], false, 4).unwrap();
-    let (channel, row, column) = (10, 6, 5);
-    case.input[(channel * 13 + row) * 13 + column] = value;
-    let found = case.run(algorithm, SourceLayout::Blocked, isa, &Sequential);
-    let touches = |index: usize| (index % 13).abs_diff(column) <= 1 && (index / 13 % 13).abs_diff(row) <= 1;
-    found
-        .into_iter()
-        .enumerate()
-        .map(|(index, value)| (touches(index), value))
-        .collect()
-}
-
-#[test]
-fn what_is_not_finite_reaches_the_outputs_that_it_touches_and_no_distant_tile() {
-    for isa in sets() {
-        for algorithm in ALGORITHMS {
-            for (touched, found) in with_one_pixel(f32::NAN, algorithm, isa, true) {
-                assert!(!touched || found.is_nan(), "{} {algorithm}", isa.name());
-            }
-            for value in [f32::INFINITY, f32::NEG_INFINITY] {
-                for (touched, found) in with_one_pixel(value, algorithm, isa, false) {
-                    assert!(!touched || !found.is_finite(), "{} {algorithm}", isa.name());
-                }
-            }
-            let outside = with_one_pixel(f32::NAN, algorithm, isa, true);
-            for (index, (_, found)) in outside.iter().enumerate() {
-                let (row, column) = (index / 13 % 13, index % 13);
-                assert!((2..12).contains(&row) && (2..12).contains(&column) || found.is_finite());
-            }
-        }
-    }
-}
-
-#[test]
-fn direct_passes_infinities_on_as_they_are() {
-    for isa in sets() {
-        for (touched, found) in with_one_pixel(f32::INFINITY, Algorithm::Direct, isa, true) {
-            assert!(!touched && found.is_finite() || found == f32::INFINITY || found == 0.0);
-        }
-    }
-}
-
-#[test]
-fn denormals_are_numbers() {
-    let mut case = Case::new(plain(16, 16, 1), [1, 8, 8], false, 6).unwrap();
-    case.conv.relu = false;
-    case.input.iter_mut().for_each(|v| *v *= 1e-39);
-    case.bias.fill(0.0);
-    let expected = case.reference();
-    for isa in sets() {
-        for algorithm in ALGORITHMS {
-            let found = case.run(algorithm, SourceLayout::Blocked, isa, &Sequential);
-            assert!(found.iter().any(|v| v.is_subnormal()));
-            for (found, (exact, _)) in found.iter().zip(&expected) {
-                assert!((f64::from(*found) - exact).abs() < 16.0 * 144.0 * f64::from(f32::from_bits(1)));
-            }
-        }
-    }
-}
-
 #[test]
 fn a_huge_neighbour_costs_only_the_precision_of_its_tile() {
     let mut case = Case::new(plain(8, 8, 1), [1, 16, 16], false, 8).unwrap();
@@ -390,8 +199,7 @@ fn a_huge_neighbour_costs_only_the_precision_of_its_tile() {
 #[test]
 fn refuses_what_it_cannot_do_with_the_reason() {
     let isa = Isa::portable();
-    let error =
-        |conv: Convolution, algorithm, layout| conv::supports(&conv, algorithm, layout, isa).unwrap_err().to_string();
+    let error = |conv: Convolution, algorithm, layout| supports(&conv, algorithm, layout, isa).unwrap_err().to_string();
     let blocked = SourceLayout::Blocked;
     assert!(error(plain(8, 8, 2), Algorithm::WinogradF4, blocked).contains("stride 1"));
     assert!(error(plain(8, 8, 1), Algorithm::WinogradF2, SourceLayout::Nchw).contains("NCHW"));

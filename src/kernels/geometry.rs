@@ -1,0 +1,136 @@
+//! What a layer is: geometry, algorithms, and which of them computes what.
+
+use std::fmt;
+
+use super::vector::Isa;
+
+/// What a layer computes, without its weights: a cross-correlation as ONNX `Conv` defines it, dilation 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Convolution {
+    /// Channels of the input, all groups together.
+    pub in_channels: usize,
+    /// Channels of the output, all groups together.
+    pub out_channels: usize,
+    /// Groups; channels are split evenly among them.
+    pub groups: usize,
+    /// Rows and columns of the kernel.
+    pub kernel: [usize; 2],
+    /// Step between outputs, rows and columns.
+    pub strides: [usize; 2],
+    /// Zeros around the input: top, left, bottom, right (ONNX's order).
+    pub pads: [usize; 4],
+    /// Whether negative outputs become 0 (after bias and residual).
+    pub relu: bool,
+}
+
+impl Convolution {
+    /// Rows and columns of the output for an input of `height` by `width`, or `None` where the kernel does not fit.
+    pub fn output_size(&self, height: usize, width: usize) -> Option<(usize, usize)> {
+        let axis = |size: usize, a: usize| {
+            let padded = size.checked_add(self.pads[a])?.checked_add(self.pads[a + 2])?;
+            Some(padded.checked_sub(self.kernel[a])? / self.strides[a] + 1)
+        };
+        Some((axis(height, 0)?, axis(width, 1)?))
+    }
+
+    /// Multiplications of the direct algorithm for one image whose output is `height` by `width`.
+    pub fn multiplications(&self, height: usize, width: usize) -> usize {
+        let [kh, kw] = self.kernel;
+        height * width * self.out_channels * (self.in_channels / self.groups) * kh * kw
+    }
+}
+
+/// How a layer is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Algorithm {
+    /// Winograd's F(4x4,3x3): 36 products for 16 outputs, a quarter of direct.
+    WinogradF4,
+    /// Winograd's F(2x2,3x3): 16 products for 4 outputs, 4/9 of direct; for small maps and where weights come from memory.
+    WinogradF2,
+    /// The sum as it is written; any kernel size and stride.
+    Direct,
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Algorithm::WinogradF4 => "winograd-f4x4",
+            Algorithm::WinogradF2 => "winograd-f2x2",
+            Algorithm::Direct => "direct",
+        })
+    }
+}
+
+/// How the input of a layer lies in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SourceLayout {
+    /// `[N, ⌈C/B⌉, H, W, B]`, `B` being [`Isa::lanes`].
+    Blocked,
+    /// `[N, C, H, W]`; for [`Algorithm::Direct`] only, so that a network's first layer needs no conversion.
+    Nchw,
+}
+
+/// Why a layer cannot be prepared or run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KernelError {
+    /// The algorithm does not compute this layer.
+    #[error("{algorithm} does not compute {what}")]
+    Unsupported {
+        /// The algorithm that was asked for.
+        algorithm: Algorithm,
+        /// The property that it lacks.
+        what: &'static str,
+    },
+    /// The geometry contradicts itself.
+    #[error("a convolution with {0} is impossible")]
+    Geometry(&'static str),
+    /// A slice does not have the length that the geometry asks for.
+    #[error("{what} holds {found} values where the layer needs {needed}")]
+    Length {
+        /// Which slice.
+        what: &'static str,
+        /// Values that it holds.
+        found: usize,
+        /// Values that the layer needs.
+        needed: usize,
+    },
+    /// The input is smaller than the kernel.
+    #[error("an input of {height}x{width} is smaller than the kernel")]
+    TooSmall {
+        /// Rows of the input.
+        height: usize,
+        /// Columns of the input.
+        width: usize,
+    },
+}
+
+/// Whether an algorithm computes a layer with an instruction set.
+///
+/// # Errors
+/// Says which property is missing.
+pub fn supports(conv: &Convolution, algorithm: Algorithm, layout: SourceLayout, isa: Isa) -> Result<(), KernelError> {
+    if conv.groups == 0 || conv.in_channels == 0 || conv.out_channels == 0 {
+        return Err(KernelError::Geometry("no groups or no channels"));
+    }
+    if !conv.in_channels.is_multiple_of(conv.groups) || !conv.out_channels.is_multiple_of(conv.groups) {
+        return Err(KernelError::Geometry("channels that its groups do not divide"));
+    }
+    if conv.kernel.contains(&0) || conv.strides.contains(&0) {
+        return Err(KernelError::Geometry("a kernel or stride of 0"));
+    }
+    let unsupported = |what| Err(KernelError::Unsupported { algorithm, what });
+    let uneven = |channels: usize| !(channels / conv.groups).is_multiple_of(isa.lanes());
+    if conv.groups > 1 && (uneven(conv.out_channels) || layout == SourceLayout::Blocked && uneven(conv.in_channels)) {
+        return unsupported("groups whose channels are no multiple of the vector width");
+    }
+    if algorithm == Algorithm::Direct {
+        return Ok(());
+    }
+    if layout == SourceLayout::Nchw {
+        return unsupported("an NCHW input");
+    }
+    if conv.kernel != [3, 3] || conv.strides != [1, 1] {
+        return unsupported("anything but 3x3 at stride 1");
+    }
+    Ok(())
+}
