@@ -25,8 +25,8 @@ test: onnxruntime cmake ## Run every test that needs Rust and ONNX Runtime only
 	@echo "== Running the tests"
 	$(CARGO) test $(CARGO_FLAGS)
 
-test-interop: ## Run the tests against other programs: Triton's client, Prometheus, a browser and more (installs them)
-	tests/interop/run
+test-interop: onnxruntime cmake ## Run the tests against other programs: Triton's client, Prometheus, a browser and more (installs them)
+	@FEATURES=$(FEATURES) tests/interop/run
 
 compose-test: ## Build the image, bring the compose files up, restart and kill replicas under load (needs a Docker Engine)
 	docker/compose-test

@@ -35,8 +35,12 @@ image_of() {
 
 debian() {
     has_image debian:trixie-slim && return
-    command -v debootstrap >/dev/null || fail "debootstrap is missing (apt-get install debootstrap)"
     [ "$(id -u)" = 0 ] || fail "debootstrap needs root"
+    if ! command -v debootstrap >/dev/null; then
+        echo "== Installing debootstrap"
+        { apt-get update -qq && apt-get install -y --no-install-recommends debootstrap; } >/dev/null 2>&1 ||
+            fail "debootstrap is missing, and apt-get cannot install it"
+    fi
     echo "== debian:trixie-slim: debootstrap from $mirror"
     rm -rf "$work/debian"
     mkdir -p "$work"

@@ -89,11 +89,13 @@ pub(super) async fn within(State(budget): State<Budget>, request: Request, next:
     });
     let charged = Arc::clone(&account);
     let request = request.map(|body| Body::new(Charged { body, account: charged }));
+    let uri = request.uri().clone();
     let response = next.run(request).await;
     if account.refused.load(Ordering::Relaxed) {
         let detail = "the bodies of the requests at hand fill the memory that is set aside for them";
         return Problem::new(Code::Overloaded, detail)
             .retry_after(RETRY_AFTER)
+            .at(&uri)
             .into_response();
     }
     response

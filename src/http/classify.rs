@@ -44,9 +44,9 @@ pub(super) struct Params {
     request_body(
         description = "JPEG, PNG, WebP, GIF, BMP or TIFF",
         content(
-            (Vec<u8> = "image/jpeg"),
-            (Vec<u8> = "image/png"),
-            (Vec<u8> = "application/octet-stream"),
+            (wire::Octets = "image/jpeg"),
+            (wire::Octets = "image/png"),
+            (wire::Octets = "application/octet-stream"),
             (wire::Form = "multipart/form-data")
         )
     ),

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 
 use super::wire;
@@ -162,6 +162,14 @@ impl Problem {
     pub(super) fn with_error_member(mut self) -> Self {
         self.error_member = true;
         self
+    }
+
+    /// The same for who asked for this path: with the member `error` where it is one of the protocol's.
+    pub(super) fn at(self, uri: &Uri) -> Self {
+        match uri.path().strip_prefix("/v2") {
+            Some(rest) if rest.is_empty() || rest.starts_with('/') => self.with_error_member(),
+            _ => self,
+        }
     }
 
     /// The stable code.

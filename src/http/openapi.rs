@@ -216,6 +216,18 @@ mod tests {
     }
 
     #[test]
+    fn images_are_bytes_and_no_json() {
+        let document: Value = serde_json::from_str(&OPEN).unwrap();
+        let schema = &document["components"]["schemas"]["Octets"];
+        assert_eq!(
+            (&schema["type"], &schema["format"]),
+            (&"string".into(), &"binary".into())
+        );
+        let body = &document["paths"]["/classify"]["post"]["requestBody"]["content"]["image/png"];
+        assert_eq!(body["schema"]["$ref"], "#/components/schemas/Octets");
+    }
+
+    #[test]
     fn problems_name_operations_that_are_there() {
         let document: Value = serde_json::from_str(&OPEN).unwrap();
         let text = document.to_string();

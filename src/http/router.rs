@@ -60,7 +60,7 @@ fn around(routes: Router<Shared>, shared: Shared) -> Router {
 }
 
 async fn not_found(uri: Uri) -> Problem {
-    Problem::new(Code::NotFound, format!("there is nothing at {}", uri.path()))
+    Problem::new(Code::NotFound, format!("there is nothing at {}", uri.path())).at(&uri)
 }
 
 async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
@@ -71,6 +71,7 @@ async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
             uri.path()
         ),
     )
+    .at(&uri)
 }
 
 fn panicked(payload: Box<dyn std::any::Any + Send>) -> Response {

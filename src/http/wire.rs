@@ -46,10 +46,14 @@ pub(super) struct Class<'a> {
     pub(super) probability: f32,
 }
 
+/// Bytes that are no JSON: an encoded image, or tensors behind their description.
+#[derive(Debug, ToSchema)]
+#[schema(value_type = String, format = Binary)]
+pub(super) struct Octets(#[allow(dead_code)] Vec<u8>);
+
 /// A form of images; every part is one, whatever it is called.
 #[derive(Debug, ToSchema)]
 #[allow(dead_code)]
 pub(super) struct Form {
-    #[schema(value_type = Vec<u8>, format = Binary)]
-    image: Vec<u8>,
+    image: Octets,
 }

@@ -2,12 +2,11 @@
 
 import asyncio
 
+import kserve
 import numpy
 import pytest
 
 from conftest import MODEL
-
-kserve = pytest.importorskip("kserve")
 
 
 def run(server, talk):

@@ -23,7 +23,7 @@ def browser():
         "--no-sandbox",
         "--disable-dev-shm-usage",
         "--no-proxy-server",
-        "--window-size=1100,1500",
+        "--window-size=1280,1100",
         "--use-fake-device-for-media-stream",
         "--use-fake-ui-for-media-stream",
     ]:
@@ -83,10 +83,9 @@ def test_pictures_become_classes(page, server, tmp_path):
         bars = [c.find_element(By.CSS_SELECTOR, ".fill").size["width"] for c in classes]
         assert bars == sorted(bars, reverse=True)
         assert "inference" in item.text and "total" in item.text
-    name = results(page)[0].find_element(By.TAG_NAME, "h3").text
-    sent = {"plane.png": plane, "cat.jpg": cat}[name]
+    assert [item.find_element(By.TAG_NAME, "h3").text for item in results(page)] == ["plane.png", "cat.jpg"]
     reply = requests.post(
-        f"{server.url}/classify", sent.read_bytes(), headers={"content-type": "application/octet-stream"}
+        f"{server.url}/classify", plane.read_bytes(), headers={"content-type": "application/octet-stream"}
     )
     best = reply.json()["predictions"][0]["classes"][0]["label"]
     assert results(page)[0].find_element(By.CSS_SELECTOR, "ol.classes li").text.startswith(best)
@@ -102,8 +101,11 @@ def test_a_broken_picture_is_told_and_the_rest_goes_on(page, tmp_path):
     upload(page, broken, whole)
     until(page, lambda b: b.find_elements(By.CSS_SELECTOR, "ol.classes"))
     alert = until(page, lambda b: b.find_element(By.CSS_SELECTOR, "#results [role=alert]"))
-    assert "invalid_image" in alert.text and "422" in alert.text
+    assert "422 invalid_image" in alert.text
+    assert "no preview" in results(page)[0].text
     look(page, "error")
+    page.find_element(By.ID, "clear").click()
+    assert not results(page) and not page.find_element(By.ID, "results-section").is_displayed()
 
 
 def test_the_camera(page):

@@ -205,6 +205,21 @@ async fn what_is_wrong_is_told_where_clients_look() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn paths_and_methods_that_are_not_there_are_told_there_too() {
+    let server = Server::ready(settings()).await;
+    let tell = async |path: &str| {
+        let response = server.get(path).await;
+        let status = response.status().as_u16();
+        let body: Value = response.json().await.unwrap();
+        (status, body["error"] == body["detail"])
+    };
+    assert_eq!(tell("/v2/nothing").await, (404, true));
+    assert_eq!(tell("/v2/models/repvgg-cifar10/infer").await, (405, true));
+    assert_eq!(tell("/v2x").await, (404, false));
+    assert_eq!(tell("/classify").await, (405, false));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_loads_says_so() {
     let server = Server::loading(settings()).await;
     let response = server.get("/v2/health/ready").await;

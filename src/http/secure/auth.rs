@@ -89,7 +89,7 @@ pub(in crate::http) async fn require_key(State(shared): State<Shared>, request: 
                 None => "send an API key as `authorization: Bearer KEY` or `x-api-key: KEY`",
             };
             let mut response = Problem::new(Code::Unauthorized, detail)
-                .with_error_member()
+                .at(request.uri())
                 .into_response();
             let challenge = HeaderValue::from_static("Bearer realm=\"repserve\"");
             response.headers_mut().insert(WWW_AUTHENTICATE, challenge);

@@ -256,7 +256,7 @@ fn extent(n: usize) -> i64 {
             "outputs": [{"name": "logits", "parameters": {"classification": 5}}]
         })
     ),
-    responses((status = 200, description = "The outputs", content((wire::Inferred = "application/json"), (Vec<u8> = "application/octet-stream"))))
+    responses((status = 200, description = "The outputs", content((wire::Inferred = "application/json"), (crate::http::wire::Octets = "application/octet-stream"))))
 )]
 pub(super) async fn infer(
     State(shared): State<Shared>,
