@@ -28,7 +28,7 @@ pub(super) struct Params {
     #[param(minimum = 1, required = false, nullable = false)]
     top_k: Option<usize>,
     /// The longest that it may take, in milliseconds; may only shorten the server's own limit.
-    #[param(minimum = 1, required = false, nullable = false)]
+    #[param(value_type = usize, minimum = 1, required = false, nullable = false)]
     timeout_ms: Option<u64>,
 }
 

@@ -246,7 +246,7 @@ fn extent(n: usize) -> i64 {
     description = "An output is FP32, one row for each image; with the parameter `classification` it is BYTES, `value:index:label` for the best classes.",
     params(
         ("model" = String, Path, description = "The model's name"),
-        ("inference-header-content-length" = Option<u64>, Header, description = "Length of the JSON where raw bytes follow it")
+        ("inference-header-content-length" = Option<usize>, Header, description = "Length of the JSON where raw bytes follow it")
     ),
     request_body(
         content = request::Head,

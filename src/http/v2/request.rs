@@ -29,6 +29,7 @@ struct Parameters {
     /// Whether outputs come as raw bytes where they do not say themselves.
     binary_data_output: Option<bool>,
     /// Microseconds, as Triton's clients send it.
+    #[schema(value_type = Option<usize>)]
     timeout: Option<u64>,
 }
 
