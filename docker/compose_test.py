@@ -1,18 +1,17 @@
 """The compose files, used: see docker/compose-test."""
 
 import argparse
-import http.client
 import json
 import os
 import pathlib
 import re
-import struct
 import subprocess
 import sys
-import threading
 import time
+import urllib.error
 import urllib.request
-import zlib
+
+from load import Load, until
 
 DOCKER = pathlib.Path(__file__).parent
 ROOT = DOCKER.parent
@@ -75,69 +74,6 @@ class Project:
         self.do("down", "--volumes", "--remove-orphans", "--timeout", "5")
 
 
-def png(seed):
-    """A picture of 32x32 pixels."""
-    rows = b"".join(b"\0" + bytes((seed * 31 + y * 7 + x * 3) % 256 for x in range(96)) for y in range(32))
-
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    head = struct.pack(">IIBBBBB", 32, 32, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-
-
-class Load:
-    """Clients that send one picture after the other and remember every answer."""
-
-    def __init__(self, clients=8):
-        self.stopped = threading.Event()
-        self.statuses, self.errors = [], []
-        self.threads = [threading.Thread(target=self.client, args=(i,)) for i in range(clients)]
-
-    def client(self, seed):
-        body = png(seed)
-        connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=60)
-        while not self.stopped.is_set():
-            try:
-                connection.request("POST", "/classify", body, {"content-type": "image/png"})
-                answer = connection.getresponse()
-                text = answer.read()
-                self.statuses.append(answer.status)
-                if answer.status != 200:
-                    self.errors.append(f"{answer.status}: {text[:300]!r}")
-            except OSError as error:
-                self.errors.append(repr(error))
-                connection.close()
-
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.stopped.set()
-        for thread in self.threads:
-            thread.join()
-
-    def check(self, what):
-        assert not self.errors, f"{what}: {len(self.errors)} of {len(self.statuses)} failed: {self.errors[:5]}"
-        assert len(self.statuses) > 50, f"{what}: only {len(self.statuses)} requests"
-        print(f"   {what}: {len(self.statuses)} requests, none failed", flush=True)
-
-    def reach(self, count):
-        """Waits until so many more are answered."""
-        aim = len(self.statuses) + count
-        until(f"{count} more answers", lambda: len(self.statuses) >= aim)
-
-
-def until(what, holds, seconds=120):
-    limit = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > limit:
-            raise AssertionError(f"waited {seconds} s for {what}")
-        time.sleep(0.2)
-
-
 def fetch(path, port=PORT):
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
@@ -173,7 +109,7 @@ def single(image):
         assert inspect(container)["Config"]["User"].split(":")[0] == "65532"
         shell = subprocess.run(["docker", "exec", container, "sh", "-c", "true"], capture_output=True)
         assert shell.returncode != 0, "the image has a shell"
-        with Load(2) as load:
+        with Load(PORT, 2) as load:
             load.reach(60)
         load.check("one replica")
         assert fetch("/")[0] == 200 and b"<title>repserve" in fetch("/")[1]
@@ -192,12 +128,11 @@ def single(image):
 def drained(container):
     """SIGTERM: it says that it drains, loses no request that it has taken, and ends by itself and well."""
     began = time.monotonic()
-    with Load(2) as load:
+    with Load(PORT, 2) as load:
         load.reach(20)
         run("docker", "kill", "--signal", "TERM", container)
         until("the server to say that it drains", lambda: fetch("/readyz")[0] == 503, 10)
-        assert not load.errors, load.errors
-        load.stopped.set()
+    load.check("requests while it drains", at_least=20)
     until("the drained server to end", lambda: not inspect(container)["State"]["Running"], 60)
     seconds = time.monotonic() - began
     state = inspect(container)["State"]
@@ -217,12 +152,12 @@ def scale(image):
         assert len(replicas) == REPLICAS, replicas
         healthy(replicas)
         until("nginx", lambda: fetch("/readyz")[0] == 200)
-        with Load() as load:
+        with Load(PORT) as load:
             load.reach(100)
         load.check("all replicas up")
 
         step("a rolling restart under load")
-        with Load() as load:
+        with Load(PORT) as load:
             for replica in replicas:
                 load.reach(50)
                 run("docker", "restart", "--time", "40", replica)
@@ -232,7 +167,7 @@ def scale(image):
 
         step("a replica is killed under load")
         since = str(int(time.time()))
-        with Load() as load:
+        with Load(PORT) as load:
             load.reach(100)
             run("docker", "kill", replicas[0])
             load.reach(300)
@@ -272,7 +207,7 @@ def deploy(image):
         why = run("docker", "service", "ps", "--no-trunc", "--format", "{{.Name}} {{.CurrentState}} {{.Error}}", service)
         raise AssertionError(f"{error}; tasks:\n{why}") from None
     step("a rolling update under load")
-    with Load() as load:
+    with Load(PORT) as load:
         load.reach(50)
         run("docker", "service", "update", "--detach=false", "--env-add", "REPSERVE__SERVER__TOP_K=3", service)
         load.reach(50)
@@ -306,8 +241,11 @@ TESTS = {"single": single, "scale": scale, "stack": stack}
 parser = argparse.ArgumentParser()
 parser.add_argument("--image", help="use this image instead of building one")
 parser.add_argument("--only", action="append", choices=TESTS, help="only this test; may be repeated")
+parser.add_argument("--bases", action="store_true", help="only get, or make, the base images")
 arguments = parser.parse_args()
 base = bases()
+if arguments.bases:
+    sys.exit()
 image = arguments.image or built(base)
 for name in arguments.only or TESTS:
     TESTS[name](image)

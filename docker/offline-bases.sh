@@ -84,6 +84,7 @@ build_bases() {
     stand_in "$(pinned RUNTIME_IMAGE)" distroless-cc
 }
 
+# Debian has no Grafana, so it gets no stand-in.
 compose_bases() {
     stand_in "$(image_of prom/prometheus)" prometheus
     stand_in "$(image_of nginx)" nginx
@@ -97,6 +98,7 @@ compose) compose_bases ;;
 all)
     build_bases
     compose_bases
+    echo "== All but Grafana are here; without a registry leave it out: docker compose -f docker/compose.yaml up repserve prometheus"
     ;;
 *) fail "unknown set '$1': build, compose or all" ;;
 esac
