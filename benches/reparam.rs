@@ -2,7 +2,8 @@
 //!
 //! Each case builds a train-time RepVGG with random weights (3x3 + 1x1 + identity, batch normalization kept), writes it
 //! to a file and converts it in a process of its own, file to file, as `repserve convert` does. The time is the best of
-//! three conversions in that process; the peak is the process's largest resident set, file included.
+//! three conversions in that process, the processor time (all threads, the system's share included) their mean; the peak is
+//! the process's largest resident set, file included.
 #![allow(clippy::print_stdout, clippy::expect_used)]
 
 use std::fs::{self, File};
@@ -34,8 +35,8 @@ fn main() {
         convert(Path::new(file));
         return;
     }
-    println!("| model | file MB | nodes | parameters | convert ms | peak MB | peak / file |");
-    println!("|---|---|---|---|---|---|---|");
+    println!("| model | file MB | nodes | parameters | convert ms | processor ms | peak MB | peak / file |");
+    println!("|---|---|---|---|---|---|---|---|");
     let folder = std::env::temp_dir().join(format!("repserve-bench-{}", std::process::id()));
     fs::create_dir_all(&folder).expect("a temporary folder");
     for (name, blocks, channels, halves) in CASES {
@@ -59,7 +60,7 @@ fn report(name: &str, file: &Path, nodes: usize, parameters: usize) {
         .expect("this program again");
     let text = String::from_utf8_lossy(&output.stdout);
     let mut numbers = text.split_whitespace().filter_map(|n| n.parse::<f64>().ok());
-    let (Some(ms), Some(peak_kib)) = (numbers.next(), numbers.next()) else {
+    let (Some(ms), Some(cpu_ms), Some(peak_kib)) = (numbers.next(), numbers.next(), numbers.next()) else {
         println!(
             "| {name} | failed: {} |",
             String::from_utf8_lossy(&output.stderr).trim()
@@ -68,14 +69,14 @@ fn report(name: &str, file: &Path, nodes: usize, parameters: usize) {
     };
     let bytes = fs::metadata(file).map_or(0, |m| m.len()) as f64;
     println!(
-        "| {name} | {:.1} | {nodes} | {parameters} | {ms:.0} | {:.0} | {:.2} |",
+        "| {name} | {:.1} | {nodes} | {parameters} | {ms:.0} | {cpu_ms:.0} | {:.0} | {:.2} |",
         bytes / 1e6,
         peak_kib * 1024.0 / 1e6,
         peak_kib * 1024.0 / bytes
     );
 }
 
-/// Converts the file and prints milliseconds (best of [`RUNS`]) and the peak resident set in KiB.
+/// Converts the file and prints milliseconds (best of [`RUNS`]), mean processor time and the peak resident set in KiB.
 fn convert(file: &Path) {
     let out: PathBuf = file.with_extension("deploy.onnx");
     let mut best = f64::INFINITY;
@@ -89,7 +90,16 @@ fn convert(file: &Path) {
     }
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let peak = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap_or("0 kB");
-    println!("{best} {}", peak.trim().trim_end_matches(" kB"));
+    let cpu_ms = processor_ms() / RUNS as f64;
+    println!("{best} {cpu_ms} {}", peak.trim().trim_end_matches(" kB"));
+}
+
+/// Processor time of this process, from Linux's clock of a hundred ticks a second.
+fn processor_ms() -> f64 {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit(") ").next().unwrap_or_default().split(' ');
+    let ticks = fields.skip(11).take(2).filter_map(|n| n.parse::<f64>().ok());
+    ticks.sum::<f64>() * 10.0
 }
 
 /// Writes layers into a graph.

@@ -11,6 +11,7 @@ mod config;
 mod corpora;
 mod drain;
 mod errors;
+mod fuzz;
 mod hostile;
 mod limits;
 mod loading;

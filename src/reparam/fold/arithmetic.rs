@@ -1,7 +1,7 @@
-//! Element-wise operators and sums along axes.
+//! Element-wise operators, and numbers to compute with.
 
 use super::view::{broadcast_strides, strides, visit};
-use super::{Call, axis_of, broadcast, elements};
+use super::{Call, broadcast, elements};
 use crate::graph::{DType, Tensor};
 
 /// A tensor's elements in a type wide enough to compute with.
@@ -119,62 +119,6 @@ impl Call<'_> {
             _ => return None,
         };
         numbers.into_tensor(dtype, shape)
-    }
-
-    /// `ReduceSum`, `ReduceMean` and `ReduceProd`.
-    pub(super) fn reduce(&self) -> Option<Tensor> {
-        let x = self.tensor(0)?;
-        let rank = x.shape().len();
-        let axes = match self.list(1, "axes") {
-            Some(axes) if !axes.is_empty() => axes.iter().map(|a| axis_of(*a, rank)).collect::<Option<Vec<_>>>()?,
-            _ if self.int("noop_with_empty_axes", 0) != 0 => return Some(x.clone()),
-            Some(_) => (0..rank).collect(),
-            None if self.omits(1, "axes") => (0..rank).collect(),
-            None => return None,
-        };
-        let kept: Vec<usize> = (0..rank)
-            .map(|i| if axes.contains(&i) { 1 } else { x.shape()[i] })
-            .collect();
-        let count: usize = kept.iter().product();
-        let per = x.len().checked_div(count).filter(|n| *n > 0)?;
-        let target = broadcast_strides(&kept, x.shape());
-        let product = self.node.op == "ReduceProd";
-        let numbers = match Numbers::of(x)? {
-            Numbers::Floats(v) => {
-                let mut out = vec![if product { 1.0 } else { 0.0 }; count];
-                let mut values = v.into_iter();
-                visit(x.shape(), 0, &target, |at| {
-                    let v = values.next().unwrap_or_default();
-                    let slot = &mut out[at as usize];
-                    *slot = if product { *slot * v } else { *slot + v };
-                });
-                if self.node.op == "ReduceMean" {
-                    out.iter_mut().for_each(|v| *v /= per as f64);
-                }
-                Numbers::Floats(out)
-            }
-            Numbers::Integers(v) if self.node.op != "ReduceMean" => {
-                let mut out = vec![i64::from(product); count];
-                let mut values = v.into_iter();
-                visit(x.shape(), 0, &target, |at| {
-                    let v = values.next().unwrap_or_default();
-                    let slot = &mut out[at as usize];
-                    *slot = if product {
-                        slot.wrapping_mul(v)
-                    } else {
-                        slot.wrapping_add(v)
-                    };
-                });
-                Numbers::Integers(out)
-            }
-            Numbers::Integers(_) => return None,
-        };
-        let shape = if self.int("keepdims", 1) != 0 {
-            kept
-        } else {
-            (0..rank).filter(|i| !axes.contains(i)).map(|i| x.shape()[i]).collect()
-        };
-        numbers.into_tensor(x.dtype(), shape)
     }
 
     /// `Where`.

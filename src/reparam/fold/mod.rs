@@ -8,6 +8,7 @@
 mod arithmetic;
 mod construct;
 mod movement;
+mod reduce;
 mod reshape;
 mod scatter;
 #[cfg(test)]
@@ -66,7 +67,7 @@ pub(crate) fn evaluate(node: &Node, inputs: &[Option<&Tensor>], opset: i64, like
         "ScatterND" => call.scatter_nd(),
         "ScatterElements" | "Scatter" => call.scatter_elements(),
         "Where" => call.select(),
-        "ReduceSum" | "ReduceMean" | "ReduceProd" => call.reduce(),
+        "ReduceSum" | "ReduceMean" | "ReduceProd" | "ReduceL2" => call.reduce(),
         _ => call.elementwise(),
     }
 }

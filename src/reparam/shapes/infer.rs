@@ -87,7 +87,7 @@ pub(super) fn outputs(graph: &Graph, node: &Node, opset: i64, shapes: &Shapes) -
         "Transpose" => look.transpose(),
         "Pad" => look.pad(),
         "Concat" => look.concat(),
-        "ReduceMean" | "ReduceSum" | "ReduceMax" => look.reduce(),
+        "ReduceMean" | "ReduceSum" | "ReduceMax" | "ReduceL2" => look.reduce(),
         "Squeeze" => look.squeeze(),
         "Unsqueeze" => look.unsqueeze(),
         "Slice" => look.slice(),

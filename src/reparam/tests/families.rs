@@ -2,7 +2,7 @@
 
 use super::build::{Net, Shape, square, window};
 use super::fuse;
-use crate::graph::ValueId;
+use crate::graph::{AttributeValue, Node, ValueId};
 
 const C: usize = 8;
 
@@ -250,6 +250,23 @@ fn unireplknet_dilated_branches() {
         let b = net.conv_bn(x, [C, C], &square(3).groups(C).dilated(2));
         let c = net.conv_bn(x, [C, C], &square(5).groups(C));
         net.op("Sum", &[a, large, b, c])
+    });
+}
+
+/// Weights that the graph computes itself, `g·v/‖v‖`, as exporters leave them.
+#[test]
+fn weight_normalization() {
+    check(1, &[], |net, x| {
+        let v = net.constant(&[C, C, 3, 3]);
+        let norm =
+            net.push(Node::new("ReduceL2", vec![v], Vec::new()).with("axes", AttributeValue::Ints(vec![1, 2, 3])));
+        let g = net.constant(&[C, 1, 1, 1]);
+        let scale = net.op("Div", &[g, norm]);
+        let weight = net.op("Mul", &[v, scale]);
+        let pads = AttributeValue::Ints(vec![1; 4]);
+        let a = net.push(Node::new("Conv", vec![x, weight], Vec::new()).with("pads", pads));
+        let b = net.conv_bn(x, [C, C], &square(1));
+        net.add(a, b)
     });
 }
 

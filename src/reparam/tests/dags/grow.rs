@@ -67,8 +67,8 @@ impl Generator<'_> {
     fn window(&mut self, x: &Known) -> Option<(Shape, Vec<usize>)> {
         let kernel: Vec<usize> = (0..self.rank).map(|_| [1, 3, 1, 2][self.choose.below(4)]).collect();
         let (stride, dilation) = (
-            1 + usize::from(self.choose.one_in(4)),
-            1 + usize::from(self.choose.one_in(4)),
+            [1, 1, 1, 2, 3][self.choose.below(5)],
+            [1, 1, 1, 2, 3][self.choose.below(5)],
         );
         let mut pads = vec![0; 2 * self.rank];
         if self.choose.one_in(2) {
@@ -190,7 +190,7 @@ impl Generator<'_> {
                 continue;
             }
             let kernel: Vec<usize> = (0..self.rank).map(|_| [1, 3, 2, 5][self.choose.below(4)]).collect();
-            let dilation = 1 + usize::from(self.choose.one_in(4));
+            let dilation = [1, 1, 1, 2, 3][self.choose.below(5)];
             let reach = |a: usize| dilation * (kernel[a] - 1);
             let begins: Vec<usize> = (0..self.rank).map(|a| self.choose.below(reach(a) + 1)).collect();
             let ends = (0..self.rank).map(|a| reach(a) - begins[a]);

@@ -1,4 +1,4 @@
-//! Windows, normalization, borders and matrix products.
+//! Windows, normalization, norms, borders and matrix products.
 
 use super::{Array, broadcast, float, indices, int, ints};
 use crate::graph::Node;
@@ -158,5 +158,17 @@ pub(super) fn matmul(x: &Array, w: &Array) -> Array {
         (0..k)
             .map(|j| x.at(&[row.to_vec(), vec![j]].concat()) * w.at(&[j, column]))
             .sum()
+    })
+}
+
+pub(super) fn norm(node: &Node, x: &Array) -> Array {
+    let axes = ints(node, "axes", &[]);
+    let kept = |i: usize| !axes.contains(&(i as i64));
+    let rank = x.shape.len();
+    let shape = (0..rank).map(|i| if kept(i) { x.shape[i] } else { 1 }).collect();
+    let all = indices(&x.shape);
+    Array::new(shape, |index| {
+        let mine = all.iter().filter(|at| (0..rank).all(|i| !kept(i) || at[i] == index[i]));
+        mine.map(|at| x.at(at).powi(2)).sum::<f64>().sqrt()
     })
 }

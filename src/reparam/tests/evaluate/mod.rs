@@ -5,7 +5,7 @@ mod layers;
 use std::collections::BTreeMap;
 
 use crate::graph::{Dim, Model, Node, Tensor};
-use layers::{average, batch_norm, conv, gemm, matmul, pad};
+use layers::{average, batch_norm, conv, gemm, matmul, norm, pad};
 
 /// A dense array.
 #[derive(Debug, Clone, PartialEq)]
@@ -153,6 +153,7 @@ fn operator(node: &Node, inputs: &[Option<Array>], opset: i64) -> Array {
                 .collect();
             Array { shape, data }
         }
+        "ReduceL2" => norm(node, x),
         "Flatten" => Array {
             shape: vec![x.shape[0], x.data.len() / x.shape[0]],
             data: x.data.clone(),

@@ -1,0 +1,87 @@
+//! What the fuzz targets check, on damaged copies of real files: the same damage in every run.
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+use proptest::test_runner::{RngSeed, TestRunner};
+
+use crate::support::checkout;
+use crate::support::images::png;
+
+#[path = "../../fuzz/checks/image_decode.rs"]
+mod image_decode;
+#[path = "../../fuzz/checks/onnx_convert.rs"]
+mod onnx_convert;
+
+/// Bytes at the beginning in which damage is most likely to hit structure.
+const HEAD_BYTES: usize = 8 << 10;
+
+/// One kind of damage.
+#[derive(Debug, Clone)]
+enum Damage {
+    Write(Index, u8),
+    Cut(Index),
+    Remove(Index, usize),
+    Repeat(Index, usize),
+}
+
+impl Damage {
+    fn apply(&self, file: &mut Vec<u8>, within: usize) {
+        let within = within.min(file.len()).max(1);
+        let span = |at: &Index, len: usize| at.index(within)..(at.index(within) + len).min(file.len());
+        match self {
+            Self::Write(at, byte) => file[at.index(within)] = *byte,
+            Self::Cut(at) => file.truncate(at.index(within).max(1)),
+            Self::Remove(at, len) => drop(file.drain(span(at, *len))),
+            Self::Repeat(at, len) => {
+                let again = file[span(at, *len)].to_vec();
+                let at = at.index(within);
+                file.splice(at..at, again);
+            }
+        }
+        if file.is_empty() {
+            file.push(0);
+        }
+    }
+}
+
+fn damage() -> impl Strategy<Value = Damage> {
+    prop_oneof![
+        8 => (any::<Index>(), any::<u8>()).prop_map(|(at, byte)| Damage::Write(at, byte)),
+        1 => any::<Index>().prop_map(Damage::Cut),
+        1 => (any::<Index>(), 1usize..64).prop_map(|(at, len)| Damage::Remove(at, len)),
+        1 => (any::<Index>(), 1usize..64).prop_map(|(at, len)| Damage::Repeat(at, len)),
+    ]
+}
+
+/// Runs `check` on `cases` damaged copies of `file`, three quarters of them damaged within the first `head` bytes.
+fn check(file: &[u8], head: usize, cases: u32, check: fn(&[u8])) {
+    let config = ProptestConfig {
+        cases,
+        rng_seed: RngSeed::Fixed(7),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
+    let places = (prop::collection::vec(damage(), 1..4), 0u8..4);
+    let outcome = TestRunner::new(config).run(&places, |(damages, place)| {
+        let mut copy = file.to_vec();
+        let within = if place == 0 { copy.len() } else { head };
+        damages.iter().for_each(|d| d.apply(&mut copy, within));
+        check(&copy);
+        Ok(())
+    });
+    outcome.unwrap();
+}
+
+#[test]
+fn damaged_models() {
+    for dialect in ["model.onnx", "model.dynamo.onnx"] {
+        let file = std::fs::read(checkout("models/repvgg-cifar10").join(dialect)).unwrap();
+        check(&file, HEAD_BYTES, 150, onnx_convert::check);
+    }
+}
+
+#[test]
+fn damaged_images() {
+    let file = png(3);
+    check(&file, file.len(), 500, image_decode::check);
+}
