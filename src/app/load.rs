@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail, ensure};
 use serde_json::json;
 
+use super::arithmetic;
 use super::clock::Clock;
 use super::log;
 use super::pool;
@@ -14,10 +15,10 @@ use crate::batch::{Width, pair};
 use crate::classify::{Facts, ImageEngine, MetricsObserver, Served, Signature};
 use crate::config::Settings;
 use crate::image::{Preprocess, decoder};
-use crate::model::Package;
+use crate::model::{Package, Precision};
 use crate::onnx::ExternalData;
 use crate::reparam::{Options, reparameterize_bytes};
-use crate::runtime::{ModelSession, Pool, Runtime, lower_for_session};
+use crate::runtime::{ModelSession, Pool, Runtime, WinogradMode, lower_for_session};
 use crate::telemetry::Metrics;
 
 /// Loads the model. Blocks; meant for a thread of its own. `phase` hears what is being done.
@@ -32,12 +33,16 @@ pub fn load(settings: &Settings, metrics: &Metrics, phase: &dyn Fn(&'static str)
     let deployed = clock.time("fuse", || Ok(reparameterize_bytes(package.graph.clone(), &options)?))?;
     let runtime = clock.time("runtime", || Ok(Runtime::load(explicit(settings))?))?;
     let output = options.output.clone();
+    let chosen = arithmetic::choose(&runtime, &package, &deployed, settings, &mut clock)?;
     let mut lowered = clock.time("lower", || {
         let [height, width] = package.manifest.input.size.map(|side| side as usize);
-        let (onnx, mode) = (deployed.onnx.clone().into(), settings.runtime.winograd);
+        let mode = match chosen.precision {
+            Precision::Fp32 => settings.runtime.winograd,
+            Precision::Int8 => WinogradMode::Off,
+        };
         Ok(lower_for_session(
             &runtime,
-            &onnx,
+            &chosen.onnx,
             mode,
             [3, height, width],
             output.as_deref(),
@@ -90,11 +95,12 @@ pub fn load(settings: &Settings, metrics: &Metrics, phase: &dyn Fn(&'static str)
         labels: labels(&package, signature.classes),
         manifest: package.manifest,
         signature,
-        precision: settings.model.precision,
+        precision: chosen.precision,
+        int8: chosen.int8,
         report: deployed.report,
         equivalence,
         winograd: lowered.report,
-        plan: json!({ "decoder": decoder(), "weights_shared": pool.shares_weights(), "threads": plan }),
+        plan: json!({ "decoder": decoder(), "weights_shared": pool.shares_weights(), "operators": pool.operators(), "threads": plan }),
         load: clock.spent,
     };
     log::how_long_it_took(&facts);
@@ -108,7 +114,7 @@ pub fn explicit(settings: &Settings) -> Option<&Path> {
     Some(settings.runtime.library.as_path()).filter(|path| !path.as_os_str().is_empty())
 }
 
-fn options(package: &Package) -> Options {
+pub(super) fn options(package: &Package) -> Options {
     let external = |folder: &PathBuf| ExternalData::Folder(folder.clone());
     Options {
         output: package.manifest.output.name.clone(),

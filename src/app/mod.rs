@@ -3,6 +3,8 @@
 //! [`App::build`] binds the listener, [`App::run_until_stopped`] serves, loads the model meanwhile ([`load`]) and drains on
 //! SIGTERM or SIGINT ([`signals`]).
 
+mod arithmetic;
+mod calibrate;
 mod clock;
 mod load;
 mod log;
@@ -23,6 +25,7 @@ use crate::config::Settings;
 use crate::http::{Draining, Health, Security, Server, Shared, State, Stop, admin_router, router};
 use crate::telemetry::{Metrics, Spans};
 
+pub use calibrate::{CalibrationImages, calibrate};
 pub use load::{explicit, load};
 pub use verify::{Mismatch, Pair, probes, verify};
 
@@ -228,6 +231,12 @@ async fn load_beside(settings: Arc<Settings>, shared: Shared) -> anyhow::Result<
     shared
         .metrics
         .winograd(winograd.lowered, winograd.relative_error.unwrap_or(0.0));
+    if let Some(int8) = &facts.int8 {
+        let found = int8.agreement;
+        shared
+            .metrics
+            .int8(served.name(), found.top1_agreement, found.kl_divergence);
+    }
     shared.metrics.models(&[facts.info()]);
     shared.metrics.queue_capacity(capacity);
     shared.models.put(Arc::new(served));

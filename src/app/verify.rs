@@ -149,7 +149,7 @@ fn memory_session(runtime: &Runtime, onnx: &[u8], output: Option<String>) -> Res
     )
 }
 
-fn cores() -> usize {
+pub(super) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 

@@ -2,14 +2,29 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
 use serde_json::json;
 
 use super::Signature;
 use crate::model::{Manifest, Precision};
+use crate::quantize::Agreement;
 use crate::reparam::equivalence::Equivalence;
 use crate::reparam::report::Report;
 use crate::runtime::WinogradReport;
 use crate::telemetry::metrics::ModelInfo;
+
+/// How an int8 graph did at the gate before serving.
+#[derive(Debug, Clone, Serialize)]
+pub struct Int8 {
+    /// Whether it is the graph that runs; else the fp32 graph does.
+    pub served: bool,
+    /// int8 against fp32 on images that were kept back from calibration.
+    pub agreement: Agreement,
+    /// Layers that compute in int8.
+    pub layers: usize,
+    /// Layers that were left in fp32, by the values they answer with.
+    pub layers_fp32: Vec<String>,
+}
 
 /// What is known of a served model.
 #[derive(Debug, Clone)]
@@ -20,8 +35,10 @@ pub struct Facts {
     pub labels: Vec<String>,
     /// What goes in and what comes out.
     pub signature: Signature,
-    /// Arithmetic of the deploy graph.
+    /// Arithmetic of the graph that runs.
     pub precision: Precision,
+    /// How the int8 graph did, where one was asked for.
+    pub int8: Option<Int8>,
     /// What the re-parameterizer did.
     pub report: Report,
     /// How far deploy and train-time graph agree.
@@ -65,6 +82,7 @@ impl Facts {
             .collect();
         json!({
             "precision": self.precision.label(),
+            "int8": self.int8,
             "source": graph(before),
             "deploy": graph(after),
             "blocks_fused": self.report.blocks.len(),

@@ -12,7 +12,7 @@ mod signature;
 pub mod topk;
 
 pub use engine::{ImageEngine, ImageSession, Rebuild, Tensor};
-pub use facts::Facts;
+pub use facts::{Facts, Int8};
 pub use models::Models;
 pub use observer::MetricsObserver;
 pub use served::Served;

@@ -1,8 +1,7 @@
 //! `repserve convert`.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -53,7 +52,7 @@ pub(super) fn run(args: &Args) -> Outcome {
     let model = ModelFile::open(&args.file, args.output.as_deref())?;
     let deployed = model.named(reparameterize_bytes(model.bytes.clone(), &model.options))?;
     let checked = check(args, &settings, &model, &deployed)?;
-    write(&args.out, &deployed.onnx).with_context(|| format!("cannot write {}", args.out.display()))?;
+    output::write_file(&args.out, &deployed.onnx).with_context(|| format!("cannot write {}", args.out.display()))?;
     let text = if args.json {
         as_json(&deployed, &checked)?
     } else {
@@ -82,29 +81,6 @@ fn check(args: &Args, settings: &Settings, model: &ModelFile, deployed: &Deploye
     }
     let equivalence = model.named(app::verify(&runtime, pair, &probes, &settings.verify))?;
     Ok(Checked::Equal(Box::new(equivalence)))
-}
-
-/// Writes a temporary file beside `path` and renames it: nobody sees half a model.
-fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let folder = path
-        .parent()
-        .filter(|p| !p.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new().prefix(".repserve-").tempfile_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    readable_as_usual(file.as_file())?;
-    file.persist(path)?;
-    Ok(())
-}
-
-/// A temporary file is its owner's alone; a model gets what the umask leaves, as any other file.
-fn readable_as_usual(file: &std::fs::File) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    let mask = rustix::process::umask(rustix::fs::Mode::empty());
-    rustix::process::umask(mask);
-    let mode = 0o666 & !mask.bits();
-    file.set_permissions(std::fs::Permissions::from_mode(mode))
 }
 
 fn as_text(deployed: &Deployed, checked: &Checked) -> String {

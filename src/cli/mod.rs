@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 something failed, 2 the command line or the configuration is wrong. An error is one line on stderr.
 
 mod bench;
+mod calibrate;
 mod classify;
 mod config;
 mod convert;
@@ -36,6 +37,7 @@ enum Command {
     Convert(convert::Args),
     Inspect(inspect::Args),
     Classify(classify::Args),
+    Calibrate(calibrate::Args),
     Config(config::Args),
     Health(health::Args),
     Bench(bench::Args),
@@ -55,6 +57,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Convert(args) => convert::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Classify(args) => classify::run(&args),
+        Command::Calibrate(args) => calibrate::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Health(args) => health::run(&args),
         Command::Bench(args) => bench::run(&args),

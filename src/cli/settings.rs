@@ -13,7 +13,7 @@ pub(super) struct SettingsArgs {
     /// Folder of the model (model.toml); default: the model that is built in
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
-    /// Arithmetic of the deploy graph: fp32
+    /// Arithmetic of the deploy graph: fp32, int8, or model: as model.toml says
     #[arg(long)]
     precision: Option<String>,
     /// ONNX Runtime's shared library

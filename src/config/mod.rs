@@ -20,6 +20,7 @@ use crate::batch::BatchSettings;
 use crate::http::{LimitSettings, SecuritySettings, ServerSettings};
 use crate::image::JpegDecode;
 use crate::model::ModelSettings;
+use crate::quantize::GateSettings;
 use crate::runtime::RuntimeSettings;
 use crate::telemetry::{LogSettings, TraceSettings};
 
@@ -40,6 +41,8 @@ pub struct Settings {
     pub model: ModelSettings,
     /// Comparison of the deploy graph with the train-time graph.
     pub verify: VerifySettings,
+    /// Comparison of the int8 graph with the fp32 graph.
+    pub quantize: GateSettings,
     /// Decoding.
     pub decode: DecodeSettings,
     /// Queue and batches.

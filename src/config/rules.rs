@@ -72,6 +72,16 @@ fn rules(s: &Settings) -> Vec<(&'static str, bool, &'static str)> {
             (0.0..=1.0).contains(&s.verify.top1_agreement_min),
             "must be 0 to 1",
         ),
+        (
+            "quantize.top1_agreement_min",
+            (0.0..=1.0).contains(&s.quantize.top1_agreement_min),
+            "must be 0 to 1",
+        ),
+        (
+            "quantize.kl_divergence_max",
+            s.quantize.kl_divergence_max >= 0.0,
+            "must not be negative",
+        ),
         ("runtime.cores", s.runtime.cores <= 1024, "must be 0 (all) to 1024"),
         (
             "runtime.measure_batch_max",

@@ -160,7 +160,7 @@ fn an_impossible_value_is_named_with_its_place() {
         "",
         &[],
         &[("model.precision", "int4", "--precision")],
-        "`model.precision` (flag --precision): unknown variant `int4`, expected `fp32`",
+        "`model.precision` (flag --precision): unknown variant `int4`, expected one of `model`, `fp32`, `int8`",
     );
     check(
         "[limits]\nrequest_bytes_max = 10\n",

@@ -10,6 +10,7 @@ mod format;
 mod geometry;
 mod limits;
 mod orientation;
+mod picture;
 mod pixels;
 mod preprocess;
 mod resample;

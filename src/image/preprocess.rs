@@ -51,6 +51,14 @@ impl Preprocess {
         self.spec.size
     }
 
+    /// The same for pictures that have the tensor's size already.
+    #[must_use]
+    pub fn of_pictures(&self) -> Self {
+        let mut same = self.clone();
+        same.spec.resize = None;
+        same
+    }
+
     /// Decodes and preprocesses one image file.
     ///
     /// # Errors

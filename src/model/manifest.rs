@@ -4,6 +4,7 @@ use std::path::{Component, Path};
 
 use serde::{Deserialize, Serialize};
 
+use super::Precision;
 use crate::image::InputSpec;
 
 /// The content of a `model.toml`, checked.
@@ -19,6 +20,9 @@ pub struct Manifest {
     /// The labels, a line a class, within the folder. Absent: a class is called by its index.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labels: Option<String>,
+    /// Arithmetic of the deploy graph, unless the settings say otherwise.
+    #[serde(default)]
+    pub precision: Precision,
     /// From image to tensor.
     pub input: InputSpec,
     /// From tensor to classes.
@@ -150,13 +154,18 @@ mod tests {
         check(
             "file = ",
             "fiel = ",
-            "line 3: unknown field `fiel`, expected one of `name`, `version`, `file`, `labels`, `input`, `output`",
+            "line 3: unknown field `fiel`, expected one of `name`, `version`, `file`, `labels`, `precision`, `input`, `output`",
         );
         check("name = \"repvgg-cifar10\"\n", "", "line 1: missing field `name`");
         check(
             "version = \"1\"",
             "version = 1",
             "line 2: invalid type: integer `1`, expected a string",
+        );
+        check(
+            "labels = \"labels.txt\"",
+            "precision = \"int4\"",
+            "line 4: unknown variant `int4`, expected `fp32` or `int8`",
         );
         check(
             "kind = \"logits\"",

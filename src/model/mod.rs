@@ -1,12 +1,14 @@
-//! A model as a folder: what its `model.toml` says ([`Manifest`]), its labels and the bytes of its graph ([`Package`]).
+//! A model as a folder: what its `model.toml` says ([`Manifest`]), its labels, the bytes of its graph ([`Package`]) and its
+//! calibration.
 //!
 //! Nothing here knows ONNX or a runtime: whether the graph fits what the folder says is checked when it is loaded.
 
 mod manifest;
 mod package;
 
+pub use crate::quantize::Precision;
 pub use manifest::{Manifest, ManifestError, OutputKind, OutputSpec};
-pub use package::{Package, PackageError};
+pub use package::{CALIBRATION_FILE, Package, PackageError};
 
 use std::path::PathBuf;
 
@@ -19,23 +21,29 @@ pub struct ModelSettings {
     /// Folder with `model.toml`; empty for the model that is built into the binary.
     pub path: PathBuf,
     /// Arithmetic of the deploy graph.
-    pub precision: Precision,
+    pub precision: PrecisionChoice,
 }
 
-/// Arithmetic of the deploy graph.
+/// Who says in which arithmetic the deploy graph computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Precision {
-    /// 32-bit floating point.
+pub enum PrecisionChoice {
+    /// The model's `model.toml`.
     #[default]
+    Model,
+    /// 32-bit floating point.
     Fp32,
+    /// 8-bit integers, as `calibration.json` says.
+    Int8,
 }
 
-impl Precision {
-    /// As it is written in settings, metrics and answers.
-    pub fn label(self) -> &'static str {
+impl PrecisionChoice {
+    /// The arithmetic for a model.
+    pub fn of(self, manifest: &Manifest) -> Precision {
         match self {
-            Self::Fp32 => "fp32",
+            Self::Model => manifest.precision,
+            Self::Fp32 => Precision::Fp32,
+            Self::Int8 => Precision::Int8,
         }
     }
 }

@@ -10,6 +10,9 @@ use super::manifest::{Manifest, ManifestError};
 /// What is read of a text file at most; a million labels fit.
 const TEXT_BYTES_MAX: u64 = 64 << 20;
 
+/// What a model's calibration is called in its folder.
+pub const CALIBRATION_FILE: &str = "calibration.json";
+
 /// A model's parts in memory.
 #[derive(Debug, Clone)]
 pub struct Package {
@@ -101,6 +104,23 @@ impl Package {
             graph: graph.into(),
             folder: Some(folder.to_owned()),
         })
+    }
+
+    /// The text of the model's `calibration.json`; `None` where it has none.
+    ///
+    /// # Errors
+    /// Where it is there and cannot be read.
+    pub fn calibration(&self) -> Result<Option<String>, PackageError> {
+        let Some(folder) = &self.folder else {
+            return Ok(Some(
+                include_str!("../../models/repvgg-cifar10/calibration.json").to_owned(),
+            ));
+        };
+        match read_text(&folder.join(CALIBRATION_FILE)) {
+            Ok(text) => Ok(Some(text)),
+            Err(PackageError::Read { error, .. }) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 

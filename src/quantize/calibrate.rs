@@ -163,8 +163,8 @@ impl Bench<'_, '_> {
         Calibration {
             format: Calibration::format(),
             written_by: format!("repserve {}", env!("CARGO_PKG_VERSION")),
-            method: "channels evened out by powers of two; error-minimising ranges; weights per channel, no two of one sign \
-                     above 128, rounded by the inputs' covariance; bias correction"
+            method: "channels evened out by powers of two; error-minimising ranges; weights per channel, no neighbours of one \
+                     sign above 128, rounded by the inputs' covariance; bias correction"
                 .to_owned(),
             model_sha256: self.job.model_sha256.clone(),
             images: Images {
@@ -362,7 +362,7 @@ impl Bench<'_, '_> {
 /// Rounding and bias correction of one layer.
 fn round_layer(base: &Model, layer: &Layer, observed: &Observed, place: usize, record: &mut LayerRecord) {
     let weights = layer.weights(&base.graph);
-    let scales = scale::scales(&weights, layer.columns);
+    let scales = scale::scales(&weights, layer.columns, layer.taps());
     let moments = &observed.moments[place];
     let up = rounding::round(&weights, &scales, layer.columns, layer.groups, moments);
     let mut correction = vec![0.0f64; layer.rows];
@@ -378,7 +378,7 @@ fn round_layer(base: &Model, layer: &Layer, observed: &Observed, place: usize, r
             }
         }
     }
-    record.bias_correction = correction.into_iter().map(|c| short(c as f32)).collect();
+    record.bias_correction = correction.into_iter().map(short).collect();
     record.rounding = bits::encode(&up);
 }
 
@@ -388,6 +388,6 @@ fn rounded(value: f64) -> f64 {
 }
 
 /// Five significant digits, so that a list of corrections can be read.
-fn short(value: f32) -> f32 {
+fn short(value: f64) -> f64 {
     format!("{value:.4e}").parse().unwrap_or(value)
 }

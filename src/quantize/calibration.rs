@@ -1,8 +1,13 @@
 //! `calibration.json`: what was measured on the calibration images, and what was decided.
 
+use std::collections::HashSet;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::equalize::EXPONENT_MAX;
 use super::{Agreement, Error, Range};
 
 /// The version of the file's layout.
@@ -58,14 +63,25 @@ pub struct ValueRange {
     pub range: Range,
 }
 
-/// In which arithmetic a layer computes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// In which arithmetic a layer or a graph computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
+    /// 32-bit floating point.
+    #[default]
+    Fp32,
     /// 8-bit integers.
     Int8,
-    /// f32.
-    Fp32,
+}
+
+impl Precision {
+    /// As it is written in settings, metrics and answers.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Fp32 => "fp32",
+            Self::Int8 => "int8",
+        }
+    }
 }
 
 /// One layer.
@@ -86,7 +102,7 @@ pub struct LayerRecord {
     pub equalization: Vec<i8>,
     /// What is added to each output channel's bias.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub bias_correction: Vec<f32>,
+    pub bias_correction: Vec<f64>,
     /// A bit a weight, set where it is rounded up; packed lowest first, base64.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub rounding: String,
@@ -100,6 +116,16 @@ pub struct GateImages {
     pub source: String,
     /// Image files of the network's input size, base64.
     pub images: Vec<String>,
+}
+
+impl GateImages {
+    /// Keeps image files.
+    pub fn new(source: String, files: &[Vec<u8>]) -> Self {
+        Self {
+            source,
+            images: files.iter().map(|file| STANDARD.encode(file)).collect(),
+        }
+    }
 }
 
 impl Calibration {
@@ -117,16 +143,70 @@ impl Calibration {
             )));
         }
         let calibration: Self = serde_json::from_value(value).map_err(|e| Error::Calibration(e.to_string()))?;
-        for ValueRange { value, range } in &calibration.ranges {
-            let sound = range.low <= 0.0 && range.high >= 0.0 && range.low.is_finite() && range.high.is_finite();
-            if !sound {
-                let Range { low, high } = range;
-                return Err(Error::Calibration(format!(
-                    "the range {low} to {high} of {value:?} does not hold zero"
-                )));
+        calibration.check()?;
+        Ok(calibration)
+    }
+
+    /// What a value of the right type must hold besides.
+    fn check(&self) -> Result<(), Error> {
+        let wrong = |what: String| Err(Error::Calibration(what));
+        for ValueRange { value, range } in &self.ranges {
+            let Range { low, high } = *range;
+            if !(low <= 0.0 && high >= 0.0 && low.is_finite() && high.is_finite()) {
+                return wrong(format!("the range {low} to {high} of {value:?} does not hold zero"));
             }
         }
-        Ok(calibration)
+        let mut known = HashSet::new();
+        for LayerRecord {
+            layer,
+            equalization,
+            bias_correction,
+            ..
+        } in &self.layers
+        {
+            if !known.insert(layer) {
+                return wrong(format!("the layer {layer:?} is there twice"));
+            }
+            if equalization.iter().any(|e| e.abs() > EXPONENT_MAX) {
+                return wrong(format!("an exponent of {layer:?} is beyond ±{EXPONENT_MAX}"));
+            }
+            if !bias_correction.iter().all(|c| c.is_finite()) {
+                return wrong(format!("a bias correction of {layer:?} is not finite"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that the calibration was made for the model file of this hash, in hex.
+    ///
+    /// # Errors
+    /// It was made for another.
+    pub fn check_model(&self, sha256: &str) -> Result<(), Error> {
+        if self.model_sha256 == sha256 {
+            return Ok(());
+        }
+        Err(Error::OtherModel {
+            made_for: self.model_sha256.clone(),
+            found: sha256.to_owned(),
+        })
+    }
+
+    /// Names of the layers that compute in `precision`, in graph order.
+    pub fn layers_in(&self, precision: Precision) -> impl Iterator<Item = &str> {
+        let those = self.layers.iter().filter(move |layer| layer.precision == precision);
+        those.map(|layer| layer.layer.as_str())
+    }
+
+    /// The images for the comparison at start-up, as files.
+    ///
+    /// # Errors
+    /// An entry that is not base64.
+    pub fn gate_files(&self) -> Result<Vec<Vec<u8>>, Error> {
+        let decode = |text: &String| {
+            let wrong = |e| Error::Calibration(format!("gate.images holds something that is not base64: {e}"));
+            STANDARD.decode(text).map_err(wrong)
+        };
+        self.gate.images.iter().map(decode).collect()
     }
 
     /// The file's text: a line a range, lists on one line.
@@ -226,6 +306,31 @@ mod tests {
     }
 
     #[test]
+    fn numbers_are_written_as_short_as_they_can_be() {
+        let mut shorter = example();
+        shorter.ranges[0].range.low = -0.1;
+        assert!(shorter.to_text().contains("\"low\":-0.1,"), "{}", shorter.to_text());
+    }
+
+    #[test]
+    fn a_layer_that_is_there_twice_is_refused() {
+        let mut twice = example();
+        twice.layers.push(twice.layers[0].clone());
+        let error = Calibration::parse(&twice.to_text()).unwrap_err().to_string();
+        assert_eq!(error, "calibration.json: the layer \"relu\" is there twice");
+    }
+
+    #[test]
+    fn a_calibration_belongs_to_one_file() {
+        assert!(example().check_model("00").is_ok());
+        let error = example().check_model("ab").unwrap_err().to_string();
+        assert!(
+            error.contains("made for another model (SHA-256 00…, and this one has ab…)"),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         check(
             "\"format\": 1",
@@ -240,6 +345,12 @@ mod tests {
         );
         check("\"method\"", "\"methods\"", "unknown field `methods`");
         check("\"int8\"", "\"int4\"", "unknown variant `int4`");
+        check(
+            "\"bias_correction\": [0.5",
+            "\"bias_correction\": [1e999",
+            "number out of range",
+        );
+        check("[-1,0,2]", "[-1,0,100]", "an exponent of \"relu\" is beyond ±5");
         check("]", "", "expected");
         check("[-1,0,2]", "[-1,0,2000]", "invalid value");
     }

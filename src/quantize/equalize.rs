@@ -13,7 +13,7 @@ use crate::graph::{Graph, Tensor, ValueId};
 use super::layers::{Kind, Layer};
 
 /// Largest exponent of a factor.
-const EXPONENT_MAX: f64 = 5.0;
+pub(super) const EXPONENT_MAX: i8 = 5;
 
 /// For each layer whose output may be scaled the powers of two its channels are divided by. `most` gives the largest
 /// magnitude of each channel of a layer's output.
@@ -22,6 +22,7 @@ pub(super) fn exponents(
     layers: &[Layer],
     most: &BTreeMap<String, Vec<f32>>,
 ) -> BTreeMap<String, Vec<i8>> {
+    let most_exponent = f64::from(EXPONENT_MAX);
     let mut found = BTreeMap::new();
     for layer in layers {
         let Some(most) = most.get(&layer.name).filter(|m| m.len() == layer.rows) else {
@@ -36,7 +37,7 @@ pub(super) fn exponents(
         let exponents: Vec<i8> = logarithms
             .map(|l| {
                 if l.is_finite() {
-                    (0.5 * (l - mean)).round().clamp(-EXPONENT_MAX, EXPONENT_MAX) as i8
+                    (0.5 * (l - mean)).round().clamp(-most_exponent, most_exponent) as i8
                 } else {
                     0
                 }

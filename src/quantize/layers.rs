@@ -1,5 +1,7 @@
 //! Which nodes of a deploy graph can compute in int8: convolutions and the linear layer, each with its ReLU.
 
+use std::collections::HashSet;
+
 use crate::graph::{AttributeValue, DType, Graph, Node, NodeId, ValueId};
 
 /// A node whose weights are constants, with the ReLU that follows it.
@@ -81,10 +83,12 @@ impl Layer {
 
 /// Every layer of the graph, in its order.
 pub(super) fn layers(graph: &Graph) -> Vec<Layer> {
+    let pooled = pooled(graph);
+    let wide = |node: &Node| node.input(0).is_some_and(|input| !pooled.contains(&input));
     graph
         .nodes()
         .filter_map(|(id, node)| {
-            if node.is("Conv") {
+            if node.is("Conv") && wide(node) {
                 conv(graph, id, node)
             } else if node.is("Gemm") {
                 gemm(graph, id, node)
@@ -117,6 +121,31 @@ fn conv(graph: &Graph, id: NodeId, node: &Node) -> Option<Layer> {
     }
     let columns = depth * height * width;
     finish(graph, id, node, Kind::Conv(window), [rows, columns, groups])
+}
+
+/// Values that are one number a channel: those of squeeze-and-excitation branches, in which a convolution costs nothing and
+/// an error weighs much.
+fn pooled(graph: &Graph) -> HashSet<ValueId> {
+    const POOLS: [&str; 2] = ["GlobalAveragePool", "ReduceMean"];
+    const KEEPS: [&str; 8] = [
+        "Relu",
+        "Sigmoid",
+        "HardSigmoid",
+        "HardSwish",
+        "Clip",
+        "Conv",
+        "Mul",
+        "Add",
+    ];
+    let mut found = HashSet::new();
+    for (_, node) in graph.nodes() {
+        let computed = || node.inputs.iter().flatten().filter(|v| graph.constant(**v).is_none());
+        let keeps = KEEPS.contains(&node.op.as_str()) && computed().next().is_some();
+        if POOLS.contains(&node.op.as_str()) || keeps && computed().all(|v| found.contains(v)) {
+            found.extend(node.produces());
+        }
+    }
+    found
 }
 
 fn gemm(graph: &Graph, id: NodeId, node: &Node) -> Option<Layer> {
@@ -177,5 +206,72 @@ fn extents<const N: usize>(node: &Node, name: &str, default: usize) -> Option<[u
             let list = value.as_ints()?.iter().map(|v| usize::try_from(*v).ok());
             list.collect::<Option<Vec<_>>>()?.try_into().ok()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::{Tensor, Value};
+
+    /// A graph of nodes in a row; each is an operator, and a convolution has a weight of the shape given.
+    fn row(nodes: &[(&str, &[usize])]) -> Graph {
+        let mut graph = Graph::default();
+        let mut value = graph.add_value(Value::named("input"));
+        graph.inputs.push(value);
+        for (i, (op, shape)) in nodes.iter().enumerate() {
+            let out = graph.add_value(Value::named(format!("{op}_{i}")));
+            let mut inputs = vec![value];
+            if !shape.is_empty() {
+                let weight = Tensor::from_f32(shape, &vec![0.5; shape.iter().product()]);
+                inputs.push(graph.add_constant(format!("weight_{i}"), weight));
+            }
+            graph.push_node(Node::new(*op, inputs, vec![out]));
+            value = out;
+        }
+        graph.outputs.push(value);
+        graph
+    }
+
+    #[track_caller]
+    fn check(nodes: &[(&str, &[usize])], expected: &[&str]) {
+        let graph = row(nodes);
+        let found: Vec<_> = layers(&graph).into_iter().map(|l| l.name).collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_layer_is_called_by_what_it_answers_with_after_its_relu() {
+        check(
+            &[
+                ("Conv", &[4, 3, 3, 3]),
+                ("Relu", &[]),
+                ("Conv", &[2, 4, 1, 1]),
+                ("Sigmoid", &[]),
+            ],
+            &["Relu_1", "Conv_2"],
+        );
+        check(&[("Flatten", &[]), ("Gemm", &[4, 2])], &["Gemm_1"]);
+    }
+
+    #[test]
+    fn what_reads_a_pooled_value_stays_in_f32() {
+        let squeeze: [(&str, &[usize]); 4] = [
+            ("GlobalAveragePool", &[]),
+            ("Conv", &[2, 4, 1, 1]),
+            ("Relu", &[]),
+            ("Conv", &[4, 2, 1, 1]),
+        ];
+        check(&squeeze, &[]);
+        check(
+            &[("Conv", &[4, 4, 1, 1]), ("AveragePool", &[]), ("Conv", &[4, 4, 1, 1])],
+            &["Conv_0", "Conv_2"],
+        );
+    }
+
+    #[test]
+    fn weights_that_are_no_matrix_of_a_window_are_no_layer() {
+        check(&[("Conv", &[4, 3, 3])], &[]);
+        check(&[("MatMul", &[4, 3])], &[]);
     }
 }

@@ -40,7 +40,17 @@ pub enum Error {
     /// A calibration file that cannot be used.
     #[error("calibration.json: {0}")]
     Calibration(String),
-    /// The calibration was made for another graph.
+    /// The calibration was made for another file.
+    #[error(
+        "calibration.json was made for another model (SHA-256 {made_for:.12}…, and this one has {found:.12}…); run `repserve calibrate` again"
+    )]
+    OtherModel {
+        /// Hash of the model that it was made for.
+        made_for: String,
+        /// Hash of the model at hand.
+        found: String,
+    },
+    /// The calibration's layers are not the graph's.
     #[error("calibration.json does not fit the model at layer {0:?}; run `repserve calibrate` again")]
     Foreign(String),
     /// A value that is to be quantized has no range.

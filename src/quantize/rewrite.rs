@@ -11,9 +11,9 @@ use bytes::Bytes;
 
 use crate::graph::{AttributeValue, DType, Graph, Model, Node, Tensor, Value, ValueId, verify};
 
-use super::calibration::{Calibration, LayerRecord, Precision};
+use super::calibration::{Calibration, LayerRecord, Precision, ValueRange};
 use super::layers::{Kind, Layer, layers};
-use super::range::Affine;
+use super::range::{Affine, Range};
 use super::{Error, bits, equalize, rounding, scale};
 
 /// The operator set that has `QGemm`.
@@ -40,10 +40,24 @@ pub(super) fn rewrite_exposing(mut model: Model, calibration: &Calibration, expo
     let layers = layers(&model.graph);
     equalize_all(&mut model.graph, &layers, calibration)?;
     let records: HashMap<&str, &LayerRecord> = calibration.layers.iter().map(|r| (r.layer.as_str(), r)).collect();
+    let clipped: HashSet<&str> = layers
+        .iter()
+        .filter(|l| l.relu.is_some())
+        .map(|l| l.name.as_str())
+        .collect();
+    let affine = |r: &ValueRange| {
+        // What a ReLU would cut off must lie below the range, whatever the file says.
+        let low = if clipped.contains(r.value.as_str()) {
+            0.0
+        } else {
+            r.range.low
+        };
+        Range { low, ..r.range }.affine()
+    };
     let ranges = calibration
         .ranges
         .iter()
-        .map(|r| (r.value.as_str(), r.range.affine()))
+        .map(|r| (r.value.clone(), affine(r)))
         .collect();
     let mut rewriter = Rewriter {
         graph: &mut model.graph,
@@ -88,7 +102,7 @@ pub(super) fn equalize_all(graph: &mut Graph, layers: &[Layer], calibration: &Ca
 
 struct Rewriter<'a> {
     graph: &'a mut Graph,
-    ranges: HashMap<&'a str, Affine>,
+    ranges: HashMap<String, Affine>,
     /// For each quantized value its codes, scale and zero point.
     coded: HashMap<ValueId, [ValueId; 3]>,
     /// Whether a linear layer was quantized.
@@ -203,7 +217,7 @@ impl Rewriter<'_> {
         if record.bias_correction.len() != layer.rows {
             return Err(foreign());
         }
-        let scales = scale::scales(&values, layer.columns);
+        let scales = scale::scales(&values, layer.columns, layer.taps());
         let codes: Vec<u8> = values
             .iter()
             .zip(&up)
@@ -217,7 +231,7 @@ impl Rewriter<'_> {
         let biases = layer.biases(self.graph);
         let integer = |i: usize| {
             let unit = f64::from(step) * f64::from(scales[i]);
-            let value = ((biases[i] + f64::from(record.bias_correction[i])) / unit).round();
+            let value = ((biases[i] + record.bias_correction[i]) / unit).round();
             value.clamp(f64::from(i32::MIN), f64::from(i32::MAX)) as i32
         };
         Ok(Weights {

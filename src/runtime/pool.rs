@@ -1,10 +1,11 @@
 //! Makes the sessions of one model, over one copy of its weights where that is possible.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::shared::SharedModel;
+use super::shared::{self, SharedModel};
 use super::{Cores, Layers, ModelSession, Plan, Runtime, RuntimeError, RuntimeSettings, SessionOptions};
 use crate::batch::{Sessions, Width};
 
@@ -15,6 +16,7 @@ pub struct Pool {
     source: Source,
     layers: Layers,
     output: Option<String>,
+    int8: bool,
     plan: Plan,
 }
 
@@ -38,7 +40,8 @@ impl Pool {
         output: Option<String>,
         settings: &RuntimeSettings,
     ) -> Result<Self, RuntimeError> {
-        let shared = || SharedModel::optimize(runtime, &onnx, layers.clone());
+        let int8 = shared::computes_in_int8(onnx.clone());
+        let shared = || SharedModel::optimize(runtime, &onnx, layers.clone(), int8);
         let source = match settings.share_weights.then(shared) {
             None => Source::Plain(onnx),
             Some(Ok(shared)) => Source::Shared(Arc::new(shared)),
@@ -53,6 +56,7 @@ impl Pool {
             source,
             layers,
             output,
+            int8,
             plan: Plan::new(settings, Cores::detect()),
         })
     }
@@ -67,6 +71,15 @@ impl Pool {
         matches!(self.source, Source::Shared(_))
     }
 
+    /// Nodes of the graph that ONNX Runtime made of the model, by operator; those of other domains as `domain::operator`.
+    /// `None` where each session optimizes for itself.
+    pub fn operators(&self) -> Option<&BTreeMap<String, usize>> {
+        match &self.source {
+            Source::Shared(shared) => Some(&shared.operators),
+            Source::Plain(_) => None,
+        }
+    }
+
     /// One more session.
     ///
     /// # Errors
@@ -79,6 +92,7 @@ impl Pool {
             },
             output: self.output.clone(),
             layers: self.layers.clone(),
+            int8_as_given: self.int8,
         };
         match &self.source {
             Source::Plain(onnx) => ModelSession::from_memory(&self.runtime, onnx, &options),

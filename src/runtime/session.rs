@@ -18,6 +18,9 @@ pub struct SessionOptions {
     pub output: Option<String>,
     /// Layers that the operators of a lowered model run; empty for a model of ONNX's own operators.
     pub layers: Layers,
+    /// Whether nodes compute in int8 only where the graph says so. ONNX Runtime would also quantize, coarsely, an f32
+    /// convolution that stands between two int8 ones.
+    pub int8_as_given: bool,
 }
 
 /// A loaded model. A run takes `&mut self`: a session belongs to one thread at a time.
@@ -52,6 +55,11 @@ pub(super) fn builder(runtime: &Runtime, options: &SessionOptions) -> Result<Ses
             .domain(threads)
             .map_err(|e| RuntimeError::Model(e.to_string()))?;
         builder = builder.with_operators(domain).map_err(model)?;
+    }
+    if options.int8_as_given {
+        builder = builder
+            .with_config_entry("session.disable_quant_qdq", "1")
+            .map_err(model)?;
     }
     // Between runs the pool's threads must not burn the cores that decoding needs; within a run they may spin.
     let builder = builder.with_intra_op_spinning(threads > 1).map_err(model)?;
@@ -194,7 +202,7 @@ impl ModelSession {
     }
 }
 
-fn input_of(session: &OrtSession) -> Result<Input, RuntimeError> {
+pub(super) fn input_of(session: &OrtSession) -> Result<Input, RuntimeError> {
     let unsupported = |what: String| RuntimeError::Unsupported(what);
     let [input] = session.inputs() else {
         let names: Vec<_> = session.inputs().iter().map(|i| i.name()).collect();

@@ -6,6 +6,7 @@
 //! ONNX Runtime uses where they lie. What kernels prepack on top is shared through a container of its own.
 //! `docs/memory.md` has the measurements.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -27,10 +28,12 @@ const WEIGHTS_FILE: &str = "weights.bin";
 
 /// An optimized graph and its weights, from which sessions are made.
 pub(super) struct SharedModel {
+    pub(super) operators: BTreeMap<String, usize>,
     graph: Bytes,
     layers: Layers,
     weights: Vec<(String, Arc<DynValue>)>,
-    prepacked: PrepackedWeights,
+    /// `None` where a kernel of the graph cannot share what it packs.
+    prepacked: Option<PrepackedWeights>,
 }
 
 impl std::fmt::Debug for SharedModel {
@@ -48,12 +51,13 @@ impl SharedModel {
     /// # Errors
     /// ONNX Runtime refuses the model, the folder cannot be written, or the optimized graph holds large tensors of a kind
     /// that cannot be shared. In the last two cases plain sessions still work.
-    pub(super) fn optimize(runtime: &Runtime, model: &[u8], layers: Layers) -> Result<Self, RuntimeError> {
+    pub(super) fn optimize(runtime: &Runtime, model: &[u8], layers: Layers, int8: bool) -> Result<Self, RuntimeError> {
         const PREFIX: &str = "session.optimized_model_external_initializers";
         let folder = tempfile::tempdir()?;
         let options = SessionOptions {
             threads: 1,
             layers: layers.clone(),
+            int8_as_given: int8,
             ..SessionOptions::default()
         };
         let session = builder(runtime, &options)?
@@ -67,10 +71,10 @@ impl SharedModel {
             .map_err(refused)?
             .commit_from_memory(model);
         drop(session.map_err(|e| RuntimeError::Model(e.to_string()))?);
-        Self::read(folder.path(), layers)
+        Self::read(folder.path(), layers, int8)
     }
 
-    fn read(folder: &Path, layers: Layers) -> Result<Self, RuntimeError> {
+    fn read(folder: &Path, layers: Layers, int8: bool) -> Result<Self, RuntimeError> {
         let graph = Bytes::from(std::fs::read(folder.join(GRAPH_FILE))?);
         let external = ExternalData::Folder(folder.to_owned());
         let model = onnx::read(graph.clone(), &external).map_err(|e| RuntimeError::Model(e.to_string()))?;
@@ -82,10 +86,11 @@ impl SharedModel {
             }
         }
         Ok(Self {
+            operators: model.graph.op_counts(),
             graph,
             layers,
             weights,
-            prepacked: PrepackedWeights::new(),
+            prepacked: (!int8).then(PrepackedWeights::new),
         })
     }
 
@@ -98,9 +103,10 @@ impl SharedModel {
         };
         let mut builder = builder(runtime, &options)?
             .with_optimization_level(GraphOptimizationLevel::Disable)
-            .map_err(refused)?
-            .with_prepacked_weights(&self.prepacked)
             .map_err(refused)?;
+        if let Some(prepacked) = &self.prepacked {
+            builder = builder.with_prepacked_weights(prepacked).map_err(refused)?;
+        }
         for (name, value) in &self.weights {
             // The first satisfies ONNX Runtime's check that external data exists, but alone it would be copied; the second
             // makes the session use the value where it lies.
@@ -114,6 +120,12 @@ impl SharedModel {
             .commit_from_memory(&self.graph)
             .map_err(|e| RuntimeError::Model(e.to_string()))
     }
+}
+
+/// Whether a model has convolutions in int8. ONNX Runtime's kernel for them packs weights for itself and refuses a container.
+pub(super) fn computes_in_int8(model: Bytes) -> bool {
+    let read = onnx::read(model, &ExternalData::None);
+    read.is_ok_and(|model| model.graph.nodes().any(|(_, node)| node.op == "QLinearConv"))
 }
 
 fn refused(error: ort::Error<SessionBuilder>) -> RuntimeError {
@@ -174,7 +186,7 @@ mod tests {
             ..SessionOptions::default()
         };
         let mut plain = ModelSession::from_memory(&runtime, &model, &options).unwrap();
-        let shared = SharedModel::optimize(&runtime, &model, Layers::default()).unwrap();
+        let shared = SharedModel::optimize(&runtime, &model, Layers::default(), false).unwrap();
         for _ in 0..2 {
             let mut session = ModelSession::of(shared.session(&runtime, threads).unwrap(), &options).unwrap();
             for count in [1, 3] {
@@ -199,7 +211,7 @@ mod tests {
     #[test]
     fn nonsense_is_refused_as_a_model() {
         let runtime = Runtime::load(None).unwrap();
-        let error = SharedModel::optimize(&runtime, b"no model", Layers::default()).unwrap_err();
+        let error = SharedModel::optimize(&runtime, b"no model", Layers::default(), false).unwrap_err();
         assert!(matches!(error, RuntimeError::Model(_)), "{error}");
     }
 }

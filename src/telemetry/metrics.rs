@@ -138,6 +138,7 @@ pub struct Metrics {
     relative_error: Gauge,
     winograd_layers: IntGauge,
     winograd_error: Gauge,
+    int8: [GaugeVec; 2],
 }
 
 impl Metrics {
@@ -256,6 +257,7 @@ impl Metrics {
                     "Largest difference between lowered and deploy outputs on probes, relative to the largest output.",
                 ))?,
             )?,
+            int8: int8(r)?,
             registry,
         })
     }
@@ -362,6 +364,13 @@ impl Metrics {
         self.relative_error.set(max_relative_error);
     }
 
+    /// How far a model's int8 graph is from its fp32 graph, on images that were kept back from calibration.
+    pub fn int8(&self, model: &str, top1_agreement: f64, kl_divergence: f64) {
+        for (gauge, value) in self.int8.iter().zip([top1_agreement, kl_divergence]) {
+            gauge.with_label_values(&[model]).set(value);
+        }
+    }
+
     /// Prometheus' text format.
     ///
     /// # Errors
@@ -385,6 +394,20 @@ fn load_failures(registry: &Registry) -> Result<IntCounterVec, prometheus::Error
         failures.with_label_values(&[reason]).reset();
     }
     add(registry, failures)
+}
+
+fn int8(registry: &Registry) -> Result<[GaugeVec; 2], prometheus::Error> {
+    let gauge = |name, help| add(registry, GaugeVec::new(opts(name, help), &["model"])?);
+    Ok([
+        gauge(
+            "int8_top1_agreement",
+            "Share of kept-back images whose best class is the same in int8 and fp32.",
+        )?,
+        gauge(
+            "int8_kl_divergence",
+            "Mean divergence of the int8 from the fp32 probabilities on kept-back images, nats.",
+        )?,
+    ])
 }
 
 fn opts(name: &str, help: &str) -> Opts {
@@ -456,6 +479,7 @@ mod tests {
         metrics.sessions("idle", 1);
         metrics.model_load("read", Duration::ZERO);
         metrics.models(&[ModelInfo::default()]);
+        metrics.int8("m", 1.0, 0.0);
         for family in metrics.registry.gather() {
             let name = family.name().trim_start_matches("repserve_").to_owned();
             assert!(documented.contains(&format!("`{name}`")), "{name}");

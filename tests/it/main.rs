@@ -18,6 +18,7 @@ mod loading;
 mod metrics;
 mod predictions;
 mod preprocess;
+mod quantize;
 mod scheduling;
 mod secure;
 mod soak;

@@ -1,0 +1,176 @@
+//! In which arithmetic a model is served: the int8 graph, and the gate that it must pass.
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+
+use super::clock::Clock;
+use super::verify::cores;
+use crate::classify::Int8;
+use crate::config::Settings;
+use crate::image::{JpegDecode, Preprocess};
+use crate::model::{OutputKind, Package, Precision};
+use crate::onnx::{self, ExternalData};
+use crate::quantize::{self, Agreement, Calibration, GateSettings, Otherwise};
+use crate::reparam::Deployed;
+use crate::runtime::{ModelSession, Runtime, SessionOptions};
+
+/// Images in one run of the gate.
+const BATCH: usize = 8;
+
+/// The graph to serve.
+pub(super) struct Chosen {
+    /// An ONNX file that holds its weights.
+    pub(super) onnx: Bytes,
+    /// Its arithmetic.
+    pub(super) precision: Precision,
+    /// How the int8 graph did, where one was asked for.
+    pub(super) int8: Option<Int8>,
+}
+
+/// The deploy graph, or its int8 graph where settings and model say so and the gate lets it pass.
+///
+/// # Errors
+/// int8 without a calibration that fits, or an int8 graph that strays too far and may not be replaced.
+pub(super) fn choose(
+    runtime: &Runtime,
+    package: &Package,
+    deployed: &Deployed,
+    settings: &Settings,
+    clock: &mut Clock<'_>,
+) -> anyhow::Result<Chosen> {
+    let fp32 = Chosen {
+        onnx: deployed.onnx.clone().into(),
+        precision: Precision::Fp32,
+        int8: None,
+    };
+    match settings.model.precision.of(&package.manifest) {
+        Precision::Fp32 => Ok(fp32),
+        Precision::Int8 => clock.time("quantize", || {
+            int8(runtime, package, deployed, settings, fp32).context("int8")
+        }),
+    }
+}
+
+fn int8(
+    runtime: &Runtime,
+    package: &Package,
+    deployed: &Deployed,
+    settings: &Settings,
+    fp32: Chosen,
+) -> anyhow::Result<Chosen> {
+    let Some(text) = package.calibration()? else {
+        bail!("the model has no calibration.json; `repserve calibrate --model DIR --images DIR` writes it");
+    };
+    let calibration = Calibration::parse(&text)?;
+    calibration.check_model(&deployed.report.source.sha256)?;
+    let deploy = onnx::read(fp32.onnx.clone(), &ExternalData::None)?;
+    let onnx = Bytes::from(onnx::write(quantize::rewrite(deploy, &calibration)?)?);
+    let gate = Gate::open(runtime, package, &calibration, settings)?;
+    let agreement = gate.compare(&fp32.onnx, &onnx)?;
+    let served = passes(&settings.quantize, &agreement)?;
+    let layers_fp32: Vec<String> = calibration.layers_in(Precision::Fp32).map(str::to_owned).collect();
+    tracing::info!(
+        %agreement,
+        layers_int8 = calibration.layers_in(Precision::Int8).count(),
+        layers_fp32 = layers_fp32.len(),
+        "int8 compared with fp32"
+    );
+    let facts = Int8 {
+        served,
+        agreement,
+        layers: calibration.layers_in(Precision::Int8).count(),
+        layers_fp32,
+    };
+    Ok(Chosen {
+        int8: Some(facts),
+        ..if served {
+            Chosen {
+                onnx,
+                precision: Precision::Int8,
+                int8: None,
+            }
+        } else {
+            fp32
+        }
+    })
+}
+
+/// Whether the int8 graph may be served; an error where it may not and nothing may be served in its place.
+fn passes(gate: &GateSettings, agreement: &Agreement) -> anyhow::Result<bool> {
+    if gate.admits(agreement) {
+        return Ok(true);
+    }
+    let found = format!(
+        "the int8 graph strays too far from the fp32 graph ({agreement}; wanted: at least {:.2} %, at most {} nats)",
+        100.0 * gate.top1_agreement_min,
+        gate.kl_divergence_max
+    );
+    match gate.otherwise {
+        Otherwise::Refuse => {
+            bail!("{found}; calibrate again on more images, serve fp32, or see quantize.otherwise in the settings")
+        }
+        Otherwise::Fp32 => {
+            tracing::warn!("{found}; the fp32 graph is served");
+            Ok(false)
+        }
+    }
+}
+
+/// The images of the comparison, and how they are run.
+struct Gate<'a> {
+    runtime: &'a Runtime,
+    output: Option<String>,
+    kind: OutputKind,
+    images: Vec<Vec<f32>>,
+    shape: [usize; 3],
+}
+
+impl<'a> Gate<'a> {
+    fn open(
+        runtime: &'a Runtime,
+        package: &Package,
+        calibration: &Calibration,
+        settings: &Settings,
+    ) -> anyhow::Result<Self> {
+        let preprocess = Preprocess::try_from(package.manifest.input.clone())?.of_pictures();
+        let limits = settings.limits.image();
+        let files = calibration.gate_files()?;
+        let image = |(i, file): (usize, &Vec<u8>)| {
+            let decoded = preprocess.apply(file, &limits, JpegDecode::Exact);
+            let named = || format!("calibration.json: image {} of `gate`", i + 1);
+            Ok(decoded.with_context(named)?.tensor)
+        };
+        let [height, width] = preprocess.size().map(|side| side as usize);
+        Ok(Self {
+            runtime,
+            output: package.manifest.output.name.clone(),
+            kind: package.manifest.output.kind,
+            images: files.iter().enumerate().map(image).collect::<anyhow::Result<_>>()?,
+            shape: [3, height, width],
+        })
+    }
+
+    fn compare(&self, fp32: &[u8], int8: &[u8]) -> anyhow::Result<Agreement> {
+        let probabilities = self.kind == OutputKind::Probabilities;
+        Ok(quantize::compare(
+            &self.answers(fp32, false)?,
+            &self.answers(int8, true)?,
+            probabilities,
+        ))
+    }
+
+    fn answers(&self, onnx: &[u8], int8: bool) -> anyhow::Result<Vec<Vec<f32>>> {
+        let options = SessionOptions {
+            threads: cores(),
+            output: self.output.clone(),
+            int8_as_given: int8,
+            ..SessionOptions::default()
+        };
+        let mut session = ModelSession::from_memory(self.runtime, onnx, &options)?;
+        let mut rows = Vec::with_capacity(self.images.len());
+        for some in self.images.chunks(BATCH) {
+            rows.extend(session.run(some, self.shape)?);
+        }
+        Ok(rows)
+    }
+}

@@ -1,0 +1,161 @@
+//! Calibrates a model: runs its deploy graph on images in ONNX Runtime and decides how int8 is to compute.
+
+use sha2::{Digest, Sha256};
+
+use super::load::{explicit, options};
+use super::verify::{check_size, cores};
+use crate::config::Settings;
+use crate::image::{ImageError, JpegDecode, Limits, Preprocess};
+use crate::model::{OutputKind, Package};
+use crate::quantize::{self, Calibration, GateImages, Goal, Job, Probe, Progress, Values};
+use crate::reparam::reparameterize_bytes;
+use crate::runtime::{GraphProbe, Runtime};
+
+/// The share of the images that are kept back is one in this many.
+const HELD_BACK_ONE_IN: usize = 4;
+/// Images that are kept back at most.
+const HELD_BACK_MAX: usize = 128;
+/// Images for the gate at most, and their pixels: they lie in `calibration.json`.
+const GATE_IMAGES_MAX: usize = 100;
+const GATE_PIXELS_MAX: usize = 32 * 224 * 224;
+/// Images for the gate, however large they are.
+const GATE_IMAGES_MIN: usize = 8;
+
+/// Images to calibrate on, prepared for the model.
+#[derive(Debug)]
+pub struct CalibrationImages {
+    preprocess: Preprocess,
+    limits: Limits,
+    jpeg: JpegDecode,
+    tensors: Vec<Vec<f32>>,
+    hash: Sha256,
+}
+
+impl CalibrationImages {
+    /// None yet, of those that `package` takes.
+    ///
+    /// # Errors
+    /// An input that cannot be prepared.
+    pub fn new(package: &Package, settings: &Settings) -> anyhow::Result<Self> {
+        Ok(Self {
+            preprocess: Preprocess::try_from(package.manifest.input.clone())?,
+            limits: settings.limits.image(),
+            jpeg: settings.decode.jpeg,
+            tensors: Vec::new(),
+            hash: Sha256::new(),
+        })
+    }
+
+    /// Adds an image file.
+    ///
+    /// # Errors
+    /// It cannot be read; it is left out then.
+    pub fn add(&mut self, file: &[u8]) -> Result<(), ImageError> {
+        let decoded = self.preprocess.apply(file, &self.limits, self.jpeg)?;
+        self.hash.update(Sha256::digest(file));
+        self.tensors.push(decoded.tensor);
+        Ok(())
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.tensors.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.tensors.is_empty()
+    }
+
+    /// Those to calibrate on and those that are kept back, evenly spread.
+    fn split(self) -> [Vec<Vec<f32>>; 2] {
+        let count = self.tensors.len();
+        let back = (count / HELD_BACK_ONE_IN).min(HELD_BACK_MAX);
+        let kept: Vec<usize> = (0..back).map(|i| (2 * i + 1) * count / (2 * back)).collect();
+        let mut parts = [Vec::new(), Vec::new()];
+        for (i, tensor) in self.tensors.into_iter().enumerate() {
+            parts[usize::from(kept.binary_search(&i).is_ok())].push(tensor);
+        }
+        parts
+    }
+}
+
+/// Calibrates the model on the images.
+///
+/// # Errors
+/// A model that cannot be fused, run or quantized, or too few images.
+pub fn calibrate(
+    settings: &Settings,
+    package: &Package,
+    images: CalibrationImages,
+    goal: Goal,
+    progress: &mut Progress<'_>,
+) -> anyhow::Result<Calibration> {
+    let deployed = reparameterize_bytes(package.graph.clone(), &options(package))?;
+    let runtime = Runtime::load(explicit(settings))?;
+    let [height, width] = images.preprocess.size().map(|side| side as usize);
+    let shape = [3, height, width];
+    let taken = GraphProbe::from_memory(&runtime, &deployed.onnx, 1)?;
+    check_size(taken.input().image, [height, width])?;
+    drop(taken);
+    let load = move |onnx: &[u8]| -> Result<Probe<'static>, String> {
+        let mut graph = GraphProbe::from_memory(&runtime, onnx, cores()).map_err(|e| e.to_string())?;
+        Ok(Box::new(move |image| {
+            let outputs = graph.run(image, shape).map_err(|e| e.to_string())?;
+            Ok(outputs
+                .into_iter()
+                .map(|(shape, data)| Values { shape, data })
+                .collect())
+        }))
+    };
+    let preprocess = images.preprocess.clone();
+    let digest = images.hash.clone().finalize();
+    let images_sha256 = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let [images, held_back] = images.split();
+    let job = Job {
+        deploy: deployed.onnx.into(),
+        model_sha256: deployed.report.source.sha256,
+        images: &images,
+        held_back: &held_back,
+        images_sha256,
+        probabilities: package.manifest.output.kind == OutputKind::Probabilities,
+        goal,
+        gate: gate(&preprocess, &held_back)?,
+    };
+    Ok(quantize::calibrate(&job, &load, progress)?)
+}
+
+/// Some of the images that were kept back, as pictures of the network's input size.
+fn gate(preprocess: &Preprocess, held_back: &[Vec<f32>]) -> anyhow::Result<GateImages> {
+    let [height, width] = preprocess.size().map(|side| side as usize);
+    let most = (GATE_PIXELS_MAX / (height * width).max(1)).clamp(GATE_IMAGES_MIN, GATE_IMAGES_MAX);
+    let count = most.min(held_back.len());
+    let chosen = (0..count).map(|i| &held_back[i * held_back.len() / count]);
+    let files: Vec<Vec<u8>> = chosen
+        .map(|tensor| preprocess.picture(tensor))
+        .collect::<Result<_, _>>()?;
+    let source = format!("kept back from calibration, as JPEG of {width}x{height} pixels");
+    Ok(GateImages::new(source, &files))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(count: u8, expected: [usize; 2], first: f32) {
+        let package = Package::embedded().unwrap();
+        let mut images = CalibrationImages::new(&package, &Settings::default()).unwrap();
+        images.tensors = (0..count).map(|i| vec![f32::from(i)]).collect();
+        let [calibration, held_back] = images.split();
+        assert_eq!([calibration.len(), held_back.len()], expected);
+        assert_eq!(held_back.first().map(|t| t[0]), Some(first).filter(|_| expected[1] > 0));
+    }
+
+    #[test]
+    fn a_quarter_is_kept_back_evenly_spread() {
+        check(100, [75, 25], 2.0);
+        check(3, [3, 0], 0.0);
+        check(255, [192, 63], 2.0);
+    }
+}

@@ -1,0 +1,157 @@
+//! `repserve calibrate`.
+
+use std::io::{IsTerminal, Read};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail, ensure};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::classify::files::{self, Listed};
+use super::settings::SettingsArgs;
+use super::{Outcome, output};
+use crate::app::{self, CalibrationImages};
+use crate::config::Settings;
+use crate::model::{CALIBRATION_FILE, Package};
+use crate::quantize::{Goal, Stage};
+
+/// Measure on images how a model can compute in int8, and write calibration.json beside it
+///
+/// `repserve serve --precision int8` needs that file. A few hundred images of the kind that will be classified suffice.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Folder of images (searched in depth)
+    #[arg(long, value_name = "DIR")]
+    images: PathBuf,
+    /// Images to use at most, evenly spread over those found
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..))]
+    images_max: u32,
+    /// Top-1 agreement with fp32 to reach, 0 to 1; layers that hurt it most stay in fp32
+    #[arg(long, value_name = "SHARE", default_value_t = Goal::default().top1_agreement, value_parser = share)]
+    agreement: f64,
+    /// Share of the multiplications that may stay in fp32 for it, 0 to 1
+    #[arg(long, value_name = "SHARE", default_value_t = Goal::default().fp32_share_max, value_parser = share)]
+    fp32_share_max: f64,
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+pub(super) fn run(args: &Args) -> Outcome {
+    let settings = args.settings.load(&[])?.settings;
+    let folder = &settings.model.path;
+    ensure!(
+        !folder.as_os_str().is_empty(),
+        "name the model's folder with --model; the model that is built in brings its calibration.json"
+    );
+    let package = Package::open(folder)?;
+    let bar = Bar::new();
+    let images = read(args, &package, &settings, &bar)?;
+    let goal = Goal {
+        top1_agreement: args.agreement,
+        fp32_share_max: args.fp32_share_max,
+    };
+    let calibrated = app::calibrate(&settings, &package, images, goal, &mut |stage, done, total| {
+        bar.step(stage_name(stage), done, total);
+    });
+    bar.0.finish_and_clear();
+    let calibration = calibrated?;
+    let path = folder.join(CALIBRATION_FILE);
+    output::write_file(&path, calibration.to_text().as_bytes())
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    output::print(&format!("{calibration}\nwritten to {}\n", path.display()))?;
+    if !settings.quantize.admits(&calibration.held_back) {
+        output::complain("this is below what `quantize` in the settings wants of int8: a server will not serve it");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Reads the images; those that cannot be read are named and left out.
+fn read(args: &Args, package: &Package, settings: &Settings, bar: &Bar) -> anyhow::Result<CalibrationImages> {
+    let found = files::list(std::slice::from_ref(&args.images));
+    if let [
+        Listed {
+            path,
+            unreadable: Some(why),
+        },
+    ] = &found[..]
+    {
+        bail!("{} {why}", path.display());
+    }
+    ensure!(args.images.is_dir(), "{} is no folder", args.images.display());
+    let wanted = found.len().min(args.images_max as usize);
+    let mut images = CalibrationImages::new(package, settings)?;
+    let mut left_out = 0;
+    for i in 0..wanted {
+        let listed = &found[i * found.len() / wanted];
+        if let Err(why) = add(&mut images, listed, settings.limits.image_bytes_max) {
+            left_out += 1;
+            bar.0
+                .suspend(|| output::complain(&format!("{}: left out: {why}", listed.path.display())));
+        }
+        bar.step("reading images", i + 1, wanted);
+    }
+    ensure!(
+        !images.is_empty(),
+        "{} holds no image that can be read",
+        args.images.display()
+    );
+    if left_out > 0 {
+        output::complain(&format!("{left_out} of {wanted} images could not be read"));
+    }
+    Ok(images)
+}
+
+fn add(images: &mut CalibrationImages, listed: &Listed, bytes_max: usize) -> Result<(), String> {
+    if let Some(why) = &listed.unreadable {
+        return Err(why.clone());
+    }
+    let bytes = bytes_of(&listed.path, bytes_max).map_err(|e| format!("cannot be read: {e}"))?;
+    images.add(&bytes).map_err(|e| e.to_string())
+}
+
+/// Reads a file; one that is longer than any image may be is not read to its end.
+fn bytes_of(path: &Path, bytes_max: usize) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?
+        .take(bytes_max as u64 + 1)
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn stage_name(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Extremes => "finding extremes",
+        Stage::Distributions => "collecting distributions",
+        Stage::Rounding => "rounding weights",
+        Stage::Comparing => "comparing ranges",
+        Stage::Sensitivity => "measuring layers",
+    }
+}
+
+/// A progress bar on stderr where that is a terminal.
+struct Bar(ProgressBar);
+
+impl Bar {
+    fn new() -> Self {
+        if !std::io::stderr().is_terminal() {
+            return Self(ProgressBar::hidden());
+        }
+        let style = ProgressStyle::with_template("{msg:24} {bar:40} {pos}/{len}, {elapsed}")
+            .unwrap_or_else(|_| ProgressStyle::default_bar());
+        Self(ProgressBar::new(0).with_style(style))
+    }
+
+    fn step(&self, what: &'static str, done: usize, total: usize) {
+        self.0.set_message(what);
+        self.0.set_length(total as u64);
+        self.0.set_position(done as u64);
+    }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let value: f64 = text.parse().map_err(|_| "must be a number".to_owned())?;
+    if (0.0..=1.0).contains(&value) {
+        return Ok(value);
+    }
+    Err("must be 0 to 1".to_owned())
+}

@@ -1,0 +1,251 @@
+//! Int8 from the images to the answers: calibrating, the graph that ONNX Runtime runs, the gate.
+
+use std::path::Path;
+
+use repserve::bench::synth::{Architecture, repvgg};
+use repserve::config::Settings;
+use repserve::model::PrecisionChoice;
+use repserve::onnx;
+use repserve::quantize::Otherwise;
+use serde_json::Value;
+
+use crate::support::binary::{check_error, run, stderr, stdout};
+use crate::support::images::png;
+use crate::support::{Server, beside, checkout, probabilities, settings, tar};
+
+/// A folder with a small generated RepVGG for 32x32 pixels.
+fn small_model() -> tempfile::TempDir {
+    let architecture = Architecture {
+        name: "small",
+        blocks: [1, 2, 1, 1],
+        widths: [8, 8, 16, 16, 24],
+        groups: 1,
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let onnx = onnx::write(repvgg(&architecture, 32, 10, 7)).unwrap();
+    std::fs::write(dir.path().join("model.onnx"), onnx).unwrap();
+    let toml = "name = \"small\"\nversion = \"1\"\nfile = \"model.onnx\"\n[input]\nsize = [32, 32]\nmean = [0.5, 0.5, 0.5]\nstd = [0.25, 0.25, 0.25]\n";
+    std::fs::write(dir.path().join("model.toml"), toml).unwrap();
+    dir
+}
+
+/// A folder with `count` images.
+fn pictures(count: u32) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for seed in 0..count {
+        std::fs::write(dir.path().join(format!("{seed:03}.png")), png(seed * 7)).unwrap();
+    }
+    dir
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn int8() -> Settings {
+    let mut settings = settings();
+    settings.model.precision = PrecisionChoice::Int8;
+    settings
+}
+
+async fn card(server: &Server, model: &str) -> Value {
+    let body: Value = server.get(&format!("/v2/models/{model}")).await.json().await.unwrap();
+    body["parameters"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calibrating_twice_writes_the_same_file_and_it_serves() {
+    let (model, images) = (small_model(), pictures(40));
+    std::fs::write(images.path().join("broken.png"), &png(1)[..80]).unwrap();
+    let file = model.path().join("calibration.json");
+    let calibrate = || {
+        let output = run(&[
+            "calibrate",
+            "--model",
+            text(model.path()),
+            "--images",
+            text(images.path()),
+        ]);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        (output, std::fs::read_to_string(&file).unwrap())
+    };
+    let (output, first) = calibrate();
+    assert!(
+        stderr(&output).contains("broken.png: left out: "),
+        "{}",
+        stderr(&output)
+    );
+    assert!(stderr(&output).contains("1 of 41 images could not be read"));
+    assert!(stdout(&output).contains("written to "), "{}", stdout(&output));
+    let (_, second) = calibrate();
+    assert!(first == second, "two runs on the same images differ");
+
+    let parsed: Value = serde_json::from_str(&first).unwrap();
+    assert_eq!(
+        (&parsed["images"]["calibration"], &parsed["images"]["held_back"]),
+        (&30.into(), &10.into())
+    );
+    let mut settings = int8();
+    settings.model.path = model.path().to_owned();
+    settings.quantize.top1_agreement_min = 0.5;
+    let server = Server::ready(settings).await;
+    let card = card(&server, "small").await;
+    assert_eq!(card["precision"], "int8");
+    assert_eq!(card["int8"]["agreement"]["images"], 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_default_model_answers_in_int8_as_in_fp32() {
+    let exact = Server::ready(settings()).await;
+    let server = Server::ready(int8()).await;
+    for seed in 0..10 {
+        let exact = probabilities(&exact.classify(png(seed)).await["predictions"][0]);
+        let int8 = probabilities(&server.classify(png(seed)).await["predictions"][0]);
+        for (a, b) in exact.iter().zip(int8) {
+            assert!((a - b).abs() < 0.1, "{a} in fp32, {b} in int8");
+        }
+    }
+    let card = card(&server, "repvgg-cifar10").await;
+    assert_eq!(
+        (&card["precision"], &card["int8"]["served"]),
+        (&"int8".into(), &true.into())
+    );
+    assert!(
+        card["int8"]["agreement"]["top1_agreement"].as_f64().unwrap() >= 0.98,
+        "{card}"
+    );
+    let metrics = server.get("/metrics").await.text().await.unwrap();
+    assert!(
+        metrics.contains("repserve_int8_top1_agreement{model=\"repvgg-cifar10\"}"),
+        "{metrics}"
+    );
+    assert!(metrics.contains("precision=\"int8\""), "{metrics}");
+    let metrics = exact.get("/metrics").await.text().await.unwrap();
+    assert!(!metrics.contains("repserve_int8_"), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn onnx_runtime_computes_in_int8_what_is_to_be_in_int8() {
+    let server = Server::ready(int8()).await;
+    let card = card(&server, "repvgg-cifar10").await;
+    let operators = card["plan"]["operators"].as_object().unwrap();
+    let count = |end: &str| -> u64 {
+        let of = operators
+            .iter()
+            .filter(|(name, _)| name.rsplit("::").next() == Some(end));
+        of.map(|(_, count)| count.as_u64().unwrap()).sum()
+    };
+    let layers_fp32 = card["int8"]["layers_fp32"].as_array().unwrap().len() as u64;
+    assert_eq!(
+        count("QLinearConv") + count("QGemm"),
+        card["int8"]["layers"].as_u64().unwrap(),
+        "{card}"
+    );
+    assert_eq!(
+        count("Conv") + count("Gemm") + count("FusedConv"),
+        layers_fp32,
+        "{card}"
+    );
+    assert!(count("Transpose") <= 2, "layouts change at the ends only: {card}");
+}
+
+async fn refused(settings: Settings, expected: &str) {
+    let error = format!("{:#}", Server::loading(settings).await.ended().await.unwrap_err());
+    assert!(error.contains(expected), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_gate_refuses_or_falls_back() {
+    let mut settings = int8();
+    settings.quantize.kl_divergence_max = 0.0;
+    refused(settings.clone(), "the int8 graph strays too far from the fp32 graph").await;
+    settings.quantize.otherwise = Otherwise::Fp32;
+    let server = Server::ready(settings).await;
+    let card = card(&server, "repvgg-cifar10").await;
+    assert_eq!(
+        (&card["precision"], &card["int8"]["served"]),
+        (&"fp32".into(), &false.into())
+    );
+    let metrics = server.get("/metrics").await.text().await.unwrap();
+    assert!(metrics.contains("precision=\"fp32\""), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_calibration_that_is_missing_or_another_models_is_refused() {
+    let model = small_model();
+    let mut settings = int8();
+    settings.model.path = model.path().to_owned();
+    refused(
+        settings.clone(),
+        "no calibration.json; `repserve calibrate --model DIR --images DIR` writes it",
+    )
+    .await;
+    let file = model.path().join("calibration.json");
+    std::fs::copy(checkout("models/repvgg-cifar10/calibration.json"), &file).unwrap();
+    refused(settings.clone(), "calibration.json was made for another model").await;
+    std::fs::write(&file, "{}").unwrap();
+    refused(settings.clone(), "calibration.json: it has no format").await;
+    settings.model.precision = PrecisionChoice::Model;
+    assert_eq!(card(&Server::ready(settings).await, "small").await["precision"], "fp32");
+}
+
+#[test]
+fn calibrate_says_what_is_wrong() {
+    let (model, few, none) = (small_model(), pictures(3), pictures(0));
+    let calibrate = |model: &str, images: &Path| run(&["calibrate", "--model", model, "--images", text(images)]);
+    let line = format!("{} holds no image that can be read", text(none.path()));
+    check_error(&calibrate(text(model.path()), none.path()), 1, &line);
+    let line = "3 usable images; calibrating needs at least 32, a few hundred are better";
+    check_error(&calibrate(text(model.path()), few.path()), 1, line);
+    let line = "/nowhere is no folder";
+    check_error(&calibrate(text(model.path()), Path::new("/nowhere")), 1, line);
+    let output = calibrate("/nowhere", few.path());
+    assert!(
+        stderr(&output).contains("cannot read /nowhere/model.toml"),
+        "{}",
+        stderr(&output)
+    );
+    let output = run(&["calibrate", "--images", text(few.path())]);
+    assert!(
+        stderr(&output).contains("name the model's folder with --model"),
+        "{}",
+        stderr(&output)
+    );
+    let output = run(&["calibrate", "--images", text(few.path()), "--agreement", "2"]);
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_named() {
+    let (model, images) = (small_model(), pictures(32));
+    let folder = model.path().join("calibration.json");
+    std::fs::create_dir(&folder).unwrap();
+    let output = run(&[
+        "calibrate",
+        "--model",
+        text(model.path()),
+        "--images",
+        text(images.path()),
+    ]);
+    assert_eq!(output.status.code(), Some(1));
+    let expected = format!("repserve: cannot write {}: ", text(&folder));
+    assert!(stderr(&output).starts_with(&expected), "{}", stderr(&output));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn few_answers_change_on_images_that_nobody_calibrated_on() {
+    let Some(archive) = beside("cifar10/val.tar") else {
+        return;
+    };
+    let files = tar::files(&archive);
+    let (exact, int8) = (Server::ready(settings()).await, Server::ready(int8()).await);
+    let mut same = 0;
+    let chosen: Vec<_> = files.iter().step_by(10).collect();
+    for (_, bytes) in &chosen {
+        let best = async |server: &Server| {
+            server.classify(bytes.clone()).await["predictions"][0]["classes"][0]["index"].clone()
+        };
+        same += usize::from(best(&exact).await == best(&int8).await);
+    }
+    assert!(same as f64 >= 0.985 * chosen.len() as f64, "{same} of {}", chosen.len());
+}
