@@ -1,6 +1,7 @@
 //! From images to a [`Calibration`].
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::sync::Mutex;
 
 use bytes::Bytes;
@@ -8,23 +9,23 @@ use bytes::Bytes;
 use crate::graph::{Model, ValueId};
 use crate::onnx::{self, ExternalData};
 
-use super::calibration::{Calibration, GateImages, Images, LayerRecord, Precision, ValueRange};
-use super::gate::{Agreement, Snr, compare};
+use super::calibration::{Calibration, GateImages, Images, LayerRecord, Precision};
+use super::gate::Agreement;
 use super::layers::{Layer, layers};
+use super::moments::Moments;
 use super::observe::{self, Bounds, Observed};
-use super::rewrite::{equalize_all, rewrite, rewrite_exposing};
-use super::sensitivity::{self, Candidate};
+use super::rewrite::equalize_all;
+use super::search::RANGE_POWERS;
 use super::{Error, bits, equalize, rounding, scale};
 
 pub use super::sensitivity::Goal;
 
-/// The powers of the error that ranges are tried with; the one with the least divergence of the answers stays.
-const RANGE_POWERS: [f64; 3] = [2.0, 1.5, 3.0];
+/// How far channels are evened out; the least divergence of the answers decides.
+const EQUALIZATION_POWERS: [f64; 2] = [0.5, 1.0];
+/// Memory for the moments of layers that are rounded at a time.
+const MOMENT_BYTES_MAX: usize = 512 << 20;
 /// The fewest images of each kind.
 const IMAGES_MIN: usize = 8;
-/// Images that the choice of the power is measured on, at most.
-const TRIAL_IMAGES_MAX: usize = 96;
-
 /// One tensor that came out of a graph.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Values {
@@ -105,24 +106,52 @@ pub fn calibrate(job: &Job<'_>, load: &Load<'_>, progress: &mut Progress<'_>) ->
         progress,
     };
     let bounds = bench.extremes()?;
-    let mut calibration = bench.equalized(&bounds);
-    let mut base = bench.model.clone();
-    equalize_all(&mut base.graph, &bench.layers, &calibration)?;
-    let observed = bench.observe(&base, &calibration, &bounds)?;
-    bench.round(&base, &observed, &mut calibration);
-    bench.choose_ranges(&observed, &mut calibration)?;
+    let mut best: Option<(f64, Trial)> = None;
+    for power in EQUALIZATION_POWERS {
+        let calibration = bench.equalized(&bounds, power);
+        let exponents = |c: &Calibration| c.layers.iter().map(|l| l.equalization.clone()).collect::<Vec<_>>();
+        if best
+            .as_ref()
+            .is_some_and(|(_, trial)| exponents(&trial.calibration) == exponents(&calibration))
+        {
+            continue;
+        }
+        let (divergence, trial) = bench.trial(calibration, &bounds)?;
+        if best.as_ref().is_none_or(|(least, _)| divergence < *least) {
+            best = Some((divergence, trial));
+        }
+    }
+    let Some((
+        _,
+        Trial {
+            base,
+            observed,
+            mut calibration,
+        },
+    )) = best
+    else {
+        return Err(Error::NothingToDo);
+    };
     bench.reach_goal(&observed, &mut calibration)?;
     bench.layer_noise(&base, &mut calibration)?;
     Ok(calibration)
 }
 
+/// A calibration but for the layers in fp32, and what it was made from.
+struct Trial {
+    /// The graph with its channels evened out.
+    base: Model,
+    observed: Observed,
+    calibration: Calibration,
+}
+
 /// What all steps need.
-struct Bench<'a, 'l> {
-    job: &'a Job<'a>,
-    load: &'a Load<'l>,
-    model: Model,
-    layers: Vec<Layer>,
-    progress: &'a mut Progress<'a>,
+pub(super) struct Bench<'a, 'l> {
+    pub(super) job: &'a Job<'a>,
+    pub(super) load: &'a Load<'l>,
+    pub(super) model: Model,
+    pub(super) layers: Vec<Layer>,
+    pub(super) progress: &'a mut Progress<'a>,
 }
 
 impl Bench<'_, '_> {
@@ -143,14 +172,35 @@ impl Bench<'_, '_> {
         Ok(bounds)
     }
 
+    /// Ranges, roundings and biases for channels that are evened out so; and how far the answers are then from fp32.
+    fn trial(
+        &mut self,
+        mut calibration: Calibration,
+        bounds: &HashMap<ValueId, Bounds>,
+    ) -> Result<(f64, Trial), Error> {
+        let mut base = self.model.clone();
+        equalize_all(&mut base.graph, &self.layers, &calibration)?;
+        let observed = self.observe(&base, &calibration, bounds)?;
+        for pass in observe::passes(&self.layers, MOMENT_BYTES_MAX) {
+            self.round(&base, pass, &mut calibration)?;
+        }
+        let divergence = self.choose_ranges(&observed, &mut calibration)?;
+        let trial = Trial {
+            base,
+            observed,
+            calibration,
+        };
+        Ok((divergence, trial))
+    }
+
     /// A calibration that knows only the factors that even out the channels.
-    fn equalized(&self, bounds: &HashMap<ValueId, Bounds>) -> Calibration {
+    fn equalized(&self, bounds: &HashMap<ValueId, Bounds>, power: f64) -> Calibration {
         let most = |layer: &Layer| {
             let bounds = bounds.get(&layer.output).into_iter().flatten();
             (layer.name.clone(), bounds.map(|[low, high]| high.max(-low)).collect())
         };
         let most: BTreeMap<String, Vec<f32>> = self.layers.iter().map(most).collect();
-        let mut exponents = equalize::exponents(&self.model.graph, &self.layers, &most);
+        let mut exponents = equalize::exponents(&self.model.graph, &self.layers, &most, power);
         let record = |layer: &Layer| LayerRecord {
             layer: layer.name.clone(),
             precision: Precision::Int8,
@@ -172,6 +222,7 @@ impl Bench<'_, '_> {
                 held_back: self.job.held_back.len(),
                 sha256: self.job.images_sha256.clone(),
             },
+            equalization_power: power,
             range_power: RANGE_POWERS[0],
             held_back: Agreement::default(),
             ranges: Vec::new(),
@@ -205,165 +256,31 @@ impl Bench<'_, '_> {
         })
     }
 
-    /// Decides every weight's rounding and what each bias makes up for.
-    fn round(&mut self, base: &Model, observed: &Observed, calibration: &mut Calibration) {
-        let total = self.layers.len();
-        let done = Mutex::new(0);
-        let slots: Vec<_> = calibration.layers.iter_mut().map(Mutex::new).collect();
+    /// Decides the rounding of the weights of some layers, and what their biases make up for.
+    fn round(&mut self, base: &Model, pass: Range<usize>, calibration: &mut Calibration) -> Result<(), Error> {
+        let layers = &self.layers[pass.clone()];
+        let (images, progress) = (self.job.images, &mut self.progress);
+        let moments = observe::moments(base, layers, images, self.load, &mut |done| {
+            progress(Stage::Distributions, done, images.len());
+        })?;
+        let (start, total) = (pass.start, self.layers.len());
+        let done = Mutex::new(start);
+        let slots: Vec<_> = calibration.layers[pass].iter_mut().map(Mutex::new).collect();
         let progress = Mutex::new(&mut self.progress);
-        let layers = &self.layers;
-        observe::in_parallel(total, |i| {
-            round_layer(base, &layers[i], observed, i, &mut observe::lock(&slots[i]));
+        observe::in_parallel(layers.len(), |i| {
+            round_layer(base, &layers[i], &moments[i], &mut observe::lock(&slots[i]));
             let mut done = observe::lock(&done);
             *done += 1;
             observe::lock(&progress)(Stage::Rounding, *done, total);
         });
-    }
-
-    /// Tries the powers and keeps the ranges whose int8 graph answers most like fp32.
-    fn choose_ranges(&mut self, observed: &Observed, calibration: &mut Calibration) -> Result<(), Error> {
-        let step = self.job.images.len().div_ceil(TRIAL_IMAGES_MAX).max(1);
-        let trial: Vec<usize> = (0..self.job.images.len()).step_by(step).collect();
-        let images: Vec<&[f32]> = trial.iter().map(|i| self.job.images[*i].as_slice()).collect();
-        let exact: Vec<Vec<f32>> = trial.iter().map(|i| observed.outputs[*i].clone()).collect();
-        let mut best: Option<(f64, f64, Vec<ValueRange>)> = None;
-        for (number, power) in RANGE_POWERS.into_iter().enumerate() {
-            calibration.ranges = self.ranges(observed, power);
-            let outputs = self.answers(calibration, &images)?;
-            let divergence = compare(&exact, &outputs, self.job.probabilities).kl_divergence;
-            if best.as_ref().is_none_or(|(least, ..)| divergence < *least) {
-                best = Some((divergence, power, calibration.ranges.clone()));
-            }
-            (self.progress)(Stage::Comparing, number + 1, RANGE_POWERS.len() + 1);
-        }
-        if let Some((_, power, ranges)) = best {
-            calibration.range_power = power;
-            calibration.ranges = ranges;
-        }
-        Ok(())
-    }
-
-    fn ranges(&self, observed: &Observed, power: f64) -> Vec<ValueRange> {
-        let values = observe::watched(&self.layers);
-        let slots: Vec<_> = values
-            .iter()
-            .map(|value| {
-                let value_name = self.model.graph.value(*value).name.clone();
-                Mutex::new((
-                    value,
-                    ValueRange {
-                        value: value_name,
-                        range: super::Range { low: 0.0, high: 0.0 },
-                    },
-                ))
-            })
-            .collect();
-        observe::in_parallel(slots.len(), |i| {
-            let mut slot = observe::lock(&slots[i]);
-            if let Some(histogram) = observed.histograms.get(slot.0) {
-                slot.1.range = histogram.range(power);
-            }
-        });
-        slots.into_iter().map(|slot| observe::into_inner(slot).1).collect()
-    }
-
-    /// The int8 graph's answers.
-    fn answers(&self, calibration: &Calibration, images: &[&[f32]]) -> Result<Vec<Vec<f32>>, Error> {
-        let int8 = rewrite(self.model.clone(), calibration)?;
-        let mut probe = observe::probe(&int8, &[], self.load)?;
-        let answer = |image: &&[f32]| Ok(std::mem::take(&mut observe::run(&mut probe, image, 1)?[0].data));
-        images.iter().map(answer).collect()
-    }
-
-    /// Measures on the held-back images and, below the goal, puts the layers that hurt most into fp32.
-    fn reach_goal(&mut self, observed: &Observed, calibration: &mut Calibration) -> Result<(), Error> {
-        let images: Vec<&[f32]> = self.job.held_back.iter().map(Vec::as_slice).collect();
-        let mut probe = observe::probe(&self.model, &[], self.load)?;
-        let answer = |image: &&[f32]| Ok(std::mem::take(&mut observe::run(&mut probe, image, 1)?[0].data));
-        let exact: Vec<Vec<f32>> = images.iter().map(answer).collect::<Result<_, Error>>()?;
-        let start = compare(&exact, &self.answers(calibration, &images)?, self.job.probabilities);
-        calibration.held_back = start;
-        (self.progress)(Stage::Comparing, RANGE_POWERS.len() + 1, RANGE_POWERS.len() + 1);
-        if start.top1_agreement_expected >= self.job.goal.top1_agreement {
-            return Ok(());
-        }
-        let costs: Vec<f64> = self
-            .layers
-            .iter()
-            .zip(&observed.sizes)
-            .map(|(layer, size)| (layer.columns * size) as f64)
-            .collect();
-        let all = costs.iter().sum::<f64>().max(1.0);
-        let shares: Vec<f64> = costs.iter().map(|c| c / all).collect();
-        let mut done = 0;
-        let (candidates, chosen, reached) = sensitivity::choose(&shares, &self.job.goal, start, &mut |fp32| {
-            let mut trial = calibration.clone();
-            fp32.iter().for_each(|i| trial.layers[*i].precision = Precision::Fp32);
-            let answers = self.answers(&trial, &images)?;
-            done += 1;
-            (self.progress)(Stage::Sensitivity, done.min(shares.len()), shares.len());
-            Ok(compare(&exact, &answers, self.job.probabilities))
-        })?;
-        for Candidate { layer, gain_db, .. } in candidates {
-            calibration.layers[layer].gain_if_fp32_db = Some(rounded(gain_db));
-        }
-        for layer in chosen {
-            let record = &mut calibration.layers[layer];
-            record.precision = Precision::Fp32;
-            record.bias_correction.clear();
-            record.rounding.clear();
-        }
-        calibration.held_back = reached;
-        Ok(())
-    }
-
-    /// Each quantized layer's signal-to-noise ratio on the held-back images.
-    fn layer_noise(&mut self, base: &Model, calibration: &mut Calibration) -> Result<(), Error> {
-        let int8: Vec<usize> = (0..self.layers.len())
-            .filter(|i| calibration.layers[*i].precision == Precision::Int8)
-            .collect();
-        let values: Vec<ValueId> = int8.iter().map(|i| self.layers[*i].output).collect();
-        let own = self.model.graph.outputs.len();
-        let fresh: Vec<ValueId> = values
-            .iter()
-            .copied()
-            .filter(|v| !base.graph.outputs.contains(v))
-            .collect();
-        let mut exact = observe::probe(base, &fresh, self.load)?;
-        let noisy = rewrite_exposing(self.model.clone(), calibration, true)?;
-        let mut noisy = (self.load)(&onnx::write(noisy)?).map_err(Error::Run)?;
-        let mut noise = vec![Snr::default(); self.layers.len()];
-        let places: Vec<(usize, usize)> = int8
-            .iter()
-            .map(|i| {
-                let output = self.layers[*i].output;
-                let among = |list: &[ValueId]| list.iter().position(|v| *v == output);
-                let place = among(&base.graph.outputs).unwrap_or_else(|| own + among(&fresh).unwrap_or(0));
-                (*i, place)
-            })
-            .collect();
-        for image in self.job.held_back {
-            let count = own + fresh.len();
-            let (exact, noisy) = (
-                observe::run(&mut exact, image, count)?,
-                observe::run(&mut noisy, image, count)?,
-            );
-            for (layer, place) in &places {
-                noise[*layer].add(&exact[*place].data, &noisy[*place].data);
-            }
-        }
-        for (layer, _) in places {
-            calibration.layers[layer].snr_db = rounded(noise[layer].db());
-        }
         Ok(())
     }
 }
 
 /// Rounding and bias correction of one layer.
-fn round_layer(base: &Model, layer: &Layer, observed: &Observed, place: usize, record: &mut LayerRecord) {
+fn round_layer(base: &Model, layer: &Layer, moments: &Moments, record: &mut LayerRecord) {
     let weights = layer.weights(&base.graph);
     let scales = scale::scales(&weights, layer.columns, layer.taps());
-    let moments = &observed.moments[place];
     let up = rounding::round(&weights, &scales, layer.columns, layer.groups, moments);
     let mut correction = vec![0.0f64; layer.rows];
     let rows_per_group = layer.rows / layer.groups;
@@ -380,11 +297,6 @@ fn round_layer(base: &Model, layer: &Layer, observed: &Observed, place: usize, r
     }
     record.bias_correction = correction.into_iter().map(short).collect();
     record.rounding = bits::encode(&up);
-}
-
-/// Two digits after the point.
-fn rounded(value: f64) -> f64 {
-    (value * 100.0).round() / 100.0
 }
 
 /// Five significant digits, so that a list of corrections can be read.

@@ -28,6 +28,8 @@ pub struct Calibration {
     pub model_sha256: String,
     /// On which images.
     pub images: Images,
+    /// How far channels are evened out: 1 wholly, 0.5 half.
+    pub equalization_power: f64,
     /// The error's power that the ranges minimise.
     pub range_power: f64,
     /// int8 against fp32 on the held-back images, when calibrating.
@@ -264,6 +266,7 @@ mod tests {
                 held_back: 1,
                 sha256: "11".into(),
             },
+            equalization_power: 0.5,
             range_power: 2.0,
             held_back: Agreement::default(),
             ranges: vec![ValueRange {

@@ -2,9 +2,9 @@
 //! convolution's output, ReLU or not, is read by one other convolution only, a channel may be divided by any factor
 //! that the reader's weights are multiplied by: ReLU(x / s) · s = ReLU(x) (Nagel et al., arXiv 1906.04721, section 4.1).
 //!
-//! A factor is the square root of the channel's largest activation over the tensor's (geometric) mean, rounded to a
-//! power of two, so that the f32 function stays the same to the last bit. The whole root would even out the activations
-//! and make the weights that read them uneven; the reader's weights have one scale an output channel.
+//! A factor is a power of the channel's largest activation over the tensor's (geometric) mean, rounded to a power of two,
+//! so that the f32 function stays the same to the last bit. The power 1 evens out the activations and makes the weights
+//! that read them uneven, of which an output channel has one scale; 1/2 is between. Which is better is measured.
 
 use std::collections::BTreeMap;
 
@@ -16,11 +16,12 @@ use super::layers::{Kind, Layer};
 pub(super) const EXPONENT_MAX: i8 = 5;
 
 /// For each layer whose output may be scaled the powers of two its channels are divided by. `most` gives the largest
-/// magnitude of each channel of a layer's output.
+/// magnitude of each channel of a layer's output, `power` how far they are evened out, 0 to 1.
 pub(super) fn exponents(
     graph: &Graph,
     layers: &[Layer],
     most: &BTreeMap<String, Vec<f32>>,
+    power: f64,
 ) -> BTreeMap<String, Vec<i8>> {
     let most_exponent = f64::from(EXPONENT_MAX);
     let mut found = BTreeMap::new();
@@ -37,7 +38,7 @@ pub(super) fn exponents(
         let exponents: Vec<i8> = logarithms
             .map(|l| {
                 if l.is_finite() {
-                    (0.5 * (l - mean)).round().clamp(-most_exponent, most_exponent) as i8
+                    (power * (l - mean)).round().clamp(-most_exponent, most_exponent) as i8
                 } else {
                     0
                 }

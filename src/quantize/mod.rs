@@ -22,6 +22,7 @@ mod report;
 mod rewrite;
 mod rounding;
 mod scale;
+mod search;
 mod sensitivity;
 
 pub use calibrate::{Goal, Job, Load, Probe, Progress, Stage, Values, calibrate};

@@ -1,5 +1,6 @@
 //! What a layer sees: mean and covariance of the values under its kernel, sampled over the calibration images.
 
+use super::calibrate::Values;
 use super::layers::{Kind, Layer, Window};
 use super::product;
 
@@ -16,7 +17,6 @@ pub(super) struct Moments {
     /// Consecutive blocks of columns; all groups of a layer are cut alike.
     pub(super) blocks: Vec<Block>,
     samples_per_image: usize,
-    gram_scratch: Vec<f32>,
 }
 
 /// Sums over the samples of some columns of one group.
@@ -55,8 +55,7 @@ impl Block {
 impl Moments {
     /// Nothing seen yet, of `images` images to come.
     pub(super) fn new(layer: &Layer, images: usize) -> Self {
-        let taps = layer.taps();
-        let step = (ORDER_MAX / taps).max(1) * taps;
+        let [step, _] = cut(layer);
         let starts = (0..layer.columns).step_by(step);
         let cut = starts.map(|start| (start, step.min(layer.columns - start)));
         let blocks = (0..layer.groups)
@@ -66,13 +65,20 @@ impl Moments {
         Self {
             blocks,
             samples_per_image: wanted.div_ceil(images.max(1)),
-            gram_scratch: Vec::new(),
         }
     }
 
-    /// Takes samples of one image: `input` of `shape` (1, channels, height, width) or (1, columns). What does not fit
+    /// Memory that the moments of a layer take.
+    pub(super) fn bytes(layer: &Layer) -> usize {
+        let [step, starts] = cut(layer);
+        let block = step.min(layer.columns);
+        (layer.groups * starts).saturating_mul(block * block * size_of::<f64>())
+    }
+
+    /// Takes samples of one image: `input` of shape (1, channels, height, width) or (1, columns). What does not fit
     /// the layer is left out.
-    pub(super) fn add(&mut self, layer: &Layer, input: &[f32], shape: &[usize], seed: u64) {
+    pub(super) fn add(&mut self, layer: &Layer, input: &Values, seed: u64, scratch: &mut Vec<f32>) {
+        let (input, shape) = (&input.data[..], &input.shape[..]);
         match (&layer.kind, shape) {
             (Kind::Conv(window), &[1, channels, height, width])
                 if channels * layer.taps() == layer.columns * layer.groups
@@ -85,18 +91,24 @@ impl Moments {
                     let first = block.group * depth + block.start / layer.taps();
                     let planes = &input[first * plane..(first + block.len() / layer.taps()) * plane];
                     let rows = window.unfold(planes, [height, width], &positions);
-                    block.add(&rows, &mut self.gram_scratch);
+                    block.add(&rows, scratch);
                 }
             }
             (Kind::Gemm { .. }, &[1, columns]) if columns == layer.columns && input.len() == columns => {
                 for block in &mut self.blocks {
                     let part = &input[block.start..block.start + block.len()];
-                    block.add(part, &mut self.gram_scratch);
+                    block.add(part, scratch);
                 }
             }
             _ => {}
         }
     }
+}
+
+/// Columns of a block and the blocks of a group: whole input channels, as many as [`ORDER_MAX`] allows.
+fn cut(layer: &Layer) -> [usize; 2] {
+    let step = (ORDER_MAX / layer.taps()).max(1) * layer.taps();
+    [step, layer.columns.div_ceil(step)]
 }
 
 impl Block {

@@ -74,15 +74,13 @@ pub(super) fn widen(bounds: &mut Bounds, values: &Values) {
 pub(super) struct Observed {
     /// A histogram a watched value.
     pub(super) histograms: BTreeMap<ValueId, Histogram>,
-    /// Moments a layer, in the layers' order.
-    pub(super) moments: Vec<Moments>,
     /// The graph's own first output, an image each.
     pub(super) outputs: Vec<Vec<f32>>,
     /// Values that each layer answers with, for one image.
     pub(super) sizes: Vec<usize>,
 }
 
-/// Runs `model` on every image and gathers histograms within `bounds` and moments.
+/// Runs `model` on every image and gathers histograms within `bounds`.
 pub(super) fn observe(
     model: &Model,
     layers: &[Layer],
@@ -100,24 +98,14 @@ pub(super) fn observe(
         Mutex::new((*v, Histogram::new(low, high)))
     };
     let histograms: Vec<_> = values.iter().map(histogram).collect();
-    let moments: Vec<_> = layers
-        .iter()
-        .map(|l| Mutex::new(Moments::new(l, images.len())))
-        .collect();
     let mut outputs = Vec::with_capacity(images.len());
     let mut sizes = vec![0; layers.len()];
     for (number, image) in images.iter().enumerate() {
         let mut seen = run(&mut probe, image, own + values.len())?;
-        in_parallel(histograms.len() + layers.len(), |i| {
-            if let Some(slot) = histograms.get(i) {
-                let mut slot = lock(slot);
-                let at = place[&slot.0];
-                slot.1.add(&seen[at].data);
-            } else {
-                let i = i - histograms.len();
-                let input = &seen[place[&layers[i].input]];
-                lock(&moments[i]).add(&layers[i], &input.data, &input.shape, number as u64);
-            }
+        in_parallel(histograms.len(), |i| {
+            let mut slot = lock(&histograms[i]);
+            let at = place[&slot.0];
+            slot.1.add(&seen[at].data);
         });
         for (size, layer) in sizes.iter_mut().zip(layers) {
             *size = seen[place[&layer.output]].data.len();
@@ -127,10 +115,59 @@ pub(super) fn observe(
     }
     Ok(Observed {
         histograms: histograms.into_iter().map(into_inner).collect(),
-        moments: moments.into_iter().map(into_inner).collect(),
         outputs,
         sizes,
     })
+}
+
+/// Runs `model` on every image and gathers the moments of what each of `layers` reads.
+pub(super) fn moments(
+    model: &Model,
+    layers: &[Layer],
+    images: &[Vec<f32>],
+    load: &Load<'_>,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Vec<Moments>, Error> {
+    let mut inputs: Vec<ValueId> = layers.iter().map(|l| l.input).collect();
+    inputs.sort_unstable();
+    inputs.dedup();
+    let own = model.graph.outputs.len();
+    let mut probe = probe(model, &inputs, load)?;
+    let gathered: Vec<_> = layers
+        .iter()
+        .map(|l| Mutex::new(Moments::new(l, images.len())))
+        .collect();
+    let scratch = Mutex::new(Vec::new());
+    for (number, image) in images.iter().enumerate() {
+        let seen = run(&mut probe, image, own + inputs.len())?;
+        in_parallel(layers.len(), |i| {
+            let place = inputs.binary_search(&layers[i].input).unwrap_or_default();
+            let input = &seen[own + place];
+            let mut room = lock(&scratch).pop().unwrap_or_default();
+            lock(&gathered[i]).add(&layers[i], input, number as u64, &mut room);
+            lock(&scratch).push(room);
+        });
+        progress(number + 1);
+    }
+    Ok(gathered.into_iter().map(into_inner).collect())
+}
+
+/// Consecutive layers whose moments fit into `bytes_max` together; at least one each.
+pub(super) fn passes(layers: &[Layer], bytes_max: usize) -> Vec<std::ops::Range<usize>> {
+    let mut found: Vec<std::ops::Range<usize>> = Vec::new();
+    let mut bytes = 0;
+    for (i, layer) in layers.iter().enumerate() {
+        let more = Moments::bytes(layer);
+        match found.last_mut() {
+            Some(last) if bytes + more <= bytes_max => last.end = i + 1,
+            _ => {
+                found.push(i..i + 1);
+                bytes = 0;
+            }
+        }
+        bytes += more;
+    }
+    found
 }
 
 /// Calls `work` with 0 to `count - 1`, on as many threads as there are processors.

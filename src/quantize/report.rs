@@ -51,8 +51,9 @@ impl Display for Calibration {
         let int8 = self.layers.iter().filter(|l| l.precision == Precision::Int8).count();
         writeln!(
             f,
-            "{int8} of {} layers in int8; ranges minimise |error|^{}",
+            "{int8} of {} layers in int8; channels evened out to the power {}; ranges minimise |error|^{}",
             self.layers.len(),
+            self.equalization_power,
             self.range_power
         )?;
         write!(f, "held-back images: {}", self.held_back)

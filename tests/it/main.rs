@@ -13,6 +13,7 @@ mod drain;
 mod errors;
 mod fuzz;
 mod hostile;
+mod int8_graphs;
 mod limits;
 mod loading;
 mod metrics;

@@ -39,6 +39,7 @@ pub(super) fn measure(
             threads: 1,
             layers,
             output: output.map(str::to_owned),
+            ..SessionOptions::default()
         };
         let failed = |e: String| RuntimeError::Model(e);
         let mut builder = builder(runtime, &options)?
