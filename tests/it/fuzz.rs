@@ -7,6 +7,8 @@ use proptest::test_runner::{RngSeed, TestRunner};
 use crate::support::checkout;
 use crate::support::images::png;
 
+#[path = "../../fuzz/checks/calibration.rs"]
+mod calibration;
 #[path = "../../fuzz/checks/image_decode.rs"]
 mod image_decode;
 #[path = "../../fuzz/checks/onnx_convert.rs"]
@@ -78,6 +80,13 @@ fn damaged_models() {
         let file = std::fs::read(checkout("models/repvgg-cifar10").join(dialect)).unwrap();
         check(&file, HEAD_BYTES, 150, onnx_convert::check);
     }
+}
+
+#[test]
+fn damaged_calibrations() {
+    let file = std::fs::read(checkout("models/repvgg-cifar10/calibration.json")).unwrap();
+    check(&file, HEAD_BYTES, 60, calibration::check);
+    calibration::check(&file);
 }
 
 #[test]
