@@ -1,4 +1,4 @@
-//! Resident memory of one and of eight sessions of RepVGG-A0, plain and over shared weights: `cargo bench --bench memory`.
+//! Resident memory of sessions of RepVGG-A0, plain, over shared weights, and with lowered layers beside: `cargo bench --bench memory`.
 //!
 //! Each line is measured in a process of its own. `run` is the growth while a session runs for the first time: its arena.
 #![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)]
@@ -9,7 +9,7 @@ use repserve::batch::Width;
 use repserve::bench::synth::{ARCHITECTURES, repvgg};
 use repserve::onnx;
 use repserve::reparam::{Options, reparameterize_bytes};
-use repserve::runtime::{Layers, Pool, Runtime, RuntimeSettings};
+use repserve::runtime::{Layers, Pool, Runtime, RuntimeSettings, WinogradMode, lower_for_session};
 
 const SIDE: usize = 224;
 const CHILD: &str = "REPSERVE_MEMORY_BENCH";
@@ -18,7 +18,7 @@ fn main() {
     if let Ok(job) = std::env::var(CHILD) {
         let mut words = job.split(' ');
         let (file, mode, count) = (words.next().unwrap(), words.next().unwrap(), words.next().unwrap());
-        return measure(file, mode == "shared", count.parse().unwrap());
+        return measure(file, mode, count.parse().unwrap());
     }
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("repvgg-a0.onnx");
@@ -30,7 +30,7 @@ fn main() {
         "{:8} {:>8} {:>12} {:>12} {:>14}",
         "weights", "sessions", "loaded MB", "ran MB", "checksum"
     );
-    for mode in ["plain", "shared"] {
+    for mode in ["plain", "shared", "lowered"] {
         for count in [1, 2, 8] {
             let job = format!("{} {mode} {count}", file.display());
             let status = Command::new(std::env::current_exe().unwrap())
@@ -42,15 +42,21 @@ fn main() {
     }
 }
 
-fn measure(file: &str, share_weights: bool, count: usize) {
+fn measure(file: &str, mode: &str, count: usize) {
     let runtime = Runtime::load(None).unwrap();
     let before = resident_mb();
     let settings = RuntimeSettings {
-        share_weights,
+        share_weights: mode != "plain",
         ..RuntimeSettings::default()
     };
     let onnx = std::fs::read(file).unwrap().into();
-    let pool = Pool::new(&runtime, onnx, Layers::default(), None, &settings).unwrap();
+    let (onnx, layers) = if mode == "lowered" {
+        let lowered = lower_for_session(&runtime, &onnx, WinogradMode::On, [3, SIDE, SIDE], None).unwrap();
+        (lowered.model, lowered.layers)
+    } else {
+        (onnx, Layers::default())
+    };
+    let pool = Pool::new(&runtime, onnx, layers, None, &settings).unwrap();
     let image: Vec<f32> = (0..3 * SIDE * SIDE).map(|n| (n % 255) as f32 / 255.0 - 0.5).collect();
     let mut sessions: Vec<_> = (0..count).map(|_| pool.session(Width::Narrow).unwrap()).collect();
     let loaded = resident_mb() - before;
@@ -61,7 +67,6 @@ fn measure(file: &str, share_weights: bool, count: usize) {
             .iter()
             .fold(0, |sum, x| sum.wrapping_mul(31).wrapping_add(u64::from(x.to_bits())));
     }
-    let mode = if share_weights { "shared" } else { "plain" };
     println!(
         "{mode:8} {count:>8} {loaded:>12.1} {:>12.1} {checksum:>20x}",
         resident_mb() - before
