@@ -51,7 +51,7 @@ proptest! {
 #[test]
 fn random_graphs_are_fused_at_all() {
     let mut blocks = [0usize; 3];
-    for seed in 0..200u64 {
+    for seed in 0..400u64 {
         let mut state = seed;
         let mut byte = || {
             state = state
