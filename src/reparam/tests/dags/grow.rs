@@ -63,13 +63,15 @@ impl Generator<'_> {
         Known { id, ..x.clone() }
     }
 
+    /// A stride or dilation, mostly 1: larger ones leave little of a small image for what follows.
+    fn step(&mut self) -> usize {
+        [1, 1, 1, 1, 1, 1, 2, 3][self.choose.below(8)]
+    }
+
     /// A window of random geometry, its input dilated extent at most the padded extent.
     fn window(&mut self, x: &Known) -> Option<(Shape, Vec<usize>)> {
         let kernel: Vec<usize> = (0..self.rank).map(|_| [1, 3, 1, 2][self.choose.below(4)]).collect();
-        let (stride, dilation) = (
-            [1, 1, 1, 2, 3][self.choose.below(5)],
-            [1, 1, 1, 2, 3][self.choose.below(5)],
-        );
+        let (stride, dilation) = (self.step(), self.step());
         let mut pads = vec![0; 2 * self.rank];
         if self.choose.one_in(2) {
             pads = (0..2 * self.rank)
@@ -190,7 +192,7 @@ impl Generator<'_> {
                 continue;
             }
             let kernel: Vec<usize> = (0..self.rank).map(|_| [1, 3, 2, 5][self.choose.below(4)]).collect();
-            let dilation = [1, 1, 1, 2, 3][self.choose.below(5)];
+            let dilation = self.step();
             let reach = |a: usize| dilation * (kernel[a] - 1);
             let begins: Vec<usize> = (0..self.rank).map(|a| self.choose.below(reach(a) + 1)).collect();
             let ends = (0..self.rank).map(|a| reach(a) - begins[a]);
