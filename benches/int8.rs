@@ -18,7 +18,7 @@ use repserve::model::Package;
 use repserve::onnx::{self, ExternalData};
 use repserve::quantize::{self, Calibration, Goal};
 use repserve::reparam::{Options, reparameterize_bytes};
-use repserve::runtime::{Layers, ModelSession, Pool, Runtime, RuntimeSettings, SessionOptions};
+use repserve::runtime::{Layers, ModelSession, Pool, Runtime, RuntimeSettings, SessionOptions, return_freed_memory};
 
 const CHILD: &str = "REPSERVE_INT8_BENCH";
 const PAIRS: usize = 21;
@@ -162,6 +162,7 @@ fn memory(job: &str) {
     let onnx = std::fs::read(words[0]).unwrap().into();
     let pool = Pool::new(&runtime, onnx, Layers::default(), None, &RuntimeSettings::default()).unwrap();
     let mut sessions: Vec<_> = (0..numbers[0]).map(|_| pool.session(Width::Narrow).unwrap()).collect();
+    return_freed_memory();
     let loaded = resident_mb() - before;
     for session in &mut sessions {
         session.run(&[image(shape)], shape).unwrap();

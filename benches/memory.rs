@@ -9,7 +9,7 @@ use repserve::batch::Width;
 use repserve::bench::synth::{ARCHITECTURES, repvgg};
 use repserve::onnx;
 use repserve::reparam::{Options, reparameterize_bytes};
-use repserve::runtime::{Layers, Pool, Runtime, RuntimeSettings, WinogradMode, lower_for_session};
+use repserve::runtime::{Layers, Pool, Runtime, RuntimeSettings, WinogradMode, lower_for_session, return_freed_memory};
 
 const SIDE: usize = 224;
 const CHILD: &str = "REPSERVE_MEMORY_BENCH";
@@ -59,6 +59,7 @@ fn measure(file: &str, mode: &str, count: usize) {
     let pool = Pool::new(&runtime, onnx, layers, None, &settings).unwrap();
     let image: Vec<f32> = (0..3 * SIDE * SIDE).map(|n| (n % 255) as f32 / 255.0 - 0.5).collect();
     let mut sessions: Vec<_> = (0..count).map(|_| pool.session(Width::Narrow).unwrap()).collect();
+    return_freed_memory();
     let loaded = resident_mb() - before;
     let mut checksum = 0u64;
     for session in &mut sessions {

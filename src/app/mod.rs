@@ -23,6 +23,7 @@ use tokio::sync::watch;
 use crate::classify::{Models, Served};
 use crate::config::Settings;
 use crate::http::{Draining, Health, Security, Server, Shared, State, Stop, admin_router, router};
+use crate::runtime::return_freed_memory;
 use crate::telemetry::{Metrics, Spans};
 
 pub use calibrate::{CalibrationImages, calibrate};
@@ -217,9 +218,11 @@ async fn load_beside(settings: Arc<Settings>, shared: Shared) -> anyhow::Result<
     let inner = shared.clone();
     let capacity = settings.batch.queue_capacity;
     let served: Served = tokio::task::spawn_blocking(move || {
-        load(&settings, &inner.metrics, &|phase| {
+        let served = load(&settings, &inner.metrics, &|phase| {
             inner.health.set(State::Loading(phase))
-        })
+        });
+        return_freed_memory();
+        served
     })
     .await
     .context("loading the model panicked")??;

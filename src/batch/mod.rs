@@ -3,6 +3,7 @@
 //! An item goes through two stages, both on the scheduler's own workers (one a core), so that decoding and inference
 //! never oversubscribe the machine: [`Engine::prepare`] (bytes to model input) and a session's run (a batch of inputs to outputs).
 
+mod backoff;
 mod handle;
 mod pace;
 mod policy;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use super::backoff::Backoff;
 use super::pace::Pace;
 use super::{
     BatchPolicy, Deadline, End, Engine, Event, ItemId, Observer, Outcome, Rejected, Sessions, Shape, Timings, Width,
@@ -49,6 +50,7 @@ pub(super) struct State<E: Engine> {
     narrow: Vec<Option<E::Session>>,
     wide: Option<E::Session>,
     pub(super) rebuilding: usize,
+    pub(super) backoff: Backoff,
     /// Workers that sleep until they are told of work.
     pub(super) asleep: usize,
     /// Whole answers, to be sent once the lock is free: waking a client takes longer than all bookkeeping.
@@ -113,6 +115,7 @@ impl<E: Engine> Shared<E> {
             narrow: sessions.narrow.into_iter().map(Some).collect(),
             wide: sessions.wide,
             rebuilding: 0,
+            backoff: Backoff::default(),
             asleep: 0,
             outbox: Vec::new(),
         };

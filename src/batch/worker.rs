@@ -166,12 +166,23 @@ fn run_guarded<E: Engine>(
     }
 }
 
+/// Makes a session, unless an attempt has just failed: then the batch fails at once.
 fn rebuild<E: Engine>(shared: &Shared<E>, width: Width, reason: &SessionError) -> Result<E::Session, SessionError> {
+    let wait = shared.lock().backoff.left(width, Instant::now());
+    if !wait.is_zero() {
+        return Err(SessionError(format!(
+            "there is none, and none could be made; the next attempt is in {} ms",
+            wait.as_millis()
+        )));
+    }
     shared.observer.rebuilding(width, reason);
     shared.lock().rebuilding += 1;
     let rebuilt = catch_unwind(AssertUnwindSafe(|| shared.engine.rebuild(width)));
-    shared.lock().rebuilding -= 1;
-    rebuilt.unwrap_or_else(|panic| Err(panicked(&*panic)))
+    let rebuilt = rebuilt.unwrap_or_else(|panic| Err(panicked(&*panic)));
+    let mut state = shared.lock();
+    state.rebuilding -= 1;
+    state.backoff.tried(width, rebuilt.is_ok(), Instant::now());
+    rebuilt
 }
 
 /// One wake-up leads to the next, so that a burst wakes as many workers as it has work for and no more.

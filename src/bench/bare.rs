@@ -5,17 +5,21 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use bytes::Bytes;
+use serde::Serialize;
 
 use super::stats::median;
 use crate::image::{JpegDecode, Limits, Preprocess};
-use crate::runtime::{ModelSession, Runtime, SessionOptions};
+use crate::runtime::{Layers, ModelSession, Runtime, SessionOptions, WinogradMode, lower_for_session};
 
 /// A loop and everything that it needs.
+#[derive(Clone)]
 pub struct Bare {
     /// ONNX Runtime.
     pub runtime: Runtime,
-    /// The deploy graph.
-    pub deploy: Bytes,
+    /// The deploy graph, or what [`Bare::lowered`] made of it.
+    pub model: Bytes,
+    /// Layers that its operators run; empty for ONNX's own.
+    pub layers: Layers,
     /// The output to read; the first if not given.
     pub output: Option<String>,
     /// What is done to an image.
@@ -30,12 +34,55 @@ pub struct Bare {
     pub cores: usize,
 }
 
+/// What a loop did.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct BareFigures {
+    /// Decode + preprocess + one-thread sessions in a loop on every core: images a second.
+    pub images_per_second: f64,
+    /// Decode + preprocess + the widest session, one image at a time: milliseconds.
+    pub latency_ms: f64,
+}
+
+impl BareFigures {
+    /// The median of each figure.
+    pub fn median(rounds: &[Self]) -> Self {
+        let of = |pick: fn(&Self) -> f64| median(&rounds.iter().map(pick).collect::<Vec<_>>());
+        Self {
+            images_per_second: of(|f| f.images_per_second),
+            latency_ms: of(|f| f.latency_ms),
+        }
+    }
+}
+
 impl Bare {
-    /// Images a second of one loop a core, each with a one-thread session of its own.
+    /// The same loop over sessions as the server makes them; `None` where `mode` lowers nothing.
+    ///
+    /// # Errors
+    /// Where the model cannot be lowered.
+    pub fn lowered(&self, mode: WinogradMode) -> anyhow::Result<Option<Self>> {
+        let [height, width] = self.preprocess.size().map(|side| side as usize);
+        let output = self.output.as_deref();
+        let lowered = lower_for_session(&self.runtime, &self.model, mode, [3, height, width], output)?;
+        Ok((!lowered.layers.is_empty()).then(|| Self {
+            model: lowered.model,
+            layers: lowered.layers,
+            ..self.clone()
+        }))
+    }
+
+    /// Both figures, each measured for `duration`.
     ///
     /// # Errors
     /// Where the model or the image cannot be used.
-    pub fn images_per_second(&self, duration: Duration) -> anyhow::Result<f64> {
+    pub fn figures(&self, duration: Duration) -> anyhow::Result<BareFigures> {
+        Ok(BareFigures {
+            images_per_second: self.images_per_second(duration)?,
+            latency_ms: self.latency_ms(duration)?,
+        })
+    }
+
+    /// Images a second of one loop a core, each with a one-thread session of its own.
+    fn images_per_second(&self, duration: Duration) -> anyhow::Result<f64> {
         let start = Barrier::new(self.cores);
         let rates = std::thread::scope(|scope| {
             let loops: Vec<_> = (0..self.cores)
@@ -57,10 +104,7 @@ impl Bare {
     }
 
     /// Milliseconds of one image at a time on a session that uses all cores: the median.
-    ///
-    /// # Errors
-    /// Where the model or the image cannot be used.
-    pub fn latency_ms(&self, duration: Duration) -> anyhow::Result<f64> {
+    fn latency_ms(&self, duration: Duration) -> anyhow::Result<f64> {
         let mut session = self.session(self.cores)?;
         let end = Instant::now() + duration;
         let mut latencies = Vec::new();
@@ -94,9 +138,10 @@ impl Bare {
         let options = SessionOptions {
             threads,
             output: self.output.clone(),
+            layers: self.layers.clone(),
             ..SessionOptions::default()
         };
-        let mut session = ModelSession::from_memory(&self.runtime, &self.deploy, &options).context("the bare loop")?;
+        let mut session = ModelSession::from_memory(&self.runtime, &self.model, &options).context("the bare loop")?;
         self.once(&mut session)?;
         Ok(session)
     }

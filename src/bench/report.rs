@@ -3,6 +3,7 @@
 use plotters::prelude::*;
 use serde::Serialize;
 
+use super::bare::BareFigures;
 use super::stats::Summary;
 
 /// Everything one run found out about one model.
@@ -12,10 +13,10 @@ pub struct Report {
     pub model: String,
     /// Processor, cores that may be used, decoder: what the figures depend on.
     pub machine: String,
-    /// Decode + preprocess + one-thread sessions in a loop on every core: images a second.
-    pub bare_images_per_second: f64,
-    /// Decode + preprocess + the widest session, one image at a time: milliseconds.
-    pub bare_latency_ms: f64,
+    /// The loop over ONNX Runtime's own operators.
+    pub bare: BareFigures,
+    /// The loop over the layers that the server lowers; `None` where it lowers none.
+    pub bare_lowered: Option<BareFigures>,
     /// Figures of the server.
     pub scenarios: Vec<Scenario>,
     /// CPU that the idle server used, percent of one core.
@@ -55,6 +56,13 @@ impl std::fmt::Display for Load {
     }
 }
 
+fn told(figures: &BareFigures) -> String {
+    format!(
+        "{:.1} images/s on all cores, {:.2} ms one at a time on the widest session",
+        figures.images_per_second, figures.latency_ms
+    )
+}
+
 impl Report {
     /// The scenario with this load.
     pub fn scenario(&self, load: Load) -> Option<&Scenario> {
@@ -70,11 +78,17 @@ impl Report {
     /// The figures as Markdown: what was measured, a table, the ratios.
     pub fn markdown(&self) -> String {
         let mut text = format!(
-            "## {}\n\n{}. Bare loop: {:.1} images/s on all cores, {:.2} ms one at a time on the widest session.\n\n",
-            self.model, self.machine, self.bare_images_per_second, self.bare_latency_ms
+            "## {}\n\n{}. Bare loop: {}.",
+            self.model,
+            self.machine,
+            told(&self.bare)
         );
-        text += "| load | images/s | served / bare | p50 ms | p95 ms | p99 ms | 429 | 429 p99 ms | failed | cores | RSS MiB |\n";
-        text += "|---|---|---|---|---|---|---|---|---|---|---|\n";
+        if let Some(lowered) = &self.bare_lowered {
+            text += &format!(" With the server's kernels: {}.", told(lowered));
+        }
+        text += "\n\n| load | images/s | / bare | / bare, same kernels | p50 ms | p95 ms | p99 ms | 429 | 429 p99 ms | failed | cores | RSS MiB |\n";
+        text += "|---|---|---|---|---|---|---|---|---|---|---|---|\n";
+        let same = self.bare_lowered.unwrap_or(self.bare);
         for Scenario {
             load,
             summary: s,
@@ -84,9 +98,10 @@ impl Report {
         {
             let share = s.rejected as f64 / (s.answered + s.rejected + s.failed).max(1) as f64;
             text += &format!(
-                "| {load} | {:.1} | {:.2} | {:.2} | {:.2} | {:.2} | {:.0} % | {:.2} | {} | {cores:.2} | {rss_mib:.0} |\n",
+                "| {load} | {:.1} | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} | {:.0} % | {:.2} | {} | {cores:.2} | {rss_mib:.0} |\n",
                 s.images_per_second,
-                s.images_per_second / self.bare_images_per_second,
+                s.images_per_second / self.bare.images_per_second,
+                s.images_per_second / same.images_per_second,
                 s.latency_ms.p50,
                 s.latency_ms.p95,
                 s.latency_ms.p99,
@@ -96,8 +111,9 @@ impl Report {
             );
         }
         if let Some(single) = self.scenario(Load::Closed(1)) {
-            let ratio = single.summary.latency_ms.p50 / self.bare_latency_ms;
-            text += &format!("\np50 at one connection / bare: {ratio:.2}. ");
+            let p50 = single.summary.latency_ms.p50;
+            let (bare, same) = (p50 / self.bare.latency_ms, p50 / same.latency_ms);
+            text += &format!("\np50 at one connection / bare: {bare:.2}, same kernels: {same:.2}. ");
         }
         if let Some(many) = self.scenario(Load::Closed(16)) {
             let ratio = many.summary.latency_ms.p99 / many.summary.latency_ms.p50;
@@ -123,7 +139,7 @@ impl Report {
                 &left,
                 "images/s (line: bare loop)",
                 &[("served", throughput)],
-                Some(self.bare_images_per_second),
+                Some(self.bare.images_per_second),
             )?;
             let latency = |pick: fn(&Summary) -> f64| self.scenarios.iter().map(|s| pick(&s.summary)).collect();
             let series = [
@@ -222,8 +238,14 @@ mod tests {
         Report {
             model: "m".into(),
             machine: "a machine".into(),
-            bare_images_per_second: 100.0,
-            bare_latency_ms: 8.0,
+            bare: BareFigures {
+                images_per_second: 100.0,
+                latency_ms: 8.0,
+            },
+            bare_lowered: Some(BareFigures {
+                images_per_second: 180.0,
+                latency_ms: 5.0,
+            }),
             scenarios: [Load::Closed(1), Load::Closed(16), Load::Open(300)]
                 .map(scenario)
                 .to_vec(),
@@ -235,8 +257,8 @@ mod tests {
     fn the_table_carries_the_ratios() {
         let text = report().markdown();
         for part in [
-            "| 16 connections | 90.0 | 0.90 |",
-            "p50 at one connection / bare: 1.25",
+            "| 16 connections | 90.0 | 0.90 | 0.50 |",
+            "p50 at one connection / bare: 1.25, same kernels: 2.00",
             "p99 / p50 at 16 connections: 1.50",
             "1.00",
         ] {

@@ -20,6 +20,8 @@ pub struct Int8 {
     pub served: bool,
     /// int8 against fp32 on images that were kept back from calibration.
     pub agreement: Agreement,
+    /// How many times as fast as ONNX Runtime's fp32 session an int8 one was over those images, on all cores.
+    pub times_as_fast: f64,
     /// Layers that compute in int8.
     pub layers: usize,
     /// Layers that were left in fp32, by the values they answer with.

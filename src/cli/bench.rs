@@ -9,18 +9,18 @@ use bytes::Bytes;
 
 use super::{Outcome, output};
 use crate::app;
-use crate::bench::bare::Bare;
+use crate::bench::bare::{Bare, BareFigures};
 use crate::bench::load::{self, Target};
 use crate::bench::report::{Load, Report, Scenario};
 use crate::bench::server::Server;
 use crate::bench::stats::{Summary, median};
 use crate::bench::{picture, process, synth};
-use crate::config::{self, Sources};
+use crate::config::{self, Settings, Sources};
 use crate::image::{JpegDecode, Preprocess, decoder};
 use crate::model::Package;
 use crate::onnx::{self, ExternalData};
 use crate::reparam::{Options, reparameterize_bytes};
-use crate::runtime::Runtime;
+use crate::runtime::{Layers, Runtime};
 
 /// Measure the server beside a bare loop over the same model, image and cores
 ///
@@ -147,18 +147,26 @@ async fn measure(subject: &Subject, args: &Args) -> anyhow::Result<Report> {
         .flat_map(|f| ["--model".to_owned(), f.display().to_string()]);
     let server = Server::start(&arguments.collect::<Vec<_>>()).await?;
     let idle_cpu_percent = idle(&server, duration).await?;
-    let (bare, machine) = bare(subject)?;
+    let settings = config::load(&Sources::from_environment())?.settings;
+    let (bare, machine) = bare(subject, &settings)?;
+    let winograd = settings.runtime.winograd;
     let target = Target {
         address: server.address,
         image: subject.image.clone(),
     };
 
-    let (mut rates, mut latencies) = (Vec::new(), Vec::new());
+    let lowered = bare.lowered(winograd)?;
+    let (mut plain, mut same) = (Vec::new(), Vec::new());
     let mut runs: Vec<Vec<Run>> = LOADS.map(|_| Vec::new()).into();
     for round in 1..=args.rounds {
         output::complain(&format!("{}: round {round} of {}", subject.name, args.rounds));
-        rates.push(bare.images_per_second(duration)?);
-        latencies.push(bare.latency_ms(duration)?);
+        plain.push(bare.figures(duration)?);
+        same.extend(
+            lowered
+                .iter()
+                .map(|l| l.figures(duration))
+                .collect::<Result<Vec<_>, _>>()?,
+        );
         let mut capacity: f64 = 0.0;
         for (load, runs) in LOADS.iter().zip(&mut runs) {
             let run = scenario(&server, &target, *load, capacity, duration).await?;
@@ -177,8 +185,8 @@ async fn measure(subject: &Subject, args: &Args) -> anyhow::Result<Report> {
     Ok(Report {
         model: subject.name.clone(),
         machine,
-        bare_images_per_second: median(&rates),
-        bare_latency_ms: median(&latencies),
+        bare: BareFigures::median(&plain),
+        bare_lowered: lowered.is_some().then(|| BareFigures::median(&same)),
         scenarios: scenarios.collect(),
         idle_cpu_percent,
     })
@@ -219,8 +227,7 @@ async fn idle(server: &Server, duration: Duration) -> anyhow::Result<f64> {
 }
 
 /// The loop over the same model, and what its figures depend on.
-fn bare(subject: &Subject) -> anyhow::Result<(Bare, String)> {
-    let settings = config::load(&Sources::from_environment())?.settings;
+fn bare(subject: &Subject, settings: &Settings) -> anyhow::Result<(Bare, String)> {
     let package = match &subject.folder {
         Some(folder) => Package::open(folder)?,
         None => Package::embedded()?,
@@ -235,16 +242,17 @@ fn bare(subject: &Subject) -> anyhow::Result<(Bare, String)> {
         },
     )?;
     let preprocess = Preprocess::try_from(package.manifest.input)?;
-    let runtime = Runtime::load(app::explicit(&settings))?;
+    let runtime = Runtime::load(app::explicit(settings))?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let machine = format!("{}, {cores} cores, JPEG by {}", process::cpu_model(), decoder());
     let limits = settings.limits.image();
     let jpeg = JpegDecode::default();
-    let (deploy, image) = (deployed.onnx.into(), subject.image.clone());
+    let (model, image) = (deployed.onnx.into(), subject.image.clone());
     Ok((
         Bare {
             runtime,
-            deploy,
+            model,
+            layers: Layers::default(),
             output,
             preprocess,
             limits,

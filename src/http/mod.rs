@@ -14,6 +14,7 @@ mod router;
 mod secure;
 mod server;
 mod settings;
+mod shed;
 mod trace;
 mod v2;
 mod wire;

@@ -1,5 +1,6 @@
 //! What happens around every request: its id, its time, its line in the log, its place in the metrics.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use axum::extract::{MatchedPath, Request, State};
@@ -10,6 +11,7 @@ use uuid::Uuid;
 
 use super::Shared;
 use super::error::Refused;
+use super::shed::Shed;
 use super::trace::{TRACEPARENT, TraceContext};
 use crate::batch::Timings;
 use crate::telemetry::RequestSpan;
@@ -75,7 +77,11 @@ impl Drop for Entry {
 }
 
 /// The layer.
-pub(super) async fn observe(State(shared): State<Shared>, mut request: Request, next: Next) -> Response {
+pub(super) async fn observe(
+    State((shared, shed)): State<(Shared, Arc<Shed>)>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let arrived = Instant::now();
     let id = id_of(request.headers());
     let trace = TraceContext::of(request.headers(), || {
@@ -96,7 +102,7 @@ pub(super) async fn observe(State(shared): State<Shared>, mut request: Request, 
     if let Some(Refused(reason)) = response.extensions().get() {
         entry.shared.metrics.rejected(*reason);
     }
-    log(&entry, &id, trace, response.status());
+    log(&entry, &shed, &id, trace, response.status());
     export(&entry, &id, trace, &response);
     let headers = response.headers_mut();
     headers.insert(TOTAL_TIME, milliseconds(arrived.elapsed()));
@@ -135,7 +141,13 @@ fn export(entry: &Entry, id: &HeaderValue, trace: TraceContext, response: &Respo
     });
 }
 
-fn log(entry: &Entry, id: &HeaderValue, trace: TraceContext, status: StatusCode) {
+fn log(entry: &Entry, shed: &Shed, id: &HeaderValue, trace: TraceContext, status: StatusCode) {
+    if status == StatusCode::TOO_MANY_REQUESTS {
+        if let Some(requests) = shed.count(Instant::now()) {
+            tracing::warn!(requests, route = entry.route(), "the queue is full: requests are shed");
+        }
+        return;
+    }
     let trace = format!("{:032x}", trace.trace_id);
     let id = id.to_str().unwrap_or_default();
     let (method, route, code) = (entry.method.as_str(), entry.route(), status.as_u16());

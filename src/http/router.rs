@@ -1,5 +1,7 @@
 //! Every route on one page.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, Uri};
@@ -11,6 +13,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use super::budget::{self, Budget};
 use super::error::{Code, Problem};
 use super::secure::{auth, headers};
+use super::shed::Shed;
 use super::{Shared, classify, health, metrics, observe, openapi, page, v2};
 
 /// All routes, with what happens to every request around them.
@@ -55,7 +58,10 @@ fn around(routes: Router<Shared>, shared: Shared) -> Router {
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(Budget::new(&shared.limits), budget::within))
         .layer(from_fn_with_state(shared.clone(), headers::harden))
-        .layer(from_fn_with_state(shared.clone(), observe::observe))
+        .layer(from_fn_with_state(
+            (shared.clone(), Arc::new(Shed::default())),
+            observe::observe,
+        ))
         .with_state(shared)
 }
 

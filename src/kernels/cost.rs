@@ -1,25 +1,22 @@
 //! Which algorithm a layer gets: a model of the work, so that every machine of a kind decides alike, without measuring.
 
 use super::geometry::{Algorithm, Convolution, SourceLayout, supports};
-use super::vector::Isa;
+use super::vector::{Isa, TileGrid};
 
-/// Work of one algorithm at a tile: points, and what its two transforms cost a vector of channels, in vector multiply-adds.
+/// Work of one algorithm at a tile beside its products: what its two transforms cost a vector of channels, in vector multiply-adds.
 struct Tile {
     side: usize,
-    points: usize,
     input: usize,
     output: usize,
 }
 
 const F4: Tile = Tile {
     side: 4,
-    points: 36,
     input: 150,
     output: 110,
 };
 const F2: Tile = Tile {
     side: 2,
-    points: 16,
     input: 44,
     output: 30,
 };
@@ -49,8 +46,9 @@ fn work(conv: &Convolution, algorithm: Algorithm, lanes: usize, [height, width]:
             return height * width * taps * depth * outputs + weights(taps);
         }
     };
-    let tiles = height.div_ceil(tile.side) * width.div_ceil(tile.side);
-    tiles * (tile.points * depth * outputs + tile.input * inputs + tile.output * outputs) + weights(tile.points)
+    let grid = TileGrid::new(tile.side, 1, [height, width], [height, width], [0; 2]);
+    let products = grid.products() * depth * outputs;
+    products + grid.tiles() * (tile.input * inputs + tile.output * outputs) + weights(grid.points())
 }
 
 #[cfg(test)]

@@ -13,10 +13,20 @@ use super::vector::{self, OutputTiles, Products, TileGrid};
 
 /// Bytes of transformed input that a block of tiles may take: most of a second-level cache, beside a panel's weights.
 const BLOCK_BYTES: usize = 448 << 10;
+/// The same where one thread alone reads weights that come from memory: they are read once for more tiles, whose input then comes from
+/// the third-level cache.
+const BLOCK_BYTES_STREAMED: usize = 2 << 20;
+/// Bytes of weights that stay in a cache from one block to the next.
+const CACHED_BYTES: usize = 2 << 20;
 /// Tiles that make reading a panel's weights worth it.
 const TILES_MIN: usize = 16;
 /// Tiles beyond which a block gains nothing.
 const TILES_MAX: usize = 96;
+
+/// Output channels whose weights are transformed together: the narrowest vector.
+const TOGETHER: usize = 8;
+/// Points of a tile of F(4x4).
+const POINTS_MAX: usize = 36;
 
 fn side(algorithm: Algorithm) -> usize {
     if algorithm == Algorithm::WinogradF2 { 2 } else { 4 }
@@ -58,23 +68,33 @@ pub(super) fn pack(
     let (points, depth) = (g.len() * g.len(), conv.in_channels / conv.groups);
     for panel in panels {
         let width = panel.vectors * lanes;
-        let first = panel.block * lanes;
-        for out in first..(first + width).min(conv.out_channels) {
-            for k in 0..depth {
-                let filter = &weights[(out * depth + k) * 9..][..9];
-                for (i, left) in g.iter().enumerate() {
-                    let row: [f64; 3] =
-                        std::array::from_fn(|c| (0..3).map(|r| left[r] * f64::from(filter[r * 3 + c])).sum());
-                    for (j, right) in g.iter().enumerate() {
-                        let value: f64 = (0..3).map(|c| row[c] * right[c]).sum();
-                        let point = i * g.len() + j;
-                        target[panel.weights + (point * depth + k) * width + out - first] = value as f32;
+        let target = &mut target[panel.weights..][..points * depth * width];
+        for (k, part) in (0..depth).flat_map(|k| (0..width / TOGETHER).map(move |part| (k, part * TOGETHER))) {
+            let first = panel.block * lanes + part;
+            let mut taps = [[0.0; TOGETHER]; 9];
+            for out in 0..TOGETHER.min(conv.out_channels.saturating_sub(first)) {
+                let filter = &weights[((first + out) * depth + k) * 9..][..9];
+                for (tap, value) in taps.iter_mut().zip(filter) {
+                    tap[out] = f64::from(*value);
+                }
+            }
+            for (i, left) in g.iter().enumerate() {
+                let row: [_; 3] = std::array::from_fn(|c| combined(left, [&taps[c], &taps[3 + c], &taps[6 + c]]));
+                for (j, right) in g.iter().enumerate() {
+                    let at = ((i * g.len() + j) * depth + k) * width + part;
+                    let values = combined(right, row.each_ref());
+                    for (to, value) in target[at..][..TOGETHER].iter_mut().zip(values) {
+                        *to = value as f32;
                     }
                 }
             }
         }
-        debug_assert!(panel.weights + points * depth * width <= target.len());
     }
+}
+
+/// `Σ factors[i] · terms[i]`, for each of some output channels.
+fn combined(factors: &[f64; 3], terms: [&[f64; TOGETHER]; 3]) -> [f64; TOGETHER] {
+    std::array::from_fn(|out| factors[0] * terms[0][out] + factors[1] * terms[1][out] + factors[2] * terms[2][out])
 }
 
 /// A stride that is an odd count of cache lines, so that the points of one tile fall into different cache sets.
@@ -112,19 +132,19 @@ struct Plan<'a> {
 impl<'a> Plan<'a> {
     fn new(call: &'a Call<'a>, threads: usize) -> Self {
         let (conv, side) = (&call.layer.conv, side(call.layer.algorithm));
-        let grid = TileGrid {
+        let grid = TileGrid::new(
             side,
-            images: call.extent.images,
-            rows: call.out_size.0.div_ceil(side),
-            columns: call.out_size.1.div_ceil(side),
-            input: (call.extent.height, call.extent.width),
-            output: call.out_size,
-            pads: (conv.pads[0], conv.pads[1]),
-        };
+            call.extent.images,
+            [call.extent.height, call.extent.width],
+            [call.out_size.0, call.out_size.1],
+            [conv.pads[0], conv.pads[1]],
+        );
         let lanes = call.layer.isa.lanes();
         let input_row = conv.in_channels.div_ceil(lanes) * lanes;
         let points = grid.points();
-        let fitting = BLOCK_BYTES / (points * input_row * size_of::<f32>());
+        let streamed = threads == 1 && call.layer.bytes() > CACHED_BYTES;
+        let bytes = if streamed { BLOCK_BYTES_STREAMED } else { BLOCK_BYTES };
+        let fitting = bytes / (points * input_row * size_of::<f32>());
         let most = fitting.clamp(TILES_MIN, TILES_MAX);
         let blocks = grid.tiles().div_ceil(most);
         let shared = threads > 1 && blocks < 2 * threads;
@@ -151,7 +171,7 @@ impl<'a> Plan<'a> {
         scratch::with(Slot::Input, self.points * self.input_plane, |points| {
             self.transform(0..tiles, points);
             let points = &*points;
-            let tasks = (2 * threads).min(panels);
+            let tasks = (4 * threads).min(panels);
             executor.run(tasks, &|task| {
                 self.multiply(0..tiles, points, task * panels / tasks..(task + 1) * panels / tasks);
             });
@@ -178,6 +198,7 @@ impl<'a> Plan<'a> {
         let layer = self.call.layer;
         let lanes = layer.isa.lanes();
         let output_plane = odd_lines(tiles.len() * 3 * lanes);
+        let spans: [Range<usize>; POINTS_MAX] = std::array::from_fn(|point| self.grid.span(point, &tiles));
         scratch::with(Slot::Products, self.points * output_plane, |products| {
             for panel in &layer.panels[panels] {
                 vector::products(
@@ -189,7 +210,7 @@ impl<'a> Plan<'a> {
                         weights: &layer.weights[panel.weights..],
                         output: products,
                         output_plane,
-                        points: self.points,
+                        spans: &spans[..self.points],
                         tiles: tiles.len(),
                         depth: layer.conv.in_channels / layer.conv.groups,
                         vectors: panel.vectors,

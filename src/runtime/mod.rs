@@ -3,6 +3,7 @@
 mod cores;
 mod curve;
 mod error;
+mod heap;
 mod locate;
 mod plan;
 mod pool;
@@ -15,6 +16,7 @@ mod winograd;
 pub use cores::Cores;
 pub use curve::{Curve, Point};
 pub use error::RuntimeError;
+pub use heap::return_freed_memory;
 pub use locate::Runtime;
 pub use plan::Plan;
 pub use pool::Pool;

@@ -92,6 +92,7 @@ async fn calibrating_twice_writes_the_same_file_and_it_serves() {
     let card = card(&server, "small").await;
     assert_eq!(card["precision"], "int8");
     assert_eq!(card["int8"]["agreement"]["images"], 10);
+    assert!(card["int8"]["times_as_fast"].as_f64().unwrap() > 0.0, "{card}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

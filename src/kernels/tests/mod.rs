@@ -159,6 +159,19 @@ fn several_blocks_of_tiles_and_bands_of_rows_meet_without_a_seam() {
 }
 
 #[test]
+fn maps_that_end_in_short_and_slim_tiles() {
+    for size in [[3, 14, 14], [2, 13, 6], [1, 2, 17], [2, 8, 9], [1, 1, 1]] {
+        check(&Case::new(plain(24, 40, 1), size, true, 5).unwrap(), 1);
+        check(&Case::new(plain(24, 40, 1), size, false, 6).unwrap(), 2);
+    }
+}
+
+#[test]
+fn weights_that_are_read_once_for_several_images() {
+    check(&Case::new(plain(128, 128, 1), [3, 14, 14], false, 7).unwrap(), 1);
+}
+
+#[test]
 fn transforms_are_exact_for_integers_in_f2() {
     let conv = Convolution {
         relu: false,

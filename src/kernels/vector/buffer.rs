@@ -29,10 +29,13 @@ impl Buffer {
         }
         let layout = Self::layout(len);
         // SAFETY: the layout is not empty.
-        let Some(start) = NonNull::new(unsafe { alloc::alloc_zeroed(layout) }) else {
+        let Some(start) = NonNull::new(unsafe { alloc::alloc(layout) }) else {
             alloc::handle_alloc_error(layout)
         };
+        // Before the first write: pages that have been written to stay small.
         advise_huge(start, layout);
+        // SAFETY: the allocation has that many bytes.
+        unsafe { start.write_bytes(0, layout.size()) };
         Self {
             start: start.cast(),
             len,

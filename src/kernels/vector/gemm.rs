@@ -1,8 +1,10 @@
 //! The products of Winograd's algorithm: for each point of the transform a small matrix product, tiles by channels.
 
+use std::ops::Range;
+
 use super::{FAR, Isa, LINE, NEAR, Vector, Work, balanced, dispatch, load, prefetch, scalar, store, with_rows};
 
-/// `points` products `M[p][t][o] = Σ_k V[p][t][k] U[p][k][o]` of one panel.
+/// One product a point `M[p][t][o] = Σ_k V[p][t][k] U[p][k][o]` of one panel.
 pub(in super::super) struct Products<'a> {
     /// `V`: point `p`, tile `t`, channel `k` at `p·input_plane + t·input_row + k`.
     pub(in super::super) input: &'a [f32],
@@ -13,7 +15,8 @@ pub(in super::super) struct Products<'a> {
     /// `M`: point `p`, tile `t` at `p·output_plane + t·vectors·LANES`.
     pub(in super::super) output: &'a mut [f32],
     pub(in super::super) output_plane: usize,
-    pub(in super::super) points: usize,
+    /// The tiles that have each point: only these rows of `V` are read and of `M` written.
+    pub(in super::super) spans: &'a [Range<usize>],
     pub(in super::super) tiles: usize,
     /// Input channels of the panel's group.
     pub(in super::super) depth: usize,
@@ -26,10 +29,11 @@ pub(in super::super) struct Products<'a> {
 /// # Panics
 /// When a slice is too short for the geometry.
 pub(in super::super) fn products(isa: Isa, work: Products<'_>) {
-    let (points, tiles, width) = (work.points, work.tiles, work.vectors * isa.lanes());
+    let (points, tiles, width) = (work.spans.len(), work.tiles, work.vectors * isa.lanes());
     if points == 0 || tiles == 0 {
         return;
     }
+    assert!(work.spans.iter().all(|span| span.end <= tiles));
     assert!((1..=3).contains(&work.vectors));
     assert!((points - 1) * work.input_plane + (tiles - 1) * work.input_row + work.depth <= work.input.len());
     assert!(points * work.depth * width <= work.weights.len());
@@ -41,21 +45,21 @@ impl Work for Products<'_> {
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
         let width = self.vectors * V::LANES;
-        for point in 0..self.points {
+        for (point, span) in self.spans.iter().enumerate() {
             let a = &self.input[point * self.input_plane..];
             let b = &self.weights[point * self.depth * width..][..self.depth * width];
             let c = &mut self.output[point * self.output_plane..];
             // While this point's weights are used, the next one's come in, a share with every group of tiles.
-            let groups = self.tiles.div_ceil(V::ROWS[self.vectors - 1]);
+            let groups = span.len().max(1).div_ceil(V::ROWS[self.vectors - 1]);
             let mut next = Next {
                 at: b.len(),
                 step: width / groups.min(width),
             };
-            let mut first = 0;
-            while first < self.tiles {
-                let rows = balanced(self.tiles - first, V::ROWS[self.vectors - 1]);
+            let mut first = span.start;
+            while first < span.end {
+                let rows = balanced(span.end - first, V::ROWS[self.vectors - 1]);
                 let (a, c) = (&a[first * self.input_row..], &mut c[first * width..]);
-                // SAFETY: `products` has checked the extents; `first + rows <= tiles`.
+                // SAFETY: `products` has checked the extents; `first + rows <= span.end`.
                 unsafe {
                     match self.vectors {
                         1 => with_rows!(V, 1, rows, |R| block::<V, R, 1>(

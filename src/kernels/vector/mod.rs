@@ -16,6 +16,7 @@
 
 mod buffer;
 mod gemm;
+mod grid;
 mod pixels;
 mod portable;
 mod tiles;
@@ -25,8 +26,9 @@ mod x86;
 
 pub(super) use buffer::{Buffer, SharedOutput};
 pub(super) use gemm::{Products, products};
+pub(super) use grid::TileGrid;
 pub(super) use pixels::{Band, rows_of_pixels};
-pub(super) use tiles::{OutputTiles, TileGrid, input_tiles, output_tiles};
+pub(super) use tiles::{OutputTiles, input_tiles, output_tiles};
 
 /// An instruction set that this processor has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -2,43 +2,9 @@
 
 use std::ops::Range;
 
-use super::transform::{F2, F4, Transform};
+use super::grid::{Place, TileGrid};
+use super::transform::{F2, F2OfF4, F4, Transform};
 use super::{Isa, SharedOutput, Vector, Work, dispatch, load, store};
-
-/// The tiles of a layer's output: `[images][rows][columns]`, numbered in that order.
-#[derive(Clone, Copy)]
-pub(in super::super) struct TileGrid {
-    /// Outputs along a tile's side: 4 or 2.
-    pub(in super::super) side: usize,
-    pub(in super::super) images: usize,
-    /// Tiles along the output's height.
-    pub(in super::super) rows: usize,
-    /// Tiles along the output's width.
-    pub(in super::super) columns: usize,
-    /// Input rows and columns.
-    pub(in super::super) input: (usize, usize),
-    /// Output rows and columns.
-    pub(in super::super) output: (usize, usize),
-    /// Padding above and to the left.
-    pub(in super::super) pads: (usize, usize),
-}
-
-impl TileGrid {
-    pub(in super::super) fn tiles(&self) -> usize {
-        self.images * self.rows * self.columns
-    }
-
-    /// Points of the transform: `(side + 2)²`.
-    pub(in super::super) fn points(&self) -> usize {
-        (self.side + 2) * (self.side + 2)
-    }
-
-    #[inline(always)]
-    fn place(&self, tile: usize) -> (usize, usize, usize) {
-        let (image, rest) = (tile / (self.rows * self.columns), tile % (self.rows * self.columns));
-        (image, rest / self.columns * self.side, rest % self.columns * self.side)
-    }
-}
 
 /// Transforms the input of `tiles`, blocks `blocks` of `[images, total blocks, H, W, LANES]`, into points: point `p`, the `t`-th of
 /// `tiles`, channel `k` goes to `p·plane + t·row + k` of `target`.
@@ -61,7 +27,7 @@ pub(in super::super) fn input_tiles(
     }
     let lanes = isa.lanes();
     assert!(tiles.end <= grid.tiles());
-    assert!(grid.images * blocks * grid.input.0 * grid.input.1 * lanes <= source.len());
+    assert!(grid.images * blocks * grid.input[0] * grid.input[1] * lanes <= source.len());
     assert!((grid.points() - 1) * plane + (tiles.len() - 1) * row + blocks * lanes <= target.len());
     dispatch(
         isa,
@@ -89,60 +55,67 @@ struct InputTiles<'a> {
 
 impl Work for InputTiles<'_> {
     #[inline(always)]
-    unsafe fn run<V: Vector>(self) {
-        // SAFETY: `input_tiles` has checked the extents.
-        unsafe {
-            match self.grid.side {
-                4 => self.each::<V, F4, 6, 4>(),
-                _ => self.each::<V, F2, 4, 2>(),
+    unsafe fn run<V: Vector>(mut self) {
+        for (index, tile) in self.tiles.clone().enumerate() {
+            let place = self.grid.place(tile);
+            let to = index * self.row;
+            // SAFETY: `input_tiles` has checked the extents.
+            unsafe {
+                match (self.grid.side(), place.short, place.slim) {
+                    (4, false, false) => self.tile::<V, F4, F4, 6, 4, 6, 4>(&place, to),
+                    (4, true, false) => self.tile::<V, F2OfF4, F4, 4, 2, 6, 4>(&place, to),
+                    (4, false, true) => self.tile::<V, F4, F2OfF4, 6, 4, 4, 2>(&place, to),
+                    (4, true, true) => self.tile::<V, F2OfF4, F2OfF4, 4, 2, 4, 2>(&place, to),
+                    _ => self.tile::<V, F2, F2, 4, 2, 4, 2>(&place, to),
+                }
             }
         }
     }
 }
-
 impl InputTiles<'_> {
+    /// One tile, whose first point goes to `to`: `TY` along its height, `TX` along its width.
     #[inline(always)]
-    unsafe fn each<V: Vector, T: Transform<P, M>, const P: usize, const M: usize>(self) {
-        let (height, width) = self.grid.input;
-        let first = self.tiles.start;
-        for tile in self.tiles {
-            let (image, y, x) = self.grid.place(tile);
-            let (top, left) = (
-                y as isize - self.grid.pads.0 as isize,
-                x as isize - self.grid.pads.1 as isize,
-            );
-            let inside = top >= 0 && left >= 0 && top as usize + P <= height && left as usize + P <= width;
-            for block in 0..self.blocks {
-                let start = (image * self.blocks + block) * height * width;
-                let to = (tile - first) * self.row + block * V::LANES;
-                // SAFETY: pixels are read inside the map only; `to` and the points lie in `target` (checked by the caller).
-                unsafe {
-                    let mut pixels = [[V::splat(0.0); P]; P];
-                    if inside {
-                        let corner = start + top as usize * width + left as usize;
-                        for i in 0..P {
-                            for j in 0..P {
-                                pixels[i][j] = load(self.source, (corner + i * width + j) * V::LANES);
-                            }
-                        }
-                    } else {
-                        let range = |from: isize, size: usize| {
-                            let end = (size as isize - from).clamp(0, P as isize);
-                            (-from).clamp(0, end) as usize..end as usize
-                        };
-                        for i in range(top, height) {
-                            let line = start + (top + i as isize) as usize * width;
-                            for j in range(left, width) {
-                                let at = line + (left + j as isize) as usize;
-                                pixels[i][j] = load(self.source, at * V::LANES);
-                            }
+    unsafe fn tile<V, TY, TX, const PY: usize, const MY: usize, const PX: usize, const MX: usize>(
+        &mut self,
+        place: &Place,
+        to: usize,
+    ) where
+        V: Vector,
+        TY: Transform<PY, MY>,
+        TX: Transform<PX, MX>,
+    {
+        let [height, width] = self.grid.input;
+        let top = place.row as isize - self.grid.pads[0] as isize;
+        let left = place.column as isize - self.grid.pads[1] as isize;
+        let inside = top >= 0 && left >= 0 && top as usize + PY <= height && left as usize + PX <= width;
+        let stride = self.grid.side() + 2;
+        for block in 0..self.blocks {
+            let start = (place.image * self.blocks + block) * height * width;
+            let to = to + block * V::LANES;
+            // SAFETY: pixels are read inside the map only; `to` and the points lie in `target` (checked by the caller).
+            unsafe {
+                let mut pixels = [[V::splat(0.0); PX]; PY];
+                if inside {
+                    let corner = start + top as usize * width + left as usize;
+                    for i in 0..PY {
+                        for j in 0..PX {
+                            pixels[i][j] = load(self.source, (corner + i * width + j) * V::LANES);
                         }
                     }
-                    let points = both::<V, T, P, M>(pixels);
-                    for i in 0..P {
-                        for j in 0..P {
-                            store(self.target, (i * P + j) * self.plane + to, points[i][j]);
+                } else {
+                    for i in within(top, height, PY) {
+                        let line = start + (top + i as isize) as usize * width;
+                        for j in within(left, width, PX) {
+                            let at = line + (left + j as isize) as usize;
+                            pixels[i][j] = load(self.source, at * V::LANES);
                         }
+                    }
+                }
+                let points = both::<V, TY, TX, PY, MY, PX, MX>(pixels);
+                for i in 0..PY {
+                    for j in 0..PX {
+                        let point = TY::POINTS[i] * stride + TX::POINTS[j];
+                        store(self.target, point * self.plane + to, points[i][j]);
                     }
                 }
             }
@@ -150,23 +123,37 @@ impl InputTiles<'_> {
     }
 }
 
+/// Which of the `count` places from `from` on lie within `0..size`.
 #[inline(always)]
-unsafe fn both<V: Vector, T: Transform<P, M>, const P: usize, const M: usize>(d: [[V; P]; P]) -> [[V; P]; P] {
+fn within(from: isize, size: usize, count: usize) -> Range<usize> {
+    let end = (size as isize - from).clamp(0, count as isize);
+    (-from).clamp(0, end) as usize..end as usize
+}
+
+#[inline(always)]
+unsafe fn both<V, TY, TX, const PY: usize, const MY: usize, const PX: usize, const MX: usize>(
+    d: [[V; PX]; PY],
+) -> [[V; PX]; PY]
+where
+    V: Vector,
+    TY: Transform<PY, MY>,
+    TX: Transform<PX, MX>,
+{
     unsafe {
-        let mut columns = [[V::splat(0.0); P]; P];
-        for j in 0..P {
-            let mut column = [V::splat(0.0); P];
-            for i in 0..P {
+        let mut columns = [[V::splat(0.0); PX]; PY];
+        for j in 0..PX {
+            let mut column = [V::splat(0.0); PY];
+            for i in 0..PY {
                 column[i] = d[i][j];
             }
-            let column = T::input(column);
-            for i in 0..P {
+            let column = TY::input(column);
+            for i in 0..PY {
                 columns[i][j] = column[i];
             }
         }
         let mut points = columns;
-        for i in 0..P {
-            points[i] = T::input(columns[i]);
+        for i in 0..PY {
+            points[i] = TX::input(columns[i]);
         }
         points
     }
@@ -205,7 +192,7 @@ pub(in super::super) fn output_tiles(isa: Isa, work: OutputTiles<'_>) {
     assert!(work.tiles.end <= grid.tiles() && work.block + work.vectors <= work.blocks);
     assert!((grid.points() - 1) * work.plane + work.tiles.len() * work.vectors * lanes <= work.products.len());
     assert!(work.blocks * lanes <= work.bias.len());
-    let floats = grid.images * work.blocks * grid.output.0 * grid.output.1 * lanes;
+    let floats = grid.images * work.blocks * grid.output[0] * grid.output[1] * lanes;
     assert!(floats <= work.output.len() && work.residual.is_none_or(|r| floats <= r.len()));
     dispatch(isa, work);
 }
@@ -213,54 +200,68 @@ pub(in super::super) fn output_tiles(isa: Isa, work: OutputTiles<'_>) {
 impl Work for OutputTiles<'_> {
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
-        // SAFETY: `output_tiles` has checked the extents.
-        unsafe {
-            match self.grid.side {
-                4 => self.each::<V, F4, 6, 4>(),
-                _ => self.each::<V, F2, 4, 2>(),
+        for (index, tile) in self.tiles.clone().enumerate() {
+            let place = self.grid.place(tile);
+            // SAFETY: `output_tiles` has checked the extents.
+            unsafe {
+                match (self.grid.side(), place.short, place.slim) {
+                    (4, false, false) => self.tile::<V, F4, F4, 6, 4, 6, 4>(&place, index),
+                    (4, true, false) => self.tile::<V, F2OfF4, F4, 4, 2, 6, 4>(&place, index),
+                    (4, false, true) => self.tile::<V, F4, F2OfF4, 6, 4, 4, 2>(&place, index),
+                    (4, true, true) => self.tile::<V, F2OfF4, F2OfF4, 4, 2, 4, 2>(&place, index),
+                    _ => self.tile::<V, F2, F2, 4, 2, 4, 2>(&place, index),
+                }
             }
         }
     }
 }
 
 impl OutputTiles<'_> {
+    /// The `index`-th tile, as `InputTiles::tile`.
     #[inline(always)]
-    unsafe fn each<V: Vector, T: Transform<P, M>, const P: usize, const M: usize>(self) {
-        let (height, width) = self.grid.output;
-        for (index, tile) in self.tiles.clone().enumerate() {
-            let (image, y, x) = self.grid.place(tile);
-            let (rows, columns) = (M.min(height - y), M.min(width - x));
-            for v in 0..self.vectors {
-                let block = self.block + v;
-                let from = (index * self.vectors + v) * V::LANES;
-                let corner = ((image * self.blocks + block) * height + y) * width + x;
-                // SAFETY: `rows` and `columns` end at the map's border; the rest was checked by the caller.
-                unsafe {
-                    let bias = load::<V>(self.bias, block * V::LANES);
-                    let mut half = [[V::splat(0.0); P]; M];
-                    for j in 0..P {
-                        let mut column = [V::splat(0.0); P];
-                        for i in 0..P {
-                            column[i] = load(self.products, (i * P + j) * self.plane + from);
-                        }
-                        let column = T::output(column);
-                        for i in 0..M {
-                            half[i][j] = column[i];
-                        }
+    unsafe fn tile<V, TY, TX, const PY: usize, const MY: usize, const PX: usize, const MX: usize>(
+        &self,
+        place: &Place,
+        index: usize,
+    ) where
+        V: Vector,
+        TY: Transform<PY, MY>,
+        TX: Transform<PX, MX>,
+    {
+        let [height, width] = self.grid.output;
+        let (rows, columns) = (MY.min(height - place.row), MX.min(width - place.column));
+        let stride = self.grid.side() + 2;
+        for v in 0..self.vectors {
+            let block = self.block + v;
+            let from = (index * self.vectors + v) * V::LANES;
+            let corner = ((place.image * self.blocks + block) * height + place.row) * width + place.column;
+            // SAFETY: `rows` and `columns` end at the map's border; the rest was checked by the caller.
+            unsafe {
+                let bias = load::<V>(self.bias, block * V::LANES);
+                let mut half = [[V::splat(0.0); PX]; MY];
+                for j in 0..PX {
+                    let mut column = [V::splat(0.0); PY];
+                    for i in 0..PY {
+                        let point = TY::POINTS[i] * stride + TX::POINTS[j];
+                        column[i] = load(self.products, point * self.plane + from);
                     }
-                    for i in 0..rows {
-                        let pixels = T::output(half[i]);
-                        for j in 0..columns {
-                            let at = (corner + i * width + j) * V::LANES;
-                            let mut pixel = pixels[j].add(bias);
-                            if let Some(residual) = self.residual {
-                                pixel = pixel.add(load(residual, at));
-                            }
-                            if self.relu {
-                                pixel = pixel.relu();
-                            }
-                            self.output.store(at, pixel);
+                    let column = TY::output(column);
+                    for i in 0..MY {
+                        half[i][j] = column[i];
+                    }
+                }
+                for i in 0..rows {
+                    let pixels = TX::output(half[i]);
+                    for j in 0..columns {
+                        let at = (corner + i * width + j) * V::LANES;
+                        let mut pixel = pixels[j].add(bias);
+                        if let Some(residual) = self.residual {
+                            pixel = pixel.add(load(residual, at));
                         }
+                        if self.relu {
+                            pixel = pixel.relu();
+                        }
+                        self.output.store(at, pixel);
                     }
                 }
             }

@@ -1,7 +1,8 @@
 //! Winograd's transforms in one dimension.
 //!
 //! F(4x4,3x3) uses the points 0, ±1/√2, ±√2 and ∞ instead of Lavin and Gray's 0, ±1, ±2, ∞: the same count of operations and a
-//! fifth of the worst error (Barabasz et al., arXiv 1803.10986, on why the points matter). F(2x2,3x3) uses 0, ±1, ∞.
+//! fifth of the worst error (Barabasz et al., arXiv 1803.10986, on why the points matter). F(2x2,3x3) uses 0, ±1, ∞, and where a
+//! layer of F(4x4) has two outputs over, 0, ±1/√2 and ∞: a subset of the layer's points, so that it needs no weights of its own.
 
 use std::f64::consts::{FRAC_1_SQRT_2, SQRT_2};
 
@@ -9,6 +10,9 @@ use super::Vector;
 
 /// One dimension of a tile: `P` points for `M` outputs.
 pub(super) trait Transform<const P: usize, const M: usize> {
+    /// Where its points lie among those of the layer's weights.
+    const POINTS: [usize; P];
+
     /// `Bᵀ d`.
     unsafe fn input<V: Vector>(d: [V; P]) -> [V; P];
     /// `Aᵀ m`.
@@ -17,8 +21,12 @@ pub(super) trait Transform<const P: usize, const M: usize> {
 
 pub(super) struct F4;
 pub(super) struct F2;
+/// Two outputs of a layer whose weights are F4's: they hold `1/Π(p − q)` over all of F4's points, which makes the factors below.
+pub(super) struct F2OfF4;
 
 impl Transform<6, 4> for F4 {
+    const POINTS: [usize; 6] = [0, 1, 2, 3, 4, 5];
+
     /// The rows are the coefficients of `M(x)/(x − point)`, `M(x) = x (x² − 1/2) (x² − 2)`, and of `M(x)` itself for ∞.
     #[inline(always)]
     unsafe fn input<V: Vector>(d: [V; 6]) -> [V; 6] {
@@ -61,6 +69,8 @@ impl Transform<6, 4> for F4 {
 }
 
 impl Transform<4, 2> for F2 {
+    const POINTS: [usize; 4] = [0, 1, 2, 3];
+
     #[inline(always)]
     unsafe fn input<V: Vector>(d: [V; 4]) -> [V; 4] {
         unsafe { [d[0].sub(d[2]), d[1].add(d[2]), d[2].sub(d[1]), d[3].sub(d[1])] }
@@ -69,5 +79,35 @@ impl Transform<4, 2> for F2 {
     #[inline(always)]
     unsafe fn output<V: Vector>(m: [V; 4]) -> [V; 2] {
         unsafe { [m[0].add(m[1].add(m[2])), m[1].sub(m[2]).add(m[3])] }
+    }
+}
+
+impl Transform<4, 2> for F2OfF4 {
+    const POINTS: [usize; 4] = [0, 1, 2, 5];
+
+    /// The coefficients of `M(x)/(x − point)`, `M(x) = x (x² − 1/2)`, times `p² − 2`: the factor of ±√2 in F4's weights.
+    #[inline(always)]
+    unsafe fn input<V: Vector>(d: [V; 4]) -> [V; 4] {
+        unsafe {
+            let even = d[2].mul(V::splat(-1.5));
+            let (odd, odd_neg) = (
+                V::splat((-1.5 * FRAC_1_SQRT_2) as f32),
+                V::splat((1.5 * FRAC_1_SQRT_2) as f32),
+            );
+            [
+                d[2].mul_add(V::splat(-2.0), d[0]),
+                d[1].mul_add(odd, even),
+                d[1].mul_add(odd_neg, even),
+                d[1].mul_add(V::splat(-0.5), d[3]),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn output<V: Vector>(m: [V; 4]) -> [V; 2] {
+        unsafe {
+            let near = V::splat(FRAC_1_SQRT_2 as f32);
+            [m[0].add(m[1].add(m[2])), m[1].sub(m[2]).mul_add(near, m[3])]
+        }
     }
 }

@@ -174,8 +174,9 @@ impl Executor for OnPool<'_> {
     }
 
     fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
-        // Tasks may run again: they write the same values.
-        if tasks < 2 || self.context.par_for(tasks, 0, task).is_err() {
+        // As many batches as tasks, so that a thread that is done takes the next; fewer would share tasks out beforehand. Tasks may
+        // run again: they write the same values.
+        if tasks < 2 || self.context.par_for(tasks, tasks, task).is_err() {
             Sequential.run(tasks, task);
         }
     }
