@@ -139,6 +139,13 @@ mean = [0.485, 0.456, 0.406]
 std = [0.229, 0.224, 0.225]
 "#;
 
+/// What the page says of all its tables.
+const PAGE_HEAD: &str = "Made by `repserve bench --out`; every figure is the median of alternating rounds in one run. The client runs on the server's cores.\n\
+\n\
+The bare loop decodes, preprocesses and runs one-thread sessions of ONNX Runtime on every core, with no server around them. *Same kernels*: its \
+sessions have the layers that the server lowers (`runtime.winograd`), so that this column shows what the server itself costs. At three times the \
+capacity the client and the refusals take what the answers lack: every refused request is read to its end, so that its connection can be used again.\n";
+
 async fn measure(subject: &Subject, args: &Args) -> anyhow::Result<Report> {
     let duration = Duration::from_secs_f64(args.seconds);
     let arguments = subject
@@ -266,9 +273,7 @@ fn bare(subject: &Subject, settings: &Settings) -> anyhow::Result<(Bare, String)
 
 fn write(folder: &Path, reports: &[Report]) -> anyhow::Result<()> {
     std::fs::create_dir_all(folder)?;
-    let mut page = String::from(
-        "# Benchmarks\n\nMade by `make bench`; every figure is the median of alternating rounds in one run.\n\n",
-    );
+    let mut page = format!("# Benchmarks\n\n{PAGE_HEAD}\n");
     for report in reports {
         std::fs::write(folder.join(format!("{}.svg", report.model)), report.svg()?)?;
         page += &format!("{}\n![{}]({}.svg)\n\n", report.markdown(), report.model, report.model);
