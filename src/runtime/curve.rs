@@ -12,6 +12,14 @@ const GAIN_MIN: f64 = 1.03;
 /// Runs of one batch size: at least, and at most while time lasts.
 const RUNS_MIN: usize = 3;
 const RUNS_MAX: usize = 15;
+/// Runs go on for this long whatever the budget says: a few short ones tell little, least of all of threads that have just started.
+const SPENT_MS_MIN: f64 = 25.0;
+const SPENT_MS_MAX: f64 = 200.0;
+
+/// How often the wide session is tried where it seems not to pay: its threads may share a core until the system moves one.
+const WIDE_ATTEMPTS: usize = 5;
+/// Share of the narrow session's latency below which there is no doubt.
+const WIDE_CLEAR: f64 = 0.9;
 
 /// Latency of one batch size.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -88,7 +96,14 @@ impl Curve {
         if let Some(wide) = sessions.wide.as_mut() {
             for batch_size in sizes() {
                 let batch = vec![item.clone(); batch_size];
-                let latency_ms = median(&mut repeat(wide, &batch, end)?);
+                let mut latency_ms = median(&mut repeat(wide, &batch, end)?);
+                for _ in 1..WIDE_ATTEMPTS {
+                    if batch_size > 1 || latency_ms < curve.narrow[0].latency_ms * WIDE_CLEAR {
+                        break;
+                    }
+                    together(&mut sessions.narrow, &batch, end)?;
+                    latency_ms = latency_ms.min(median(&mut repeat(wide, &batch, end)?));
+                }
                 curve.wide.push(Point { batch_size, latency_ms });
                 if latency_ms >= curve.narrow[0].latency_ms || Instant::now() >= end {
                     break;
@@ -142,14 +157,18 @@ where
 fn repeat<S: Session>(session: &mut S, batch: &[S::Input], end: Instant) -> Result<Vec<f64>, SessionError> {
     session.run(batch)?;
     let mut times = Vec::with_capacity(RUNS_MAX);
-    while times.len() < RUNS_MIN || (times.len() < RUNS_MAX && Instant::now() < end) {
+    let mut spent_ms = 0.0;
+    let enough = |runs, spent_ms| match runs {
+        ..RUNS_MIN => false,
+        ..RUNS_MAX => spent_ms > SPENT_MS_MAX || spent_ms > SPENT_MS_MIN && Instant::now() >= end,
+        _ => true,
+    };
+    while !enough(times.len(), spent_ms) {
         let start = Instant::now();
         session.run(batch)?;
-        times.push(start.elapsed().as_secs_f64() * 1e3);
-        let spent: f64 = times.iter().sum();
-        if times.len() >= RUNS_MIN && spent > 200.0 {
-            break;
-        }
+        let took_ms = start.elapsed().as_secs_f64() * 1e3;
+        spent_ms += took_ms;
+        times.push(took_ms);
     }
     Ok(times)
 }

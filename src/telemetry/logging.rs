@@ -50,6 +50,8 @@ pub fn init(settings: &LogSettings) -> Result<(), TryInitError> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // Where stderr has been closed, a report of the failed write would go there too, and panic: with it the task that hears signals.
+        .log_internal_errors(false)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
     match settings.format {
         LogFormat::Text => builder.with_target(false).finish().try_init(),

@@ -60,3 +60,12 @@ async fn a_second_signal_stops_at_once() {
     server.terminate();
     assert!(server.ended_well());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_whose_log_nobody_reads_still_hears_signals() {
+    let mut server = Process::start_unheard(&["server.drain_delay_ms=0"]).await;
+    let url = format!("http://{}/nowhere", server.address);
+    assert_eq!(client().get(url).send().await.unwrap().status(), StatusCode::NOT_FOUND);
+    server.terminate();
+    assert!(server.ended_well());
+}

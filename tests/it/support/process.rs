@@ -23,6 +23,15 @@ impl Drop for Process {
 impl Process {
     /// Starts it on a free port, which its log names, and waits until it is ready.
     pub async fn start(sets: &[&str]) -> Self {
+        Self::start_heard(sets, true).await
+    }
+
+    /// The same with a log that nobody reads any more once the server listens: its pipe is closed.
+    pub async fn start_unheard(sets: &[&str]) -> Self {
+        Self::start_heard(sets, false).await
+    }
+
+    async fn start_heard(sets: &[&str], heard: bool) -> Self {
         let mut args = vec!["serve", "--listen", "127.0.0.1:0", "--set", "log.format=json"];
         args.extend(sets.iter().flat_map(|set| ["--set", *set]));
         let mut child = repserve(&args).stderr(Stdio::piped()).spawn().unwrap();
@@ -33,7 +42,11 @@ impl Process {
                 break address.parse().unwrap();
             }
         };
-        std::thread::spawn(move || log.for_each(drop));
+        if heard {
+            std::thread::spawn(move || log.for_each(drop));
+        } else {
+            drop(log);
+        }
         let process = Self { child, address };
         let client = client();
         let url = format!("http://{}/readyz", process.address);
