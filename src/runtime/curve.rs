@@ -158,10 +158,9 @@ fn repeat<S: Session>(session: &mut S, batch: &[S::Input], end: Instant) -> Resu
     session.run(batch)?;
     let mut times = Vec::with_capacity(RUNS_MAX);
     let mut spent_ms = 0.0;
-    let enough = |runs, spent_ms| match runs {
-        ..RUNS_MIN => false,
-        ..RUNS_MAX => spent_ms > SPENT_MS_MAX || spent_ms > SPENT_MS_MIN && Instant::now() >= end,
-        _ => true,
+    let enough = |runs, spent_ms| {
+        let timed = spent_ms > SPENT_MS_MAX || spent_ms > SPENT_MS_MIN && Instant::now() >= end;
+        runs >= RUNS_MAX || runs >= RUNS_MIN && timed
     };
     while !enough(times.len(), spent_ms) {
         let start = Instant::now();
