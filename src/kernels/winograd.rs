@@ -9,7 +9,7 @@ use super::conv::{Call, Panel};
 use super::executor::Executor;
 use super::geometry::{Algorithm, Convolution};
 use super::scratch::{self, Slot};
-use super::vector::{self, OutputTiles, Products, TileGrid};
+use super::vector::{self, OutputTiles, Products, SharedOutput, TileGrid};
 
 /// Bytes of transformed input that a block of tiles may take: most of a second-level cache, beside a panel's weights.
 const BLOCK_BYTES: usize = 448 << 10;
@@ -111,8 +111,8 @@ pub(super) fn run(call: &Call<'_>, executor: &dyn Executor) {
     executor.run(tasks, &|task| {
         let tiles = task * plan.block..((task + 1) * plan.block).min(plan.grid.tiles());
         scratch::with(Slot::Input, plan.points * plan.input_plane, |points| {
-            plan.transform(tiles.clone(), points);
-            plan.multiply(tiles, points, 0..call.layer.panels.len());
+            plan.transform(tiles.clone(), SharedOutput::new(points), 0);
+            plan.multiply(tiles.clone(), tiles.start, points, 0..call.layer.panels.len());
         });
     });
 }
@@ -121,9 +121,9 @@ struct Plan<'a> {
     call: &'a Call<'a>,
     grid: TileGrid,
     points: usize,
-    /// Tiles that are transformed and multiplied together.
+    /// Tiles that are transformed together.
     block: usize,
-    /// Whether several threads work on one block: they share its transform and divide its panels.
+    /// Whether all threads work on one block: they divide its transform by tiles, then its products by panels and tiles.
     shared: bool,
     input_row: usize,
     input_plane: usize,
@@ -146,14 +146,14 @@ impl<'a> Plan<'a> {
         let bytes = if streamed { BLOCK_BYTES_STREAMED } else { BLOCK_BYTES };
         let fitting = bytes / (points * input_row * size_of::<f32>());
         let most = fitting.clamp(TILES_MIN, TILES_MAX);
-        let blocks = grid.tiles().div_ceil(most);
-        let shared = threads > 1 && blocks < 2 * threads;
+        let blocks = grid.tiles().div_ceil(most).next_multiple_of(threads);
+        let few = grid.tiles() < TILES_MIN * threads || call.layer.bytes() > CACHED_BYTES;
+        let shared = threads > 1 && few && grid.tiles() <= 4 * most;
         let block = if shared {
-            grid.tiles().min(4 * most)
+            grid.tiles()
         } else {
             grid.tiles().div_ceil(blocks)
         };
-        let shared = shared && block == grid.tiles();
         Self {
             call,
             grid,
@@ -166,19 +166,33 @@ impl<'a> Plan<'a> {
     }
 
     fn run_shared(&self, executor: &dyn Executor) {
-        let panels = self.call.layer.panels.len();
         let (tiles, threads) = (self.grid.tiles(), executor.threads());
+        let part = |i: usize, parts: usize| i * tiles / parts..(i + 1) * tiles / parts;
+        let panels = self.call.layer.panels.len();
+        // Panels alone may leave a thread idle at the end.
+        let cuts = if panels.is_multiple_of(threads) {
+            1
+        } else {
+            threads.min(tiles.div_ceil(TILES_MIN))
+        };
+        let groups = (4 * threads).min(panels);
         scratch::with(Slot::Input, self.points * self.input_plane, |points| {
-            self.transform(0..tiles, points);
+            let target = SharedOutput::new(points);
+            executor.run(threads.min(tiles), &|task| {
+                let tiles = part(task, threads.min(tiles));
+                self.transform(tiles.clone(), target, tiles.start);
+            });
             let points = &*points;
-            let tasks = (4 * threads).min(panels);
-            executor.run(tasks, &|task| {
-                self.multiply(0..tiles, points, task * panels / tasks..(task + 1) * panels / tasks);
+            executor.run(groups * cuts, &|task| {
+                let group = task / cuts;
+                let panels = group * panels / groups..(group + 1) * panels / groups;
+                self.multiply(part(task % cuts, cuts), 0, points, panels);
             });
         });
     }
 
-    fn transform(&self, tiles: Range<usize>, points: &mut [f32]) {
+    /// Writes the points of `tiles` into `target` as those of the tiles from `first` on.
+    fn transform(&self, tiles: Range<usize>, target: SharedOutput<'_>, first: usize) {
         let layer = self.call.layer;
         let blocks = self.input_row / layer.isa.lanes();
         let (plane, row) = (self.input_plane, self.input_row);
@@ -188,14 +202,17 @@ impl<'a> Plan<'a> {
             self.call.input,
             blocks,
             tiles,
-            points,
+            target,
+            first,
             plane,
             row,
         );
     }
 
-    fn multiply(&self, tiles: Range<usize>, points: &[f32], panels: Range<usize>) {
+    /// The outputs of `tiles` and `panels`; `points` are those of the tiles from `first` on.
+    fn multiply(&self, tiles: Range<usize>, first: usize, points: &[f32], panels: Range<usize>) {
         let layer = self.call.layer;
+        let points = &points[(tiles.start - first) * self.input_row..];
         let lanes = layer.isa.lanes();
         let output_plane = odd_lines(tiles.len() * 3 * lanes);
         let spans: [Range<usize>; POINTS_MAX] = std::array::from_fn(|point| self.grid.span(point, &tiles));

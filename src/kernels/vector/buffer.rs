@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
-use super::Vector;
+use super::{NEAR, Vector, prefetch_line};
 
 /// Floats aligned to a cache line, so that no vector load of weights crosses one; large ones to a huge page, which the kernel is
 /// asked for: contiguous memory fills the second-level cache evenly and spares the address translation.
@@ -120,6 +120,12 @@ impl<'a> SharedOutput<'a> {
 
     pub(in super::super) fn len(&self) -> usize {
         self.len
+    }
+
+    /// Asks for the cache line at `at`, which need not exist, so that a later store does not wait for it.
+    #[inline(always)]
+    pub(super) fn prefetch(self, at: usize) {
+        prefetch_line::<NEAR>(self.start.wrapping_add(at));
     }
 
     /// # Safety

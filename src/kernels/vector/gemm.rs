@@ -123,7 +123,15 @@ unsafe fn block<V: Vector, const R: usize, const C: usize>(
                 prefetch::<NEAR>(a, r * row + ahead);
             }
             for k in start..end {
-                prefetch::<FAR>(b, next.at + k * next.step);
+                // A step is at most the panel's three vectors: three lines.
+                let at = next.at + k * next.step;
+                prefetch::<FAR>(b, at);
+                if next.step > LINE {
+                    prefetch::<FAR>(b, at + LINE);
+                }
+                if next.step > 2 * LINE {
+                    prefetch::<FAR>(b, at + 2 * LINE);
+                }
                 let mut weights = [V::splat(0.0); C];
                 for v in 0..C {
                     weights[v] = load(b, (k * C + v) * V::LANES);

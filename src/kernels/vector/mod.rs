@@ -4,8 +4,8 @@
 //!
 //! - Every function here that other modules call is safe: it checks, before it starts, that its slices hold what its geometry
 //!   reads and writes. Inside, [`load`], [`store`] and [`scalar`] index without a check in release and with one in debug.
-//! - [`SharedOutput`] lets the tasks of one layer write one slice. A task writes only the pixels of its own tiles or rows and the
-//!   channel blocks of its own panels; callers give no two tasks the same pair.
+//! - [`SharedOutput`] lets the tasks of one layer write one slice. A task writes only the points of its own tiles, or the
+//!   pixels of its own tiles or rows and the channel blocks of its own panels; callers give no two tasks the same pair.
 //! - [`dispatch`] enters code for an instruction set only when an [`Isa`] of that set exists, and [`Isa::new`] makes one only on a
 //!   processor that has it.
 //! - The generic code is written once over [`Vector`]. What differs between sets is the width and how many accumulators fit
@@ -222,18 +222,22 @@ const FAR: bool = false;
 /// Asks for the cache line at `from[at]`, which need not exist.
 #[inline(always)]
 fn prefetch<const LEVEL: bool>(from: &[f32], at: usize) {
+    prefetch_line::<LEVEL>(from.as_ptr().wrapping_add(at));
+}
+
+#[inline(always)]
+fn prefetch_line<const LEVEL: bool>(at: *const f32) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch reads nothing and never faults.
     unsafe {
         use std::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
-        let line = from.as_ptr().wrapping_add(at).cast();
         match LEVEL {
-            NEAR => _mm_prefetch::<_MM_HINT_T0>(line),
-            FAR => _mm_prefetch::<_MM_HINT_T1>(line),
+            NEAR => _mm_prefetch::<_MM_HINT_T0>(at.cast()),
+            FAR => _mm_prefetch::<_MM_HINT_T1>(at.cast()),
         }
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = (from, at);
+    let _ = at;
 }
 
 /// How many of `left` rows to take next, so that groups of at most `most` are as few as possible and nearly equal.

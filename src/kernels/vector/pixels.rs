@@ -118,6 +118,11 @@ impl Band<'_> {
                     sum[v] = bias;
                 }
             }
+            for v in 0..C {
+                for r in 0..R {
+                    self.output.prefetch((self.line(place, v) + r) * V::LANES);
+                }
+            }
             let step = self.strides[1] * self.input_lanes;
             let corner = self.channels.0 / self.input_lanes * self.input_block
                 + place.row * self.strides[0] * self.input_row
@@ -152,11 +157,17 @@ impl Band<'_> {
         }
     }
 
+    /// Where the run of pixels starts in the output, in pixels, for the panel's vector `v`.
+    #[inline(always)]
+    fn line(&self, place: Place, v: usize) -> usize {
+        let (height, width) = self.out_size;
+        ((self.image * self.blocks + self.block + v) * height + place.y) * width + place.x
+    }
+
     #[inline(always)]
     unsafe fn finish<V: Vector, const R: usize, const C: usize>(&self, place: Place, sums: [[V; C]; R]) {
-        let (height, width) = self.out_size;
         for v in 0..C {
-            let line = ((self.image * self.blocks + self.block + v) * height + place.y) * width + place.x;
+            let line = self.line(place, v);
             for r in 0..R {
                 let at = (line + r) * V::LANES;
                 unsafe {

@@ -4,10 +4,10 @@ use std::ops::Range;
 
 use super::grid::{Place, TileGrid};
 use super::transform::{F2, F2OfF4, F4, Transform};
-use super::{Isa, SharedOutput, Vector, Work, dispatch, load, store};
+use super::{Isa, SharedOutput, Vector, Work, dispatch, load};
 
-/// Transforms the input of `tiles`, blocks `blocks` of `[images, total blocks, H, W, LANES]`, into points: point `p`, the `t`-th of
-/// `tiles`, channel `k` goes to `p·plane + t·row + k` of `target`.
+/// Transforms the input of `tiles`, of `[images, blocks, H, W, LANES]`, into points: point `p`, the `t`-th of `tiles`, channel `k`
+/// goes to `p·plane + (first + t)·row + k` of `target`.
 ///
 /// # Panics
 /// When a slice is too short for the geometry.
@@ -18,7 +18,8 @@ pub(in super::super) fn input_tiles(
     source: &[f32],
     blocks: usize,
     tiles: Range<usize>,
-    target: &mut [f32],
+    target: SharedOutput<'_>,
+    first: usize,
     plane: usize,
     row: usize,
 ) {
@@ -28,7 +29,7 @@ pub(in super::super) fn input_tiles(
     let lanes = isa.lanes();
     assert!(tiles.end <= grid.tiles());
     assert!(grid.images * blocks * grid.input[0] * grid.input[1] * lanes <= source.len());
-    assert!((grid.points() - 1) * plane + (tiles.len() - 1) * row + blocks * lanes <= target.len());
+    assert!((grid.points() - 1) * plane + (first + tiles.len() - 1) * row + blocks * lanes <= target.len());
     dispatch(
         isa,
         InputTiles {
@@ -37,6 +38,7 @@ pub(in super::super) fn input_tiles(
             blocks,
             tiles,
             target,
+            first,
             plane,
             row,
         },
@@ -48,17 +50,18 @@ struct InputTiles<'a> {
     source: &'a [f32],
     blocks: usize,
     tiles: Range<usize>,
-    target: &'a mut [f32],
+    target: SharedOutput<'a>,
+    first: usize,
     plane: usize,
     row: usize,
 }
 
 impl Work for InputTiles<'_> {
     #[inline(always)]
-    unsafe fn run<V: Vector>(mut self) {
+    unsafe fn run<V: Vector>(self) {
         for (index, tile) in self.tiles.clone().enumerate() {
             let place = self.grid.place(tile);
-            let to = index * self.row;
+            let to = (self.first + index) * self.row;
             // SAFETY: `input_tiles` has checked the extents.
             unsafe {
                 match (self.grid.side(), place.short, place.slim) {
@@ -76,7 +79,7 @@ impl InputTiles<'_> {
     /// One tile, whose first point goes to `to`: `TY` along its height, `TX` along its width.
     #[inline(always)]
     unsafe fn tile<V, TY, TX, const PY: usize, const MY: usize, const PX: usize, const MX: usize>(
-        &mut self,
+        &self,
         place: &Place,
         to: usize,
     ) where
@@ -87,27 +90,21 @@ impl InputTiles<'_> {
         let [height, width] = self.grid.input;
         let top = place.row as isize - self.grid.pads[0] as isize;
         let left = place.column as isize - self.grid.pads[1] as isize;
-        let inside = top >= 0 && left >= 0 && top as usize + PY <= height && left as usize + PX <= width;
+        // A bit a row and a column: constant positions keep the pixels in registers, where ranges would go through memory.
+        let (rows, columns) = (within(top, height, PY), within(left, width, PX));
+        let inside = rows + 1 == 1 << PY && columns + 1 == 1 << PX;
         let stride = self.grid.side() + 2;
         for block in 0..self.blocks {
-            let start = (place.image * self.blocks + block) * height * width;
+            let corner = ((place.image * self.blocks + block) * height * width) as isize + top * width as isize + left;
             let to = to + block * V::LANES;
             // SAFETY: pixels are read inside the map only; `to` and the points lie in `target` (checked by the caller).
             unsafe {
                 let mut pixels = [[V::splat(0.0); PX]; PY];
-                if inside {
-                    let corner = start + top as usize * width + left as usize;
-                    for i in 0..PY {
-                        for j in 0..PX {
-                            pixels[i][j] = load(self.source, (corner + i * width + j) * V::LANES);
-                        }
-                    }
-                } else {
-                    for i in within(top, height, PY) {
-                        let line = start + (top + i as isize) as usize * width;
-                        for j in within(left, width, PX) {
-                            let at = line + (left + j as isize) as usize;
-                            pixels[i][j] = load(self.source, at * V::LANES);
+                for i in 0..PY {
+                    for j in 0..PX {
+                        if inside || rows >> i & columns >> j & 1 == 1 {
+                            let at = corner + (i * width + j) as isize;
+                            pixels[i][j] = load(self.source, at as usize * V::LANES);
                         }
                     }
                 }
@@ -115,7 +112,7 @@ impl InputTiles<'_> {
                 for i in 0..PY {
                     for j in 0..PX {
                         let point = TY::POINTS[i] * stride + TX::POINTS[j];
-                        store(self.target, point * self.plane + to, points[i][j]);
+                        self.target.store(point * self.plane + to, points[i][j]);
                     }
                 }
             }
@@ -123,11 +120,11 @@ impl InputTiles<'_> {
     }
 }
 
-/// Which of the `count` places from `from` on lie within `0..size`.
+/// Bit `i` is set where `from + i`, for `i < count`, lies within `0..size`.
 #[inline(always)]
-fn within(from: isize, size: usize, count: usize) -> Range<usize> {
-    let end = (size as isize - from).clamp(0, count as isize);
-    (-from).clamp(0, end) as usize..end as usize
+fn within(from: isize, size: usize, count: usize) -> usize {
+    let inside = |i: &usize| (0..size as isize).contains(&(from + *i as isize));
+    (0..count).filter(inside).fold(0, |bits, i| bits | 1 << i)
 }
 
 #[inline(always)]
@@ -237,6 +234,11 @@ impl OutputTiles<'_> {
             let corner = ((place.image * self.blocks + block) * height + place.row) * width + place.column;
             // SAFETY: `rows` and `columns` end at the map's border; the rest was checked by the caller.
             unsafe {
+                for i in 0..rows {
+                    for j in 0..columns {
+                        self.output.prefetch((corner + i * width + j) * V::LANES);
+                    }
+                }
                 let bias = load::<V>(self.bias, block * V::LANES);
                 let mut half = [[V::splat(0.0); PX]; MY];
                 for j in 0..PX {
