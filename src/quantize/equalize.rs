@@ -1,5 +1,5 @@
 //! Channels of one tensor share one scale, so a channel that stays small gets few of the 256 codes. Where a
-//! convolution's output, ReLU or not, is read by one other convolution only, a channel may be divided by any factor
+//! convolution's output, ReLU or not (but no ReLU6), is read by one other convolution only, a channel may be divided by any factor
 //! that the reader's weights are multiplied by: ReLU(x / s) · s = ReLU(x) (Nagel et al., arXiv 1906.04721, section 4.1).
 //!
 //! A factor is a power of the channel's largest activation over the tensor's (geometric) mean, rounded to a power of two,
@@ -77,7 +77,9 @@ fn reader<'a>(graph: &Graph, layers: &'a [Layer], layer: &Layer) -> Option<&'a L
     let own = |value: ValueId| graph.use_count(value) == 1;
     let constants = [Some(layer.weight), layer.bias, Some(reader.weight)];
     let fits = reader.columns / reader.taps() * reader.groups == layer.rows;
-    (convolutions && fits && constants.into_iter().flatten().all(own)).then_some(reader)
+    // ReLU6(x / s) · s is not ReLU6(x).
+    let scales = layer.clip.is_none_or(|clip| clip.high == f32::INFINITY);
+    (convolutions && fits && scales && constants.into_iter().flatten().all(own)).then_some(reader)
 }
 
 fn scale(graph: &mut Graph, value: ValueId, factor: impl Fn(usize) -> f32) {

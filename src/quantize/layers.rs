@@ -1,20 +1,20 @@
-//! Which nodes of a deploy graph can compute in int8: convolutions and the linear layer, each with its ReLU.
+//! Which nodes of a deploy graph can compute in int8: convolutions, each with its ReLU or ReLU6, and the linear layer.
 
 use std::collections::HashSet;
 
 use crate::graph::{AttributeValue, DType, Graph, Node, NodeId, ValueId};
 
-/// A node whose weights are constants, with the ReLU that follows it.
+/// A node whose weights are constants, with the ReLU or ReLU6 that follows it.
 #[derive(Debug, Clone)]
 pub(super) struct Layer {
-    /// Name of the value it answers with, after the ReLU; unique in the graph.
+    /// Name of the value it answers with, after the clip; unique in the graph.
     pub(super) name: String,
     pub(super) kind: Kind,
     pub(super) node: NodeId,
-    pub(super) relu: Option<NodeId>,
+    pub(super) clip: Option<Clip>,
     /// What it reads.
     pub(super) input: ValueId,
-    /// What it answers with, after the ReLU.
+    /// What it answers with, after the clip.
     pub(super) output: ValueId,
     pub(super) weight: ValueId,
     pub(super) bias: Option<ValueId>,
@@ -23,6 +23,14 @@ pub(super) struct Layer {
     /// Values that one output channel reads: input channels of its group times kernel taps.
     pub(super) columns: usize,
     pub(super) groups: usize,
+}
+
+/// What keeps a convolution's output from zero up: a ReLU, or a `Clip` from zero to a number (ReLU6).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Clip {
+    pub(super) node: NodeId,
+    /// The largest value that passes; infinite for a ReLU.
+    pub(super) high: f32,
 }
 
 /// What kind of node a layer is.
@@ -38,8 +46,8 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// A quantized convolution's output range cuts off what a ReLU would; a linear layer answers in f32.
-    fn folds_relu(&self) -> bool {
+    /// A quantized convolution's output range cuts off what a clip would; a linear layer answers in f32.
+    fn folds_clip(&self) -> bool {
         matches!(self, Self::Conv(_))
     }
 }
@@ -166,7 +174,7 @@ fn gemm(graph: &Graph, id: NodeId, node: &Node) -> Option<Layer> {
     finish(graph, id, node, Kind::Gemm { transposed }, [rows, columns, 1])
 }
 
-/// The parts that both kinds have: the bias, which must be a constant of one value a row, and the ReLU.
+/// The parts that both kinds have: the bias, which must be a constant of one value a row, and the clip.
 fn finish(graph: &Graph, id: NodeId, node: &Node, kind: Kind, [rows, columns, groups]: [usize; 3]) -> Option<Layer> {
     let bias = node.input(2);
     if let Some(bias) = bias {
@@ -176,18 +184,17 @@ fn finish(graph: &Graph, id: NodeId, node: &Node, kind: Kind, [rows, columns, gr
         }
     }
     let direct = node.output(0)?;
-    let relu = graph
-        .only_user(direct)
-        .filter(|user| kind.folds_relu() && graph.node(*user).is_some_and(|n| n.is("Relu")));
-    let output = match relu {
-        Some(relu) => graph.node(relu)?.output(0)?,
+    let user = graph.only_user(direct).filter(|_| kind.folds_clip());
+    let clip = user.and_then(|user| clip(graph, user));
+    let output = match clip {
+        Some(clip) => graph.node(clip.node)?.output(0)?,
         None => direct,
     };
     Some(Layer {
         name: graph.value(output).name.clone(),
         kind,
         node: id,
-        relu,
+        clip,
         input: node.input(0)?,
         output,
         weight: node.input(1)?,
@@ -196,6 +203,26 @@ fn finish(graph: &Graph, id: NodeId, node: &Node, kind: Kind, [rows, columns, gr
         columns,
         groups,
     })
+}
+
+/// A ReLU, or a `Clip` whose bounds are constants (inputs, before operator set 11 attributes), the lower one zero.
+fn clip(graph: &Graph, id: NodeId) -> Option<Clip> {
+    let node = graph.node(id)?;
+    if node.is("Relu") {
+        return Some(Clip {
+            node: id,
+            high: f32::INFINITY,
+        });
+    }
+    let bound = |place: usize, name: &str| match node.input(place) {
+        Some(value) => match graph.constant(value)?.to_f64()?[..] {
+            [bound] => Some(Some(bound as f32)),
+            _ => None,
+        },
+        None => Some(node.attribute(name).and_then(AttributeValue::as_float)),
+    };
+    let (low, high) = (bound(1, "min")?, bound(2, "max")?.unwrap_or(f32::INFINITY));
+    (node.is("Clip") && low == Some(0.0) && high > 0.0).then_some(Clip { node: id, high })
 }
 
 /// An attribute of `N` extents, each `default` where it is absent.
@@ -252,6 +279,40 @@ mod tests {
             &["Relu_1", "Conv_2"],
         );
         check(&[("Flatten", &[]), ("Gemm", &[4, 2])], &["Gemm_1"]);
+    }
+
+    /// Which clip a convolution takes with it, where `Clip` has these bounds.
+    #[track_caller]
+    fn check_clip(low: Option<f32>, high: Option<f32>, attributes: bool, expected: Option<f32>) {
+        let mut graph = row(&[("Conv", &[4, 3, 1, 1]), ("Clip", &[])]);
+        let id = graph.producer(graph.outputs[0]).unwrap();
+        let mut node = graph.node(id).cloned().unwrap();
+        for (name, bound) in [("min", low), ("max", high)] {
+            match bound {
+                Some(bound) if attributes => node = node.with(name, AttributeValue::Float(bound)),
+                Some(bound) => node.inputs.push(Some(
+                    graph.add_constant(name.to_owned(), Tensor::from_f32(&[], &[bound])),
+                )),
+                None => node.inputs.push(None),
+            }
+        }
+        graph.remove_node(id);
+        graph.push_node(node);
+        let found = layers(&graph);
+        assert_eq!(found[0].clip.map(|clip| clip.high), expected);
+        let name = if expected.is_some() { "Clip_1" } else { "Conv_0" };
+        assert_eq!(found[0].name, name);
+    }
+
+    #[test]
+    fn a_clip_from_zero_up_belongs_to_its_convolution() {
+        for attributes in [false, true] {
+            check_clip(Some(0.0), Some(6.0), attributes, Some(6.0));
+            check_clip(Some(0.0), None, attributes, Some(f32::INFINITY));
+            check_clip(Some(-1.0), Some(1.0), attributes, None);
+            check_clip(None, Some(6.0), attributes, None);
+            check_clip(Some(0.0), Some(0.0), attributes, None);
+        }
     }
 
     #[test]

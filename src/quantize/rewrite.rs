@@ -1,7 +1,7 @@
 //! A deploy graph and its calibration in, the int8 graph out.
 //!
-//! A convolution with its ReLU becomes one `QLinearConv`: the output range starts at zero, so clipping does what the
-//! ReLU did. The linear layer becomes `QGemm` (ONNX Runtime's own operator set), which answers in f32. Everything else
+//! A convolution with its ReLU or ReLU6 becomes one `QLinearConv`: the output range starts at zero and ends at six at most, so
+//! clipping does what the activation did. The linear layer becomes `QGemm` (ONNX Runtime's own operator set), which answers in f32. Everything else
 //! stays as it is and reads f32: behind every quantized convolution stands a `DequantizeLinear`, which is swept away
 //! where nobody reads it, and before the first one a `QuantizeLinear`.
 
@@ -40,19 +40,20 @@ pub(super) fn rewrite_exposing(mut model: Model, calibration: &Calibration, expo
     let layers = layers(&model.graph);
     equalize_all(&mut model.graph, &layers, calibration)?;
     let records: HashMap<&str, &LayerRecord> = calibration.layers.iter().map(|r| (r.layer.as_str(), r)).collect();
-    let clipped: HashSet<&str> = layers
+    let clips: HashMap<&str, f32> = layers
         .iter()
-        .filter(|l| l.relu.is_some())
-        .map(|l| l.name.as_str())
+        .filter_map(|l| Some((l.name.as_str(), l.clip?.high)))
         .collect();
     let affine = |r: &ValueRange| {
-        // What a ReLU would cut off must lie below the range, whatever the file says.
-        let low = if clipped.contains(r.value.as_str()) {
-            0.0
-        } else {
-            r.range.low
+        // What an activation would cut off must lie beyond the range, whatever the file says.
+        let range = match clips.get(r.value.as_str()) {
+            Some(most) => Range {
+                low: 0.0,
+                high: r.range.high.min(*most),
+            },
+            None => r.range,
         };
-        Range { low, ..r.range }.affine()
+        range.affine()
     };
     let ranges = calibration
         .ranges
@@ -158,8 +159,8 @@ impl Rewriter<'_> {
         };
         node.name.clone_from(&old.name);
         self.graph.remove_node(layer.node);
-        if let Some(relu) = layer.relu {
-            self.graph.remove_node(relu);
+        if let Some(clip) = layer.clip {
+            self.graph.remove_node(clip.node);
         }
         self.graph.insert_node(Some(layer.node), node);
         if let Some(coded) = self.coded.get(&layer.output) {
