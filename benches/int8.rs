@@ -110,15 +110,19 @@ fn graphs(package: &Package, scratch: &Path) -> Graphs {
 /// Median milliseconds of a run, of runs that take turns.
 fn speed(graphs: &Graphs, batch: usize, threads: usize) -> [f64; 2] {
     let runtime = Runtime::load(None).unwrap();
-    let session = |which: usize| {
-        let options = SessionOptions {
-            threads,
-            int8_as_given: which == 1,
-            ..SessionOptions::default()
-        };
-        ModelSession::from_memory(&runtime, &std::fs::read(&graphs.files[which]).unwrap(), &options).unwrap()
+    // ONNX Runtime's own, then what the server makes of it.
+    let options = SessionOptions {
+        threads,
+        ..SessionOptions::default()
     };
-    let mut sessions = [session(0), session(1)];
+    let fp32 = ModelSession::from_memory(&runtime, &std::fs::read(&graphs.files[0]).unwrap(), &options).unwrap();
+    let settings = RuntimeSettings {
+        cores: threads,
+        ..RuntimeSettings::default()
+    };
+    let onnx = std::fs::read(&graphs.files[1]).unwrap().into();
+    let pool = Pool::new(&runtime, onnx, Layers::default(), None, &settings).unwrap();
+    let mut sessions = [fp32, pool.session(Width::Wide).unwrap()];
     let images = vec![image(graphs.shape); batch];
     let mut times = [Vec::new(), Vec::new()];
     for _ in 0..=PAIRS {
@@ -172,6 +176,6 @@ fn memory(job: &str) {
 
 fn resident_mb() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|l| l.starts_with("VmRSS")).unwrap();
+    let line = status.lines().find(|l| l.starts_with("RssAnon")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() * 1024.0 / 1e6
 }

@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use bytes::Bytes;
 
 use super::clock::Clock;
-use super::verify::cores;
+use crate::batch::Width;
 use crate::classify::Int8;
 use crate::config::Settings;
 use crate::image::{JpegDecode, Preprocess};
@@ -14,7 +14,7 @@ use crate::model::{OutputKind, Package, Precision};
 use crate::onnx::{self, ExternalData};
 use crate::quantize::{self, Agreement, Calibration, GateSettings, Otherwise};
 use crate::reparam::Deployed;
-use crate::runtime::{ModelSession, Runtime, SessionOptions};
+use crate::runtime::{Layers, Pool, Runtime, RuntimeSettings};
 
 /// Images in one run of the gate.
 const BATCH: usize = 8;
@@ -139,6 +139,7 @@ struct Compared {
 /// The images of the comparison, and how they are run.
 struct Gate<'a> {
     runtime: &'a Runtime,
+    settings: &'a RuntimeSettings,
     output: Option<String>,
     kind: OutputKind,
     images: Vec<Vec<f32>>,
@@ -150,7 +151,7 @@ impl<'a> Gate<'a> {
         runtime: &'a Runtime,
         package: &Package,
         calibration: &Calibration,
-        settings: &Settings,
+        settings: &'a Settings,
     ) -> anyhow::Result<Self> {
         let preprocess = Preprocess::try_from(package.manifest.input.clone())?.of_pictures();
         let limits = settings.limits.image();
@@ -163,6 +164,7 @@ impl<'a> Gate<'a> {
         let [height, width] = preprocess.size().map(|side| side as usize);
         Ok(Self {
             runtime,
+            settings: &settings.runtime,
             output: package.manifest.output.name.clone(),
             kind: package.manifest.output.kind,
             images: files.iter().enumerate().map(image).collect::<anyhow::Result<_>>()?,
@@ -172,23 +174,25 @@ impl<'a> Gate<'a> {
 
     fn compare(&self, fp32: &[u8], int8: &[u8]) -> anyhow::Result<Compared> {
         let probabilities = self.kind == OutputKind::Probabilities;
-        let (fp32, fp32_s) = self.answers(fp32, false)?;
-        let (int8, int8_s) = self.answers(int8, true)?;
+        let (fp32, fp32_s) = self.answers(fp32)?;
+        let (int8, int8_s) = self.answers(int8)?;
         Ok(Compared {
             agreement: quantize::compare(&fp32, &int8, probabilities),
             times_as_fast: fp32_s / int8_s,
         })
     }
 
-    /// A row an image, and the seconds that the fastest whole run took an image.
-    fn answers(&self, onnx: &[u8], int8: bool) -> anyhow::Result<(Vec<Vec<f32>>, f64)> {
-        let options = SessionOptions {
-            threads: cores(),
-            output: self.output.clone(),
-            int8_as_given: int8,
-            ..SessionOptions::default()
-        };
-        let mut session = ModelSession::from_memory(self.runtime, onnx, &options)?;
+    /// A row an image, and the seconds that the fastest whole run took an image, of a session as the server has them.
+    fn answers(&self, onnx: &[u8]) -> anyhow::Result<(Vec<Vec<f32>>, f64)> {
+        let onnx = Bytes::copy_from_slice(onnx);
+        let pool = Pool::new(
+            self.runtime,
+            onnx,
+            Layers::default(),
+            self.output.clone(),
+            self.settings,
+        )?;
+        let mut session = pool.session(Width::Wide)?;
         let mut rows = Vec::with_capacity(self.images.len());
         let mut seconds = f64::INFINITY;
         for some in self.images.chunks(BATCH) {

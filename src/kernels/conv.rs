@@ -185,7 +185,7 @@ impl PreparedConv {
     }
 }
 
-fn check_length(what: &'static str, found: usize, needed: usize) -> Result<(), KernelError> {
+pub(super) fn check_length(what: &'static str, found: usize, needed: usize) -> Result<(), KernelError> {
     if found == needed {
         Ok(())
     } else {

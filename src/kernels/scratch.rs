@@ -2,11 +2,12 @@
 
 use std::cell::RefCell;
 
-use super::vector::Buffer;
+use super::vector::{Buffer, Plain};
 
 thread_local! {
     static FIRST: RefCell<Buffer> = RefCell::new(Buffer::default());
     static SECOND: RefCell<Buffer> = RefCell::new(Buffer::default());
+    static BYTES: RefCell<Buffer<u8>> = RefCell::new(Buffer::default());
 }
 
 /// Floats of a thread's smallest buffer: one huge page.
@@ -29,13 +30,22 @@ pub(super) fn with<R>(slot: Slot, len: usize, body: impl FnOnce(&mut [f32]) -> R
         Slot::Input => &FIRST,
         Slot::Products => &SECOND,
     };
-    key.with(|cell| match cell.try_borrow_mut() {
+    key.with(|cell| taken(cell, len, LEN_MIN, body))
+}
+
+/// As [`with`], for bytes; they are a slot of their own.
+pub(super) fn bytes<R>(len: usize, body: impl FnOnce(&mut [u8]) -> R) -> R {
+    BYTES.with(|cell| taken(cell, len, 0, body))
+}
+
+fn taken<T: Plain, R>(cell: &RefCell<Buffer<T>>, len: usize, least: usize, body: impl FnOnce(&mut [T]) -> R) -> R {
+    match cell.try_borrow_mut() {
         Ok(mut buffer) => {
             if buffer.len() < len {
-                *buffer = Buffer::zeroed(len.max(LEN_MIN));
+                *buffer = Buffer::zeroed(len.max(least));
             }
             body(&mut buffer[..len])
         }
         Err(_) => body(&mut Buffer::zeroed(len)),
-    })
+    }
 }

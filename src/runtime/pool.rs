@@ -5,9 +5,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::shared::{self, SharedModel};
-use super::{Cores, Layers, ModelSession, Plan, Runtime, RuntimeError, RuntimeSettings, SessionOptions};
+use super::shared::{Arithmetic, SharedModel};
+use super::{
+    Cores, Layers, ModelSession, Plan, Runtime, RuntimeError, RuntimeSettings, SessionOptions, WinogradMode, int8,
+};
 use crate::batch::{Sessions, Width};
+use crate::kernels::CodeIsa;
+use crate::onnx::{self, ExternalData};
 
 /// Makes sessions of one deploy graph, at the start and again after one has failed. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -40,8 +44,17 @@ impl Pool {
         output: Option<String>,
         settings: &RuntimeSettings,
     ) -> Result<Self, RuntimeError> {
-        let int8 = shared::computes_in_int8(onnx.clone());
-        let shared = || SharedModel::optimize(runtime, &onnx, layers.clone(), int8);
+        let read = onnx::read(onnx.clone(), &ExternalData::None);
+        let int8 = read.is_ok_and(|model| int8::computes_in_int8(&model));
+        let own = || (settings.winograd != WinogradMode::Off).then(CodeIsa::detect).flatten();
+        let arithmetic = || {
+            if int8 {
+                Arithmetic::Int8(own())
+            } else {
+                Arithmetic::Fp32(layers.clone())
+            }
+        };
+        let shared = || SharedModel::optimize(runtime, &onnx, arithmetic());
         let source = match settings.share_weights.then(shared) {
             None => Source::Plain(onnx),
             Some(Ok(shared)) => Source::Shared(Arc::new(shared)),
@@ -68,7 +81,7 @@ impl Pool {
 
     /// Whether all sessions share one copy of the weights.
     pub fn shares_weights(&self) -> bool {
-        matches!(self.source, Source::Shared(_))
+        matches!(&self.source, Source::Shared(shared) if shared.shares())
     }
 
     /// Nodes of the graph that ONNX Runtime made of the model, by operator; those of other domains as `domain::operator`.

@@ -4,6 +4,9 @@
 //! reordered copy (and, while it loads, a second one). Here the graph is optimized once and saved with its weights beside
 //! it; each session is then made from that graph with optimization off and the weights handed in, which
 //! ONNX Runtime uses where they lie. What kernels prepack on top is shared through a container of its own.
+//!
+//! An int8 graph keeps its weights inside: its convolutions become operators that share theirs (`runtime::int8`), and where this
+//! processor has no instructions for those, ONNX Runtime packs them for each session and frees what it read.
 //! `docs/memory.md` has the measurements.
 
 use std::collections::BTreeMap;
@@ -16,8 +19,9 @@ use ort::session::builder::{GraphOptimizationLevel, PrepackedWeights, SessionBui
 use ort::value::{DynValue, PrimitiveTensorElementType, Tensor as OrtTensor};
 
 use super::session::builder;
-use super::{Layers, Runtime, RuntimeError, SessionOptions};
+use super::{Layers, Runtime, RuntimeError, SessionOptions, int8};
 use crate::graph::{DType, Tensor};
+use crate::kernels::CodeIsa;
 use crate::onnx::{self, ExternalData};
 
 /// Tensors below this size stay in the graph: sharing them saves less than it costs.
@@ -32,8 +36,17 @@ pub(super) struct SharedModel {
     graph: Bytes,
     layers: Layers,
     weights: Vec<(String, Arc<DynValue>)>,
-    /// `None` where a kernel of the graph cannot share what it packs.
+    /// `None` for int8: ONNX Runtime's kernel packs weights for itself and refuses a container.
     prepacked: Option<PrepackedWeights>,
+}
+
+/// How the convolutions of a model are computed.
+#[derive(Debug, Clone)]
+pub(super) enum Arithmetic {
+    /// In f32, lowered layers by these.
+    Fp32(Layers),
+    /// In int8, by the server's own kernels where there is an instruction set for them.
+    Int8(Option<CodeIsa>),
 }
 
 impl std::fmt::Debug for SharedModel {
@@ -46,19 +59,23 @@ impl std::fmt::Debug for SharedModel {
 }
 
 impl SharedModel {
-    /// Optimizes `model`, whose operators run `layers`, at the highest level, by way of a temporary folder that is gone afterwards.
+    /// Optimizes `model` at the highest level, by way of a temporary folder that is gone afterwards.
     ///
     /// # Errors
     /// ONNX Runtime refuses the model, the folder cannot be written, or the optimized graph holds large tensors of a kind
     /// that cannot be shared. In the last two cases plain sessions still work.
-    pub(super) fn optimize(runtime: &Runtime, model: &[u8], layers: Layers, int8: bool) -> Result<Self, RuntimeError> {
+    pub(super) fn optimize(runtime: &Runtime, model: &[u8], arithmetic: Arithmetic) -> Result<Self, RuntimeError> {
         const PREFIX: &str = "session.optimized_model_external_initializers";
         let folder = tempfile::tempdir()?;
-        let options = SessionOptions {
-            threads: 1,
-            layers: layers.clone(),
-            int8_as_given: int8,
-            ..SessionOptions::default()
+        let options = match &arithmetic {
+            Arithmetic::Fp32(layers) => SessionOptions {
+                layers: layers.clone(),
+                ..SessionOptions::default()
+            },
+            Arithmetic::Int8(_) => SessionOptions {
+                int8_as_given: true,
+                ..SessionOptions::default()
+            },
         };
         let session = builder(runtime, &options)?
             .with_optimization_level(GraphOptimizationLevel::All)
@@ -71,13 +88,28 @@ impl SharedModel {
             .map_err(refused)?
             .commit_from_memory(model);
         drop(session.map_err(|e| RuntimeError::Model(e.to_string()))?);
-        Self::read(folder.path(), layers, int8)
+        Self::read(folder.path(), arithmetic)
     }
 
-    fn read(folder: &Path, layers: Layers, int8: bool) -> Result<Self, RuntimeError> {
+    fn read(folder: &Path, arithmetic: Arithmetic) -> Result<Self, RuntimeError> {
         let graph = Bytes::from(std::fs::read(folder.join(GRAPH_FILE))?);
         let external = ExternalData::Folder(folder.to_owned());
-        let model = onnx::read(graph.clone(), &external).map_err(|e| RuntimeError::Model(e.to_string()))?;
+        let mut model = onnx::read(graph.clone(), &external).map_err(|e| RuntimeError::Model(e.to_string()))?;
+        let layers = match arithmetic {
+            Arithmetic::Fp32(layers) => layers,
+            Arithmetic::Int8(isa) => {
+                let layers = isa.map(|isa| int8::lower(&mut model, isa)).unwrap_or_default();
+                return Ok(Self {
+                    operators: model.graph.op_counts(),
+                    graph: onnx::write(model)
+                        .map_err(|e| RuntimeError::Model(e.to_string()))?
+                        .into(),
+                    layers,
+                    weights: Vec::new(),
+                    prepacked: None,
+                });
+            }
+        };
         let mut weights = Vec::new();
         for (id, tensor) in model.graph.constants() {
             let name = &model.graph.value(id).name;
@@ -90,8 +122,13 @@ impl SharedModel {
             graph,
             layers,
             weights,
-            prepacked: (!int8).then(PrepackedWeights::new),
+            prepacked: Some(PrepackedWeights::new()),
         })
+    }
+
+    /// Whether a further session holds next to no weights of its own.
+    pub(super) fn shares(&self) -> bool {
+        self.prepacked.is_some() || !self.layers.is_empty()
     }
 
     /// One more session over the same weights.
@@ -104,9 +141,13 @@ impl SharedModel {
         let mut builder = builder(runtime, &options)?
             .with_optimization_level(GraphOptimizationLevel::Disable)
             .map_err(refused)?;
-        if let Some(prepacked) = &self.prepacked {
-            builder = builder.with_prepacked_weights(prepacked).map_err(refused)?;
-        }
+        builder = match &self.prepacked {
+            Some(prepacked) => builder.with_prepacked_weights(prepacked).map_err(refused)?,
+            // Past the arena, so that weights which a kernel has packed for itself go back to the system.
+            None => builder
+                .with_config_entry("session.use_device_allocator_for_initializers", "1")
+                .map_err(refused)?,
+        };
         for (name, value) in &self.weights {
             // The first satisfies ONNX Runtime's check that external data exists, but alone it would be copied; the second
             // makes the session use the value where it lies.
@@ -120,12 +161,6 @@ impl SharedModel {
             .commit_from_memory(&self.graph)
             .map_err(|e| RuntimeError::Model(e.to_string()))
     }
-}
-
-/// Whether a model has convolutions in int8. ONNX Runtime's kernel for them packs weights for itself and refuses a container.
-pub(super) fn computes_in_int8(model: Bytes) -> bool {
-    let read = onnx::read(model, &ExternalData::None);
-    read.is_ok_and(|model| model.graph.nodes().any(|(_, node)| node.op == "QLinearConv"))
 }
 
 fn refused(error: ort::Error<SessionBuilder>) -> RuntimeError {
@@ -186,7 +221,7 @@ mod tests {
             ..SessionOptions::default()
         };
         let mut plain = ModelSession::from_memory(&runtime, &model, &options).unwrap();
-        let shared = SharedModel::optimize(&runtime, &model, Layers::default(), false).unwrap();
+        let shared = SharedModel::optimize(&runtime, &model, Arithmetic::Fp32(Layers::default())).unwrap();
         for _ in 0..2 {
             let mut session = ModelSession::of(shared.session(&runtime, threads).unwrap(), &options).unwrap();
             for count in [1, 3] {
@@ -211,7 +246,7 @@ mod tests {
     #[test]
     fn nonsense_is_refused_as_a_model() {
         let runtime = Runtime::load(None).unwrap();
-        let error = SharedModel::optimize(&runtime, b"no model", Layers::default(), false).unwrap_err();
+        let error = SharedModel::optimize(&runtime, b"no model", Arithmetic::Fp32(Layers::default())).unwrap_err();
         assert!(matches!(error, RuntimeError::Model(_)), "{error}");
     }
 }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use repserve::batch::Width;
 use repserve::graph::{AttributeValue, DType, Dim, Graph, Model, Node, Tensor, Value, ValueId};
 use repserve::onnx::{self, ExternalData};
 use repserve::quantize::{Agreement, GateImages, Goal, Job, Probe, Values, calibrate, compare, rewrite};
-use repserve::runtime::{GraphProbe, Layers, Pool, Runtime, RuntimeSettings};
+use repserve::runtime::{GraphProbe, Layers, Pool, Runtime, RuntimeSettings, WinogradMode};
 
 const SIDE: usize = 8;
 const SHAPE: [usize; 3] = [3, SIDE, SIDE];
@@ -67,6 +68,15 @@ impl Net {
         self.graph
             .push_node(Node::new("Conv", vec![source, weight, bias], vec![out]).with("pads", pads));
         out
+    }
+
+    /// A clip at zero and six.
+    fn relu6(&mut self, source: ValueId, name: &str) -> ValueId {
+        let bounds = [0.0, 6.0].map(|bound| {
+            let constant = Tensor::from_f32(&[], &[bound]);
+            self.graph.add_constant(format!("{name}.{bound}"), constant)
+        });
+        self.op("Clip", vec![source, bounds[0], bounds[1]], name)
     }
 
     fn random_conv(&mut self, source: ValueId, shape: [usize; 4], name: &str) -> ValueId {
@@ -145,16 +155,22 @@ fn quantized(deploy: Vec<u8>) -> (Agreement, BTreeMap<String, usize>) {
             .map(|image| probe(image).unwrap().remove(0).data)
             .collect::<Vec<_>>()
     };
-    let agreement = compare(&answers(&deploy), &answers(&int8), false);
-    let pool = Pool::new(
-        &runtime,
-        int8.into(),
-        Layers::default(),
-        None,
-        &RuntimeSettings::default(),
-    )
-    .unwrap();
-    (agreement, pool.operators().unwrap().clone())
+    let exact = answers(&int8);
+    let agreement = compare(&answers(&deploy), &exact, false);
+    let pool = |winograd| {
+        let settings = RuntimeSettings {
+            winograd,
+            cores: 2,
+            ..RuntimeSettings::default()
+        };
+        Pool::new(&runtime, int8.clone().into(), Layers::default(), None, &settings).unwrap()
+    };
+    // The server's own kernels, where this processor has instructions for them, answer as ONNX Runtime's do.
+    for width in [Width::Narrow, Width::Wide] {
+        let mut session = pool(WinogradMode::Auto).session(width).unwrap();
+        assert_eq!(session.run(&held_back, SHAPE).unwrap(), exact);
+    }
+    (agreement, pool(WinogradMode::Off).operators().unwrap().clone())
 }
 
 fn count(operators: &BTreeMap<String, usize>, op: &str) -> usize {
@@ -223,6 +239,25 @@ fn operators_that_are_not_known_compute_in_f32() {
     assert_eq!(
         (count(&operators, "Softplus"), count(&operators, "Add")),
         (1, 1),
+        "{operators:?}"
+    );
+    assert!(agreement.snr_db > 30.0, "{agreement}");
+}
+
+#[test]
+fn relu6_is_the_end_of_an_output_range() {
+    let (mut net, input) = Net::new();
+    // Most of what comes out lies beyond six.
+    let bright = vec![3.0; 24 * 3];
+    let first = net.conv(input, [24, 3, 1, 1], &bright, "first");
+    let first = net.relu6(first, "first.relu6");
+    let second = net.random_conv(first, [20, 24, 3, 3], "second");
+    let second = net.relu6(second, "second.relu6");
+    let third = net.random_conv(second, [16, 20, 3, 3], "third");
+    let (agreement, operators) = quantized(net.finish(third, 16));
+    assert_eq!(
+        (count(&operators, "QLinearConv"), count(&operators, "Clip")),
+        (3, 0),
         "{operators:?}"
     );
     assert!(agreement.snr_db > 30.0, "{agreement}");

@@ -138,7 +138,10 @@ async fn onnx_runtime_computes_in_int8_what_is_to_be_in_int8() {
     };
     let layers_fp32 = card["int8"]["layers_fp32"].as_array().unwrap().len() as u64;
     assert_eq!(
-        count("QLinearConv") + count("QGemm"),
+        ["QLinearConv", "QGemm", "Int8Conv", "Int8Gemm"]
+            .map(count)
+            .iter()
+            .sum::<u64>(),
         card["int8"]["layers"].as_u64().unwrap(),
         "{card}"
     );

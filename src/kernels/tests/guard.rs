@@ -12,17 +12,17 @@ use super::{ALGORITHMS, sets};
 
 const PAGE: usize = 4096;
 
-/// Floats between two pages that fault.
-struct Guarded {
+/// Numbers between two pages that fault.
+pub(super) struct Guarded<T = f32> {
     pages: *mut libc::c_void,
     bytes: usize,
-    start: *mut f32,
+    start: *mut T,
     len: usize,
 }
 
-impl Guarded {
+impl<T: Copy> Guarded<T> {
     /// `values`, up against the page behind them or the one before.
-    fn new(values: &[f32], at_end: bool) -> Self {
+    pub(super) fn new(values: &[T], at_end: bool) -> Self {
         let inner = size_of_val(values).div_ceil(PAGE).max(1) * PAGE;
         let bytes = inner + 2 * PAGE;
         // SAFETY: a fresh private mapping; only the pages between the outer two are made accessible, and `start` lies in them.
@@ -33,7 +33,7 @@ impl Guarded {
             let open = pages.byte_add(PAGE);
             assert_eq!(libc::mprotect(open, inner, libc::PROT_READ | libc::PROT_WRITE), 0);
             let offset = if at_end { inner - size_of_val(values) } else { 0 };
-            (pages, open.byte_add(offset).cast::<f32>())
+            (pages, open.byte_add(offset).cast::<T>())
         };
         let mut guarded = Self {
             pages,
@@ -46,23 +46,23 @@ impl Guarded {
     }
 }
 
-impl Deref for Guarded {
-    type Target = [f32];
+impl<T> Deref for Guarded<T> {
+    type Target = [T];
 
-    fn deref(&self) -> &[f32] {
-        // SAFETY: `new` made `len` floats accessible there; anonymous memory is zeroed.
+    fn deref(&self) -> &[T] {
+        // SAFETY: `new` made `len` numbers accessible there; anonymous memory is zeroed.
         unsafe { std::slice::from_raw_parts(self.start, self.len) }
     }
 }
 
-impl DerefMut for Guarded {
-    fn deref_mut(&mut self) -> &mut [f32] {
+impl<T> DerefMut for Guarded<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
         // SAFETY: as in `deref`, and `self` is borrowed exclusively.
         unsafe { std::slice::from_raw_parts_mut(self.start, self.len) }
     }
 }
 
-impl Drop for Guarded {
+impl<T> Drop for Guarded<T> {
     fn drop(&mut self) {
         // SAFETY: mapped by `new` with this length.
         unsafe { libc::munmap(self.pages, self.bytes) };

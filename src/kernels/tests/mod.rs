@@ -7,6 +7,7 @@
 
 mod case;
 mod guard;
+mod int8;
 mod special;
 
 use proptest::prelude::*;

@@ -1,4 +1,4 @@
-//! Memory of the kernels: aligned floats, and an output that several tasks write.
+//! Memory of the kernels: aligned numbers, and an output that several tasks write.
 
 use std::alloc::{self, Layout};
 use std::marker::PhantomData;
@@ -7,10 +7,22 @@ use std::ptr::NonNull;
 
 use super::{NEAR, Vector, prefetch_line};
 
-/// Floats aligned to a cache line, so that no vector load of weights crosses one; large ones to a huge page, which the kernel is
+/// Numbers that any bytes are, zeros too.
+///
+/// # Safety
+/// Every bit pattern of the type's size is a value of it.
+pub(in super::super) unsafe trait Plain: Copy {}
+// SAFETY: numbers.
+unsafe impl Plain for f32 {}
+// SAFETY: numbers.
+unsafe impl Plain for i8 {}
+// SAFETY: numbers.
+unsafe impl Plain for u8 {}
+
+/// Numbers aligned to a cache line, so that no vector load of weights crosses one; large buffers to a huge page, which the kernel is
 /// asked for: contiguous memory fills the second-level cache evenly and spares the address translation.
-pub(in super::super) struct Buffer {
-    start: NonNull<f32>,
+pub(in super::super) struct Buffer<T: Plain = f32> {
+    start: NonNull<T>,
     len: usize,
 }
 
@@ -18,11 +30,11 @@ const LINE: usize = 64;
 const HUGE_PAGE: usize = 2 << 20;
 
 // SAFETY: a buffer owns its memory, like a `Vec`.
-unsafe impl Send for Buffer {}
+unsafe impl<T: Plain + Send> Send for Buffer<T> {}
 // SAFETY: as above; shared access only reads.
-unsafe impl Sync for Buffer {}
+unsafe impl<T: Plain + Sync> Sync for Buffer<T> {}
 
-impl Buffer {
+impl<T: Plain> Buffer<T> {
     pub(in super::super) fn zeroed(len: usize) -> Self {
         if len == 0 {
             return Self::default();
@@ -43,11 +55,11 @@ impl Buffer {
     }
 
     fn layout(len: usize) -> Layout {
-        let bytes = len * size_of::<f32>();
+        let bytes = len * size_of::<T>();
         let align = if bytes >= HUGE_PAGE { HUGE_PAGE } else { LINE };
         match Layout::from_size_align(bytes, align) {
             Ok(layout) => layout,
-            Err(_) => alloc::handle_alloc_error(Layout::new::<f32>()),
+            Err(_) => alloc::handle_alloc_error(Layout::new::<T>()),
         }
     }
 }
@@ -62,7 +74,7 @@ fn advise_huge(start: NonNull<u8>, layout: Layout) {
     let _ = (start, layout);
 }
 
-impl Default for Buffer {
+impl<T: Plain> Default for Buffer<T> {
     fn default() -> Self {
         Self {
             start: NonNull::dangling(),
@@ -71,7 +83,7 @@ impl Default for Buffer {
     }
 }
 
-impl Drop for Buffer {
+impl<T: Plain> Drop for Buffer<T> {
     fn drop(&mut self) {
         if self.len > 0 {
             // SAFETY: allocated by `zeroed` with this layout.
@@ -80,17 +92,17 @@ impl Drop for Buffer {
     }
 }
 
-impl Deref for Buffer {
-    type Target = [f32];
+impl<T: Plain> Deref for Buffer<T> {
+    type Target = [T];
 
-    fn deref(&self) -> &[f32] {
-        // SAFETY: `len` initialised floats start there (none at a dangling pointer).
+    fn deref(&self) -> &[T] {
+        // SAFETY: `len` initialised numbers start there (none at a dangling pointer).
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
 }
 
-impl DerefMut for Buffer {
-    fn deref_mut(&mut self) -> &mut [f32] {
+impl<T: Plain> DerefMut for Buffer<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
         // SAFETY: as in `deref`, and `self` is borrowed exclusively.
         unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
     }
@@ -98,19 +110,19 @@ impl DerefMut for Buffer {
 
 /// A slice that the tasks of one layer write together, each its own part (the module's contract).
 #[derive(Clone, Copy)]
-pub(in super::super) struct SharedOutput<'a> {
-    start: *mut f32,
+pub(in super::super) struct SharedOutput<'a, T = f32> {
+    start: *mut T,
     len: usize,
-    slice: PhantomData<&'a mut [f32]>,
+    slice: PhantomData<&'a mut [T]>,
 }
 
 // SAFETY: tasks write disjoint parts and nobody reads before all are done.
-unsafe impl Send for SharedOutput<'_> {}
+unsafe impl<T: Send> Send for SharedOutput<'_, T> {}
 // SAFETY: as above.
-unsafe impl Sync for SharedOutput<'_> {}
+unsafe impl<T: Send> Sync for SharedOutput<'_, T> {}
 
-impl<'a> SharedOutput<'a> {
-    pub(in super::super) fn new(slice: &'a mut [f32]) -> Self {
+impl<'a, T> SharedOutput<'a, T> {
+    pub(in super::super) fn new(slice: &'a mut [T]) -> Self {
         Self {
             start: slice.as_mut_ptr(),
             len: slice.len(),
@@ -121,7 +133,9 @@ impl<'a> SharedOutput<'a> {
     pub(in super::super) fn len(&self) -> usize {
         self.len
     }
+}
 
+impl SharedOutput<'_> {
     /// Asks for the cache line at `at`, which need not exist, so that a later store does not wait for it.
     #[inline(always)]
     pub(super) fn prefetch(self, at: usize) {
@@ -139,5 +153,28 @@ impl<'a> SharedOutput<'a> {
             self.len
         );
         unsafe { value.store(self.start.add(at)) }
+    }
+}
+
+impl<T: Copy> SharedOutput<'_, T> {
+    /// Writes the first `count` of `values`.
+    ///
+    /// # Safety
+    /// `count <= N`, `at + count <= len`, and no other task writes there.
+    #[inline(always)]
+    pub(super) unsafe fn write<const N: usize>(self, at: usize, values: [T; N], count: usize) {
+        debug_assert!(
+            count <= N && at + count <= self.len,
+            "write of {count} at {at} of {}",
+            self.len
+        );
+        unsafe {
+            let to = self.start.add(at);
+            if count == N {
+                to.cast::<[T; N]>().write_unaligned(values);
+            } else {
+                to.copy_from_nonoverlapping(values.as_ptr(), count);
+            }
+        }
     }
 }

@@ -6,8 +6,8 @@
 //!   reads and writes. Inside, [`load`], [`store`] and [`scalar`] index without a check in release and with one in debug.
 //! - [`SharedOutput`] lets the tasks of one layer write one slice. A task writes only the points of its own tiles, or the
 //!   pixels of its own tiles or rows and the channel blocks of its own panels; callers give no two tasks the same pair.
-//! - [`dispatch`] enters code for an instruction set only when an [`Isa`] of that set exists, and [`Isa::new`] makes one only on a
-//!   processor that has it.
+//! - [`dispatch`] enters code for an instruction set only when an [`Isa`] of that set exists, and [`Isa::available`] makes one only on a
+//!   processor that has it; so do `codes` and [`CodeIsa::detect`].
 //! - The generic code is written once over [`Vector`]. What differs between sets is the width and how many accumulators fit
 //!   ([`Vector::ROWS`]), so tests of one set, and of the emulated 16-lane one, check the code of all.
 #![allow(unsafe_code)]
@@ -15,6 +15,7 @@
 #![allow(clippy::needless_range_loop)]
 
 mod buffer;
+mod codes;
 mod gemm;
 mod grid;
 mod pixels;
@@ -24,7 +25,9 @@ mod transform;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-pub(super) use buffer::{Buffer, SharedOutput};
+pub(super) use buffer::{Buffer, Plain, SharedOutput};
+pub use codes::CodeIsa;
+pub(super) use codes::{Answer, CodeBand, LANES as CODE_LANES, TOGETHER as CODES_TOGETHER, rows_of_codes};
 pub(super) use gemm::{Products, products};
 pub(super) use grid::TileGrid;
 pub(super) use pixels::{Band, rows_of_pixels};

@@ -1,6 +1,6 @@
 //! Vectors as arrays: correct everywhere, vectorized by the compiler where it can.
 
-use super::Vector;
+use super::{Vector, codes};
 
 #[derive(Clone, Copy)]
 #[repr(align(32))]
@@ -80,5 +80,56 @@ unsafe impl<const N: usize> Vector for Array<N> {
             *a = if *a < 0.0 { 0.0 } else { *a };
         }
         self
+    }
+}
+
+/// Sums of products of codes, as `codes` wants them.
+#[derive(Clone, Copy)]
+pub(super) struct Sums([i32; codes::LANES]);
+
+// SAFETY: no instruction beyond the target's baseline; pointers are read as far as the trait says.
+unsafe impl codes::Sums for Sums {
+    type Codes = [[u8; codes::TOGETHER]; codes::LANES];
+    const ROWS: [usize; 3] = [4, 2, 1];
+
+    #[inline(always)]
+    unsafe fn load(from: *const i32) -> Self {
+        Self(unsafe { from.cast::<[i32; codes::LANES]>().read_unaligned() })
+    }
+
+    #[inline(always)]
+    unsafe fn codes(from: *const u8) -> Self::Codes {
+        [unsafe { from.cast::<[u8; codes::TOGETHER]>().read_unaligned() }; codes::LANES]
+    }
+
+    #[inline(always)]
+    unsafe fn weights(from: *const i8) -> Self::Codes {
+        unsafe { from.cast::<Self::Codes>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn dot(mut self, codes: Self::Codes, weights: Self::Codes) -> Self {
+        for ((sum, codes), weights) in self.0.iter_mut().zip(codes).zip(weights) {
+            for (code, weight) in codes.into_iter().zip(weights) {
+                *sum = sum.wrapping_add(i32::from(code) * i32::from(weight.cast_signed()));
+            }
+        }
+        self
+    }
+
+    #[inline(always)]
+    unsafe fn requantized(self, scale: *const f32, zero: u8) -> [u8; codes::LANES] {
+        let zero = f32::from(zero);
+        let scale = unsafe { scale.cast::<[f32; codes::LANES]>().read_unaligned() };
+        std::array::from_fn(|i| {
+            let steps = (self.0[i] as f32 * scale[i]).clamp(-zero, 255.0 - zero);
+            (steps.round_ties_even() + zero) as u8
+        })
+    }
+
+    #[inline(always)]
+    unsafe fn scaled(self, scale: *const f32) -> [f32; codes::LANES] {
+        let scale = unsafe { scale.cast::<[f32; codes::LANES]>().read_unaligned() };
+        std::array::from_fn(|i| self.0[i] as f32 * scale[i])
     }
 }

@@ -4,9 +4,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use super::DOMAIN;
-use super::operators::Layers;
 use super::sites::Site;
+use super::{DOMAIN, Layers};
 use crate::graph::{AttributeValue, Graph, Model, Node, NodeId, Tensor, Value, ValueId};
 use crate::kernels::{Isa, KernelError, PreparedConv, SourceLayout};
 
@@ -73,7 +72,7 @@ pub(super) fn lower(model: &Model, sites: &[Site], prepared: &[Arc<PreparedConv>
         model.opsets.push((DOMAIN.to_owned(), 1));
         model.graph.sweep();
     }
-    (model, Layers::new(layers))
+    (model, Layers::blocked(layers))
 }
 
 struct Rewrite<'a> {

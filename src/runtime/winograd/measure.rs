@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::operators::Layers;
+use super::Layers;
 use super::profile::{self, Times};
 use crate::runtime::session::builder;
 use crate::runtime::{ModelSession, Runtime, RuntimeError, SessionOptions};

@@ -2,14 +2,13 @@
 //! `crate::kernels` on blocked activations. The portable deploy graph stays standard; only the session's copy is lowered.
 //!
 //! [`choose`](mod@choose) is the way through: [`sites`](mod@sites) finds the convolutions, [`lower`](mod@lower) rewrites the graph,
-//! [`operators`] registers what it then needs, [`measure`](mod@measure) times both graphs by ONNX Runtime's [`profile`], and
+//! `super::operators` registers what it then needs, [`measure`](mod@measure) times both graphs by ONNX Runtime's [`profile`], and
 //! [`decide`](mod@decide) picks the layers.
 
 mod choose;
 mod decide;
 mod lower;
 mod measure;
-mod operators;
 mod profile;
 mod report;
 mod sites;
@@ -19,12 +18,11 @@ mod tests;
 
 use bytes::Bytes;
 
-pub use choose::lower_for_session;
-pub use operators::Layers;
-pub use report::{ChosenLayer, WinogradReport};
+use super::Layers;
+use super::operators::DOMAIN;
 
-/// The domain of the operators.
-const DOMAIN: &str = "repserve";
+pub use choose::lower_for_session;
+pub use report::{ChosenLayer, WinogradReport};
 
 /// Whether layers are lowered.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

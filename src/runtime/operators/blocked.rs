@@ -1,75 +1,13 @@
-//! The operators of the domain `repserve`, as ONNX Runtime calls them.
+//! Operators on blocked f32 activations: convolutions (`kernels::conv`) and the ways into and out of the layout.
 
-use std::fmt;
 use std::sync::Arc;
 
-use ort::operator::{
-    BoxedKernel, ComputeContext, KernelContext, Operator, OperatorDomain, OperatorInput, OperatorOutput,
-};
+use ort::operator::{BoxedKernel, ComputeContext, KernelContext, Operator, OperatorInput, OperatorOutput};
 use ort::value::TensorElementType;
 
-use super::DOMAIN;
+use super::{OnPool, failed};
 use crate::kernels::layout::{self, Extent};
-use crate::kernels::{Executor, Isa, PreparedConv, Sequential, SourceLayout};
-
-/// The layers that the operators of a lowered model run, in the order of their attribute `layer`. Cloning shares them.
-#[derive(Clone, Default)]
-pub struct Layers(Arc<Vec<Arc<PreparedConv>>>);
-
-impl Layers {
-    pub(super) fn new(layers: Vec<Arc<PreparedConv>>) -> Self {
-        Self(Arc::new(layers))
-    }
-
-    /// How many layers were lowered.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether the model is left to ONNX Runtime as a whole.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Bytes of all prepared weights, which the sessions of a pool share.
-    pub fn bytes(&self) -> usize {
-        self.0.iter().map(|l| l.bytes()).sum()
-    }
-
-    /// The operators for a session of `threads` threads.
-    pub(in crate::runtime) fn domain(&self, threads: usize) -> ort::Result<OperatorDomain> {
-        let lanes = self
-            .0
-            .first()
-            .map_or_else(|| Isa::detect().lanes(), |l| l.isa().lanes());
-        let conv = |residual| ConvOperator {
-            layers: self.clone(),
-            threads: threads.max(1),
-            residual,
-        };
-        OperatorDomain::new(DOMAIN)?
-            .add(conv(false))?
-            .add(conv(true))?
-            .add(Conversion {
-                kind: Kind::Enter,
-                lanes,
-            })?
-            .add(Conversion {
-                kind: Kind::Leave,
-                lanes,
-            })?
-            .add(Conversion {
-                kind: Kind::Mean,
-                lanes,
-            })
-    }
-}
-
-impl fmt::Debug for Layers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Layers({}, {} bytes)", self.len(), self.bytes())
-    }
-}
+use crate::kernels::{PreparedConv, SourceLayout};
 
 fn float_inputs(count: usize) -> Vec<OperatorInput> {
     (0..count)
@@ -77,15 +15,11 @@ fn float_inputs(count: usize) -> Vec<OperatorInput> {
         .collect()
 }
 
-fn failed(what: impl fmt::Display) -> ort::Error {
-    ort::Error::new(what.to_string())
-}
-
 /// `BlockedConv` (x) and `BlockedConvAdd` (x, residual): the layer that the attribute `layer` names.
-struct ConvOperator {
-    layers: Layers,
-    threads: usize,
-    residual: bool,
+pub(super) struct ConvOperator {
+    pub(super) layers: Arc<Vec<Arc<PreparedConv>>>,
+    pub(super) threads: usize,
+    pub(super) residual: bool,
 }
 
 impl Operator for ConvOperator {
@@ -106,7 +40,7 @@ impl Operator for ConvOperator {
     fn create_kernel<'a>(&self, context: &KernelContext<'a>) -> ort::Result<BoxedKernel<'a>> {
         let index = context.get::<i64>("layer").and_then(|i| usize::try_from(i).ok());
         let layer = index
-            .and_then(|i| self.layers.0.get(i))
+            .and_then(|i| self.layers.get(i))
             .cloned()
             .ok_or_else(|| failed("no such layer"))?;
         let (threads, residual) = (self.threads, self.residual);
@@ -154,36 +88,12 @@ fn convolve(layer: &PreparedConv, threads: usize, with_residual: bool, context: 
         .output(0, out.to_vec())?
         .ok_or_else(|| failed("the output is missing"))?;
     let (_, output) = target.try_extract_tensor_mut::<f32>()?;
-    let executor: &dyn Executor = if threads > 1 {
-        &OnPool { context, threads }
-    } else {
-        &Sequential
-    };
-    layer.run(input, size, residual, output, executor).map_err(failed)
-}
-
-/// Runs tasks on the session's own intra-operator threads.
-struct OnPool<'a> {
-    context: &'a ComputeContext,
-    threads: usize,
-}
-
-impl Executor for OnPool<'_> {
-    fn threads(&self) -> usize {
-        self.threads
-    }
-
-    fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
-        // As many batches as tasks, so that a thread that is done takes the next; fewer would share tasks out beforehand. Tasks may
-        // run again: they write the same values.
-        if tasks < 2 || self.context.par_for(tasks, tasks, task).is_err() {
-            Sequential.run(tasks, task);
-        }
-    }
+    let executor = OnPool { context, threads };
+    layer.run(input, size, residual, output, &executor).map_err(failed)
 }
 
 #[derive(Clone, Copy)]
-enum Kind {
+pub(super) enum Kind {
     /// `[N, C, H, W]` to `[N, ⌈C/B⌉, H, W, B]`.
     Enter,
     /// The reverse; the attribute `channels` says how many are real.
@@ -192,9 +102,9 @@ enum Kind {
     Mean,
 }
 
-struct Conversion {
-    kind: Kind,
-    lanes: usize,
+pub(super) struct Conversion {
+    pub(super) kind: Kind,
+    pub(super) lanes: usize,
 }
 
 impl Operator for Conversion {

@@ -1,0 +1,304 @@
+//! A convolution of 8-bit codes, NHWC: u8 activations, i8 weights that are symmetric for each output channel, an i32 bias. It answers with
+//! codes, as ONNX's `QLinearConv` does, or with f32, as ONNX Runtime's `QGemm` (a 1x1 convolution); to the bit.
+
+use std::ops::Range;
+
+use super::conv::check_length;
+use super::executor::Executor;
+use super::geometry::{Convolution, KernelError};
+use super::scratch;
+use super::vector::{self, Answer, Buffer, CODE_LANES, CODES_TOGETHER, CodeBand, CodeIsa, SharedOutput};
+
+/// Bytes of padded input that a band may take: part of a second-level cache, beside a panel's weights.
+const BAND_BYTES: usize = 192 << 10;
+/// Vectors of output channels that are computed together.
+const PANEL_MAX: usize = 3;
+
+/// What a layer of codes computes besides its geometry.
+#[derive(Debug, Clone, Copy)]
+pub struct Codes<'a> {
+    /// `[O, I/groups, kh, kw]`, whose zero is 0.
+    pub weights: &'a [i8],
+    /// `[O]`, in steps of the input's times the weight's scale.
+    pub bias: &'a [i32],
+    /// `[O]`: the input's times the weight's scale, over the output's where that is codes.
+    pub scales: &'a [f32],
+    /// The codes of zero in the input, and in an output of codes.
+    pub zeros: [u8; 2],
+}
+
+/// A layer whose weights are in the order in which they are read. Immutable, so that sessions share one.
+pub struct PreparedInt8Conv {
+    conv: Convolution,
+    isa: CodeIsa,
+    panels: Vec<Panel>,
+    weights: Buffer<i8>,
+    /// For each padded output channel.
+    bias: Vec<i32>,
+    scales: Vec<f32>,
+    zeros: [u8; 2],
+}
+
+/// One to three vectors of output channels of one group.
+struct Panel {
+    /// First output channel and how many are real.
+    out: usize,
+    count: usize,
+    /// First input channel of the group.
+    channel: usize,
+    /// Where the panel's weights, and its biases, start.
+    weights: usize,
+    bias: usize,
+}
+
+impl PreparedInt8Conv {
+    /// Makes a layer ready. The geometry's `relu` is not looked at: an output whose zero has the code 0 is cut off there.
+    ///
+    /// # Errors
+    /// When the geometry is impossible, a group's channels are no multiple of four (which only a single group pads), or a
+    /// slice has the wrong length.
+    pub fn new(conv: Convolution, isa: CodeIsa, codes: &Codes<'_>) -> Result<Self, KernelError> {
+        let (depth, rows) = supported(&conv)?;
+        let taps = conv.kernel[0] * conv.kernel[1];
+        check_length("weights", codes.weights.len(), conv.out_channels * depth * taps)?;
+        check_length("bias", codes.bias.len(), conv.out_channels)?;
+        check_length("scales", codes.scales.len(), conv.out_channels)?;
+        let padded = depth.next_multiple_of(CODES_TOGETHER);
+        let mut panels = Vec::new();
+        let (mut weights_len, mut lanes) = (0, 0);
+        for group in 0..conv.groups {
+            for first in (0..rows).step_by(PANEL_MAX * CODE_LANES) {
+                let count = (rows - first).min(PANEL_MAX * CODE_LANES);
+                panels.push(Panel {
+                    out: group * rows + first,
+                    count,
+                    channel: group * depth,
+                    weights: weights_len,
+                    bias: lanes,
+                });
+                let width = count.next_multiple_of(CODE_LANES);
+                weights_len += width * padded * taps;
+                lanes += width;
+            }
+        }
+        let mut prepared = Self {
+            conv,
+            isa,
+            panels,
+            weights: Buffer::zeroed(weights_len),
+            bias: vec![0; lanes],
+            scales: vec![0.0; lanes],
+            zeros: codes.zeros,
+        };
+        prepared.pack(codes, depth, taps);
+        Ok(prepared)
+    }
+
+    fn pack(&mut self, codes: &Codes<'_>, depth: usize, taps: usize) {
+        let padded = depth.next_multiple_of(CODES_TOGETHER);
+        for panel in &self.panels {
+            let width = panel.count.next_multiple_of(CODE_LANES);
+            for lane in 0..panel.count {
+                let row = &codes.weights[(panel.out + lane) * depth * taps..][..depth * taps];
+                let mut sum = 0i32;
+                for (i, weight) in row.iter().enumerate() {
+                    let (k, tap) = (i / taps, i % taps);
+                    let block = (tap * padded + k) / CODES_TOGETHER;
+                    self.weights[panel.weights + (block * width + lane) * CODES_TOGETHER + k % CODES_TOGETHER] =
+                        *weight;
+                    sum = sum.wrapping_add(i32::from(*weight));
+                }
+                // Σ (x − zero) w = Σ x w − zero Σ w.
+                let shift = sum.wrapping_mul(i32::from(self.zeros[0]));
+                self.bias[panel.bias + lane] = codes.bias[panel.out + lane].wrapping_sub(shift);
+                self.scales[panel.bias + lane] = codes.scales[panel.out + lane];
+            }
+        }
+    }
+
+    /// The layer's geometry.
+    pub fn convolution(&self) -> &Convolution {
+        &self.conv
+    }
+
+    /// The instructions that multiply.
+    pub fn isa(&self) -> CodeIsa {
+        self.isa
+    }
+
+    /// Bytes that the prepared weights, biases and scales hold.
+    pub fn bytes(&self) -> usize {
+        self.weights.len() + size_of_val(&*self.bias) + size_of_val(&*self.scales)
+    }
+
+    /// Convolves `images` images of `height` by `width`: `input` is `[N, H, W, C]`, `output` `[N, H', W', O]`, in codes.
+    ///
+    /// # Errors
+    /// When a slice has the wrong length or the input is smaller than the kernel.
+    pub fn run(
+        &self,
+        input: &[u8],
+        size: [usize; 3],
+        output: &mut [u8],
+        executor: &dyn Executor,
+    ) -> Result<(), KernelError> {
+        self.answer(input, size, output, executor)
+    }
+
+    /// As [`Self::run`]; the output is the sums times their scales.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn run_to_f32(
+        &self,
+        input: &[u8],
+        size: [usize; 3],
+        output: &mut [f32],
+        executor: &dyn Executor,
+    ) -> Result<(), KernelError> {
+        self.answer(input, size, output, executor)
+    }
+
+    fn answer<T: Answer>(
+        &self,
+        input: &[u8],
+        [images, height, width]: [usize; 3],
+        output: &mut [T],
+        executor: &dyn Executor,
+    ) -> Result<(), KernelError> {
+        let out_size = self
+            .conv
+            .output_size(height, width)
+            .ok_or(KernelError::TooSmall { height, width })?;
+        check_length("input", input.len(), images * height * width * self.conv.in_channels)?;
+        let pixels = images * out_size.0 * out_size.1;
+        check_length("output", output.len(), pixels * self.conv.out_channels)?;
+        if output.is_empty() {
+            return Ok(());
+        }
+        let run = Run {
+            layer: self,
+            input,
+            output: SharedOutput::new(output),
+            size: (height, width),
+            out_size,
+        };
+        run.on(images, executor);
+        Ok(())
+    }
+}
+
+/// The channels that one output channel reads, and a group's output channels.
+fn supported(conv: &Convolution) -> Result<(usize, usize), KernelError> {
+    if conv.groups == 0 || conv.in_channels == 0 || conv.out_channels == 0 {
+        return Err(KernelError::Geometry("no groups or no channels"));
+    }
+    if !conv.in_channels.is_multiple_of(conv.groups) || !conv.out_channels.is_multiple_of(conv.groups) {
+        return Err(KernelError::Geometry("channels that its groups do not divide"));
+    }
+    if conv.kernel.contains(&0) || conv.strides.contains(&0) {
+        return Err(KernelError::Geometry("a kernel or stride of 0"));
+    }
+    let depth = conv.in_channels / conv.groups;
+    if conv.groups > 1 && !depth.is_multiple_of(CODES_TOGETHER) {
+        return Err(KernelError::Geometry("groups whose channels are no multiple of four"));
+    }
+    Ok((depth, conv.out_channels / conv.groups))
+}
+
+/// One call of a layer: slices whose lengths have been checked.
+struct Run<'a, T> {
+    layer: &'a PreparedInt8Conv,
+    input: &'a [u8],
+    output: SharedOutput<'a, T>,
+    size: (usize, usize),
+    out_size: (usize, usize),
+}
+
+impl<T: Answer> Run<'_, T> {
+    fn on(&self, images: usize, executor: &dyn Executor) {
+        let conv = &self.layer.conv;
+        let pixel = conv.in_channels.next_multiple_of(CODES_TOGETHER);
+        let columns = (self.out_size.1 - 1) * conv.strides[1] + conv.kernel[1];
+        let input_rows = (BAND_BYTES / (columns * pixel)).max(conv.kernel[0]);
+        let most = ((input_rows - conv.kernel[0]) / conv.strides[0] + 1).min(self.out_size.0);
+        // Every thread gets rows of its own where there are enough of them, and some of the panels where there are not.
+        let (threads, panels) = (executor.threads(), self.layer.panels.len());
+        let bands = self
+            .out_size
+            .0
+            .div_ceil(most)
+            .next_multiple_of(threads)
+            .min(self.out_size.0);
+        let rows = self.out_size.0.div_ceil(bands);
+        let bands = self.out_size.0.div_ceil(rows);
+        let wanted = if threads > 1 { 2 * threads } else { 1 };
+        let groups = wanted.div_ceil(images * bands).min(panels);
+        executor.run(images * bands * groups, &|task| {
+            let (place, group) = (task / groups, task % groups);
+            let first = place % bands * rows;
+            let rows = rows.min(self.out_size.0 - first);
+            let panels = group * panels / groups..(group + 1) * panels / groups;
+            self.band(place / bands, (first, rows), panels, [columns, pixel]);
+        });
+    }
+
+    fn band(&self, image: usize, rows: (usize, usize), panels: Range<usize>, [columns, pixel]: [usize; 2]) {
+        let (layer, conv) = (self.layer, &self.layer.conv);
+        let input_rows = (rows.1 - 1) * conv.strides[0] + conv.kernel[0];
+        let depth = (conv.in_channels / conv.groups).next_multiple_of(CODES_TOGETHER);
+        scratch::bytes(input_rows * columns * pixel, |padded| {
+            self.copy_padded(image, rows.0 * conv.strides[0], [columns, pixel], padded);
+            for panel in &layer.panels[panels] {
+                vector::rows_of_codes(
+                    layer.isa,
+                    CodeBand {
+                        input: padded,
+                        input_row: columns * pixel,
+                        input_pixel: pixel,
+                        channels: (panel.channel, depth),
+                        kernel: conv.kernel,
+                        strides: conv.strides,
+                        weights: &layer.weights[panel.weights..],
+                        bias: &layer.bias[panel.bias..],
+                        scale: &layer.scales[panel.bias..],
+                        zero: layer.zeros[1],
+                        output: self.output,
+                        out_channels: conv.out_channels,
+                        out: panel.out..panel.out + panel.count,
+                        image,
+                        rows,
+                        out_size: self.out_size,
+                    },
+                );
+            }
+        });
+    }
+
+    /// Fills `[rows][columns][pixel]` with the input from padded row `top` on, the code of zero outside of it. Weights of channels that
+    /// only pad a pixel are zero, whatever stands there.
+    fn copy_padded(&self, image: usize, top: usize, [columns, pixel]: [usize; 2], target: &mut [u8]) {
+        let (conv, (height, width)) = (&self.layer.conv, self.size);
+        let [pad_top, pad_left, ..] = conv.pads;
+        let (channels, zero) = (conv.in_channels, self.layer.zeros[0]);
+        let left = pad_left.min(columns);
+        let real = width.min(columns - left);
+        for (row, line) in target.chunks_exact_mut(columns * pixel).enumerate() {
+            let Some(y) = (top + row).checked_sub(pad_top).filter(|&y| y < height) else {
+                line.fill(zero);
+                continue;
+            };
+            let source = &self.input[(image * height + y) * width * channels..][..real * channels];
+            line[..left * pixel].fill(zero);
+            let inside = &mut line[left * pixel..(left + real) * pixel];
+            if pixel == channels {
+                inside.copy_from_slice(source);
+            } else {
+                for (to, from) in inside.chunks_exact_mut(pixel).zip(source.chunks_exact(channels)) {
+                    to[..channels].copy_from_slice(from);
+                }
+            }
+            line[(left + real) * pixel..].fill(zero);
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Convolutions of codes against the exact sum, in every instruction set, with every slice up against memory that faults.
+
+use proptest::prelude::*;
+
+use super::super::int8::Codes;
+use super::super::*;
+use super::case::Backwards;
+#[cfg(target_os = "linux")]
+use super::guard::Guarded;
+
+/// A layer and its input.
+#[derive(Debug, Clone)]
+struct Case {
+    conv: Convolution,
+    size: [usize; 3],
+    input: Vec<u8>,
+    weights: Vec<i8>,
+    bias: Vec<i32>,
+    scales: Vec<f32>,
+    zeros: [u8; 2],
+}
+
+impl Case {
+    fn new(conv: Convolution, size: [usize; 3], extreme: bool, seed: u64) -> Self {
+        let mut state = seed.wrapping_mul(2) + 1;
+        let mut draw = move || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (state >> 40) as usize
+        };
+        let depth = conv.in_channels / conv.groups;
+        let columns = depth * conv.kernel[0] * conv.kernel[1];
+        let input = size.iter().product::<usize>() * conv.in_channels;
+        Self {
+            conv,
+            size,
+            input: (0..input).map(|_| if extreme { 255 } else { draw() as u8 }).collect(),
+            weights: (0..conv.out_channels * columns)
+                .map(|_| if extreme { [-128, 127][draw() % 2] } else { draw() as i8 })
+                .collect(),
+            bias: (0..conv.out_channels)
+                .map(|_| draw() as i32 % 20_001 - 10_000)
+                .collect(),
+            scales: (0..conv.out_channels)
+                .map(|_| (1 + draw() % 100) as f32 / (columns as f32 * 4000.0))
+                .collect(),
+            zeros: [draw() as u8, draw() as u8],
+        }
+    }
+
+    fn out_size(&self) -> [usize; 2] {
+        self.conv.output_size(self.size[1], self.size[2]).unwrap().into()
+    }
+
+    /// The sums, exactly, `[N, H, W, O]`.
+    fn sums(&self) -> Vec<i32> {
+        let (conv, [images, height, width]) = (&self.conv, self.size);
+        let [rows, columns] = self.out_size();
+        let (depth, group_rows) = (conv.in_channels / conv.groups, conv.out_channels / conv.groups);
+        let [kh, kw] = conv.kernel;
+        let mut sums = Vec::new();
+        for (n, y, x, o) in positions([images, rows, columns, conv.out_channels]) {
+            let mut sum = self.bias[o];
+            for (k, ky, kx, _) in positions([depth, kh, kw, 1]) {
+                let row = (y * conv.strides[0] + ky)
+                    .checked_sub(conv.pads[0])
+                    .filter(|r| *r < height);
+                let column = (x * conv.strides[1] + kx)
+                    .checked_sub(conv.pads[1])
+                    .filter(|c| *c < width);
+                if let (Some(row), Some(column)) = (row, column) {
+                    let channel = o / group_rows * depth + k;
+                    let code = self.input[((n * height + row) * width + column) * conv.in_channels + channel];
+                    let weight = self.weights[((o * depth + k) * kh + ky) * kw + kx];
+                    sum += (i32::from(code) - i32::from(self.zeros[0])) * i32::from(weight);
+                }
+            }
+            sums.push(sum);
+        }
+        sums
+    }
+
+    fn layer(&self, isa: CodeIsa) -> PreparedInt8Conv {
+        let codes = Codes {
+            weights: &self.weights,
+            bias: &self.bias,
+            scales: &self.scales,
+            zeros: self.zeros,
+        };
+        PreparedInt8Conv::new(self.conv, isa, &codes).unwrap()
+    }
+}
+
+fn positions([a, b, c, d]: [usize; 4]) -> impl Iterator<Item = (usize, usize, usize, usize)> {
+    (0..a * b * c * d).map(move |i| (i / (b * c * d), i / (c * d) % b, i / d % c, i % d))
+}
+
+/// Both kinds of answer, of every set, are the exact sum's.
+#[track_caller]
+fn check(case: &Case, threads: usize) {
+    let sums = case.sums();
+    let scale = |i: usize| case.scales[i % case.conv.out_channels];
+    let floats: Vec<f32> = sums.iter().enumerate().map(|(i, sum)| *sum as f32 * scale(i)).collect();
+    let zero = f32::from(case.zeros[1]);
+    let codes: Vec<u8> = floats
+        .iter()
+        .map(|f| (f.round_ties_even() + zero).clamp(0.0, 255.0) as u8)
+        .collect();
+    for isa in std::iter::once(CodeIsa::portable()).chain(CodeIsa::detect()) {
+        let layer = case.layer(isa);
+        let mut found = vec![0; codes.len()];
+        layer
+            .run(&case.input, case.size, &mut found, &Backwards(threads))
+            .unwrap();
+        assert_eq!(found, codes, "{} {:?} {:?}", isa.name(), case.conv, case.size);
+        let mut found = vec![0.0; floats.len()];
+        layer
+            .run_to_f32(&case.input, case.size, &mut found, &Backwards(threads))
+            .unwrap();
+        assert_eq!(found, floats, "{} {:?} {:?}", isa.name(), case.conv, case.size);
+        #[cfg(target_os = "linux")]
+        for at_end in [true, false] {
+            let input = Guarded::new(&case.input, at_end);
+            let mut output = Guarded::new(&vec![0u8; codes.len()], at_end);
+            layer.run(&input, case.size, &mut output, &Backwards(threads)).unwrap();
+            assert_eq!(output[..], codes);
+        }
+    }
+}
+
+fn conv(channels: [usize; 2], groups: usize, kernel: [usize; 2], strides: [usize; 2], pads: [usize; 4]) -> Convolution {
+    Convolution {
+        in_channels: channels[0],
+        out_channels: channels[1],
+        groups,
+        kernel,
+        strides,
+        pads,
+        relu: false,
+    }
+}
+
+fn any_case() -> impl Strategy<Value = Case> {
+    let channels = prop_oneof![
+        3 => (1usize..20, 1usize..60, Just(1usize)),
+        1 => (1usize..4, 1usize..30, 1usize..4).prop_map(|(depth, rows, groups)| (4 * depth * groups, rows * groups, groups)),
+    ];
+    let window = (
+        [1usize..4, 1usize..4],
+        [1usize..3, 1usize..3],
+        [0usize..3, 0usize..3, 0usize..3, 0usize..3],
+    );
+    let size = [1usize..3, 1usize..14, 1usize..25];
+    (channels, window, size, prop::bool::weighted(0.2), any::<u64>()).prop_filter_map(
+        "the kernel does not fit",
+        |((ci, co, groups), (kernel, strides, pads), size, extreme, seed)| {
+            let conv = conv([ci, co], groups, kernel, strides, pads);
+            conv.output_size(size[1], size[2])?;
+            Some(Case::new(conv, size, extreme, seed))
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(150))]
+
+    #[test]
+    fn answers_are_the_exact_sums(case in any_case(), threads in 1usize..5) {
+        check(&case, threads);
+    }
+}
+
+#[test]
+fn layers_of_several_bands_and_panels() {
+    check(
+        &Case::new(conv([48, 96], 1, [3, 3], [2, 2], [1; 4]), [2, 56, 57], false, 3),
+        1,
+    );
+    check(
+        &Case::new(conv([64, 160], 1, [3, 3], [1, 1], [1; 4]), [1, 14, 14], false, 4),
+        2,
+    );
+    check(
+        &Case::new(conv([300, 100], 1, [1, 1], [1, 1], [0; 4]), [1, 1, 9], false, 5),
+        3,
+    );
+}
+
+#[test]
+fn the_largest_products_do_not_saturate() {
+    check(
+        &Case::new(conv([64, 16], 1, [3, 3], [1, 1], [0; 4]), [1, 5, 5], true, 6),
+        1,
+    );
+}
+
+#[test]
+fn refuses_what_it_cannot_do_with_the_reason() {
+    let refusal = |conv: Convolution, weights: usize| {
+        let rows = conv.out_channels;
+        let codes = Codes {
+            weights: &vec![1; weights],
+            bias: &vec![0; rows],
+            scales: &vec![1.0; rows],
+            zeros: [0, 0],
+        };
+        PreparedInt8Conv::new(conv, CodeIsa::portable(), &codes)
+            .err()
+            .unwrap()
+            .to_string()
+    };
+    assert_eq!(
+        refusal(conv([6, 6], 6, [3, 3], [1, 1], [1; 4]), 54),
+        "a convolution with groups whose channels are no multiple of four is impossible"
+    );
+    assert_eq!(
+        refusal(conv([4, 6], 1, [3, 3], [1, 1], [1; 4]), 54),
+        "weights holds 54 values where the layer needs 216"
+    );
+    let layer = Case::new(conv([4, 4], 1, [3, 3], [1, 1], [0; 4]), [1, 3, 3], false, 1).layer(CodeIsa::portable());
+    let small = layer.run(&[0; 8], [1, 2, 1], &mut [], &Sequential).unwrap_err();
+    assert_eq!(small.to_string(), "an input of 2x1 is smaller than the kernel");
+    let short = layer.run(&[0; 35], [1, 3, 3], &mut [0; 4], &Sequential).unwrap_err();
+    assert_eq!(short.to_string(), "input holds 35 values where the layer needs 36");
+}

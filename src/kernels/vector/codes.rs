@@ -1,0 +1,234 @@
+//! Convolution of 8-bit codes: sums of u8 · i8 products in 32 bits, four channels an instruction, and their way back to u8 or f32.
+
+use std::ops::Range;
+
+use super::{SharedOutput, balanced, with_rows};
+
+/// Output channels in a vector of sums.
+pub(in super::super) const LANES: usize = 16;
+/// Input channels that one instruction multiplies and adds up.
+pub(in super::super) const TOGETHER: usize = 4;
+
+/// How codes are multiplied; all give the same answers to the bit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CodeIsa(Set);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Set {
+    Portable,
+    #[cfg(target_arch = "x86_64")]
+    Vnni,
+}
+
+impl CodeIsa {
+    /// Plain code: right everywhere, fast nowhere.
+    pub fn portable() -> Self {
+        Self(Set::Portable)
+    }
+
+    /// AVX-512 with VNNI, where this processor has it.
+    pub fn detect() -> Option<Self> {
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vnni") {
+            return Some(Self(Set::Vnni));
+        }
+        None
+    }
+
+    /// `portable` or `avx512-vnni`.
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            Set::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Set::Vnni => "avx512-vnni",
+        }
+    }
+}
+
+/// Rows of output of one image, and the padded input that they read.
+pub(in super::super) struct CodeBand<'a, T> {
+    /// `[(rows − 1)·stride + kh][padded width][channels]`.
+    pub(in super::super) input: &'a [u8],
+    /// Bytes between two rows, and between two pixels, of `input`.
+    pub(in super::super) input_row: usize,
+    pub(in super::super) input_pixel: usize,
+    /// First channel of the panel's group, and the group's channels, padded to a multiple of [`TOGETHER`].
+    pub(in super::super) channels: (usize, usize),
+    pub(in super::super) kernel: [usize; 2],
+    pub(in super::super) strides: [usize; 2],
+    /// The panel's weights: `[kh][kw][channels / 4][vectors · LANES][4]`.
+    pub(in super::super) weights: &'a [i8],
+    /// For each output channel of the panel, padded to `vectors · LANES`, what its sum starts with.
+    pub(in super::super) bias: &'a [i32],
+    /// What one step of the sum is in the output's unit (for codes, its step), as `bias`.
+    pub(in super::super) scale: &'a [f32],
+    /// The code of zero in an output of codes.
+    pub(in super::super) zero: u8,
+    /// `[images, H, W, out_channels]`.
+    pub(in super::super) output: SharedOutput<'a, T>,
+    pub(in super::super) out_channels: usize,
+    /// The panel's output channels.
+    pub(in super::super) out: Range<usize>,
+    pub(in super::super) image: usize,
+    /// First output row and how many.
+    pub(in super::super) rows: (usize, usize),
+    /// Output rows and columns of the layer.
+    pub(in super::super) out_size: (usize, usize),
+}
+
+/// Computes one panel of a [`CodeBand`]: one to three vectors of output channels.
+///
+/// # Panics
+/// When a slice is too short for the geometry.
+pub(in super::super) fn rows_of_codes<T: Answer>(isa: CodeIsa, work: CodeBand<'_, T>) {
+    let ((first, rows), (height, width)) = (work.rows, work.out_size);
+    if rows == 0 || width == 0 || work.channels.1 == 0 || work.out.is_empty() {
+        return;
+    }
+    let ([kh, kw], [sh, sw]) = (work.kernel, work.strides);
+    let vectors = work.out.len().div_ceil(LANES);
+    let last = ((rows - 1) * sh + kh - 1) * work.input_row
+        + ((width - 1) * sw + kw - 1) * work.input_pixel
+        + work.channels.0
+        + work.channels.1;
+    assert!(last <= work.input.len() && work.channels.1.is_multiple_of(TOGETHER));
+    assert!((1..=3).contains(&vectors) && work.out.end <= work.out_channels);
+    assert!(work.channels.1 * kh * kw * vectors * LANES <= work.weights.len());
+    assert!(vectors * LANES <= work.bias.len() && vectors * LANES <= work.scale.len());
+    assert!(first + rows <= height);
+    assert!((work.image + 1) * height * width * work.out_channels <= work.output.len());
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512vnni")]
+    unsafe fn vnni<T: Answer>(work: CodeBand<'_, T>) {
+        unsafe { work.run::<super::x86::Vnni>() }
+    }
+    // SAFETY: the extents were checked; the set exists only on a processor that has it.
+    unsafe {
+        match isa.0 {
+            Set::Portable => work.run::<super::portable::Sums>(),
+            #[cfg(target_arch = "x86_64")]
+            Set::Vnni => vnni(work),
+        }
+    }
+}
+
+/// Sums of [`LANES`] output channels.
+///
+/// # Safety
+/// Methods may only run where the processor has the instructions; pointers must be good for what they say.
+pub(in super::super) unsafe trait Sums: Copy {
+    /// Codes or weights of [`TOGETHER`] channels for each lane.
+    type Codes: Copy;
+    /// For 1, 2 and 3 vectors: pixels whose sums fit the register file.
+    const ROWS: [usize; 3];
+
+    /// `LANES` numbers.
+    unsafe fn load(from: *const i32) -> Self;
+    /// `TOGETHER` codes, the same for every lane.
+    unsafe fn codes(from: *const u8) -> Self::Codes;
+    /// `LANES · TOGETHER` weights.
+    unsafe fn weights(from: *const i8) -> Self::Codes;
+    /// Adds the products of unsigned `codes` and signed `weights`, without saturation.
+    unsafe fn dot(self, codes: Self::Codes, weights: Self::Codes) -> Self;
+    /// `clamp(round(sum · scale)) + zero` as ONNX Runtime does it: the product in f32, ties to even. `scale` points to `LANES`.
+    unsafe fn requantized(self, scale: *const f32, zero: u8) -> [u8; LANES];
+    /// `sum · scale`, in f32.
+    unsafe fn scaled(self, scale: *const f32) -> [f32; LANES];
+}
+
+/// What a layer of codes answers with: codes (`u8`) or numbers (`f32`).
+pub(in super::super) trait Answer: Copy + Send {
+    /// # Safety
+    /// As [`Sums::requantized`].
+    unsafe fn finish<S: Sums>(sums: S, scale: *const f32, zero: u8) -> [Self; LANES];
+}
+
+impl Answer for u8 {
+    #[inline(always)]
+    unsafe fn finish<S: Sums>(sums: S, scale: *const f32, zero: u8) -> [Self; LANES] {
+        unsafe { sums.requantized(scale, zero) }
+    }
+}
+
+impl Answer for f32 {
+    #[inline(always)]
+    unsafe fn finish<S: Sums>(sums: S, scale: *const f32, _: u8) -> [Self; LANES] {
+        unsafe { sums.scaled(scale) }
+    }
+}
+
+impl<T: Answer> CodeBand<'_, T> {
+    #[inline(always)]
+    unsafe fn run<S: Sums>(self) {
+        let vectors = self.out.len().div_ceil(LANES);
+        let most = S::ROWS[vectors - 1];
+        for row in 0..self.rows.1 {
+            let mut x = 0;
+            while x < self.out_size.1 {
+                let columns = balanced(self.out_size.1 - x, most);
+                // SAFETY: `rows_of_codes` has checked the extents; `x + columns <= width`.
+                unsafe {
+                    match vectors {
+                        1 => with_rows!(S, 1, columns, |R| self.pixels::<S, R, 1>(row, x)),
+                        2 => with_rows!(S, 2, columns, |R| self.pixels::<S, R, 2>(row, x)),
+                        _ => with_rows!(S, 3, columns, |R| self.pixels::<S, R, 3>(row, x)),
+                    }
+                }
+                x += columns;
+            }
+        }
+    }
+
+    /// `R` neighbouring pixels of `C` vectors of output channels.
+    #[inline(always)]
+    unsafe fn pixels<S: Sums, const R: usize, const C: usize>(&self, row: usize, x: usize) {
+        unsafe {
+            let mut sums = [[S::load(self.bias.as_ptr()); C]; R];
+            for v in 1..C {
+                let bias = S::load(self.bias.as_ptr().add(v * LANES));
+                for sum in &mut sums {
+                    sum[v] = bias;
+                }
+            }
+            let step = self.strides[1] * self.input_pixel;
+            let corner = row * self.strides[0] * self.input_row + x * step + self.channels.0;
+            let mut weights = 0;
+            for ky in 0..self.kernel[0] {
+                for kx in 0..self.kernel[1] {
+                    let tap = corner + ky * self.input_row + kx * self.input_pixel;
+                    for k in (0..self.channels.1).step_by(TOGETHER) {
+                        let mut w = [S::weights(self.at(weights)); C];
+                        for v in 1..C {
+                            w[v] = S::weights(self.at(weights + v * LANES * TOGETHER));
+                        }
+                        weights += C * LANES * TOGETHER;
+                        for r in 0..R {
+                            debug_assert!(tap + r * step + k + TOGETHER <= self.input.len());
+                            let codes = S::codes(self.input.as_ptr().add(tap + r * step + k));
+                            for v in 0..C {
+                                sums[r][v] = sums[r][v].dot(codes, w[v]);
+                            }
+                        }
+                    }
+                }
+            }
+            let (height, width) = self.out_size;
+            let pixel = (self.image * height + self.rows.0 + row) * width + x;
+            for r in 0..R {
+                for v in 0..C {
+                    let answers = T::finish(sums[r][v], self.scale.as_ptr().add(v * LANES), self.zero);
+                    let first = self.out.start + v * LANES;
+                    let count = LANES.min(self.out.end - first);
+                    self.output
+                        .write((pixel + r) * self.out_channels + first, answers, count);
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn at(&self, weight: usize) -> *const i8 {
+        debug_assert!(weight + LANES * TOGETHER <= self.weights.len());
+        unsafe { self.weights.as_ptr().add(weight) }
+    }
+}
