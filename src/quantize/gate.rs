@@ -52,15 +52,20 @@ impl Default for GateSettings {
     }
 }
 
-impl GateSettings {
-    /// Whether an agreement suffices. As many images may differ as the share leaves of them, rounded up: of 25 images a
+impl Agreement {
+    /// Whether the counted share is `min` or more. As many images may differ as the share leaves of them, rounded up: of 25 images a
     /// share of 0.98 means half a one.
+    pub(super) fn counts(&self, min: f64) -> bool {
+        let images = self.images as f64;
+        let differing = (images * (1.0 - self.top1_agreement)).round();
+        self.images > 0 && differing <= (images * (1.0 - min) - 1e-9).ceil().max(0.0)
+    }
+}
+
+impl GateSettings {
+    /// Whether an agreement suffices.
     pub fn admits(&self, agreement: &Agreement) -> bool {
-        let images = agreement.images as f64;
-        let differing = (images * (1.0 - agreement.top1_agreement)).round();
-        agreement.images > 0
-            && differing <= (images * (1.0 - self.top1_agreement_min) - 1e-9).ceil().max(0.0)
-            && agreement.kl_divergence <= self.kl_divergence_max
+        agreement.counts(self.top1_agreement_min) && agreement.kl_divergence <= self.kl_divergence_max
     }
 }
 

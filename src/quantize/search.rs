@@ -84,7 +84,7 @@ impl Bench<'_, '_> {
         let start = compare(&exact, &self.answers(calibration, &images)?, self.job.probabilities);
         calibration.held_back = start;
         (self.progress)(Stage::Comparing, RANGE_POWERS.len() + 1, RANGE_POWERS.len() + 1);
-        if start.top1_agreement_expected >= self.job.goal.top1_agreement {
+        if self.job.goal.is_reached(&start) {
             return Ok(());
         }
         let costs: Vec<f64> = self

@@ -16,10 +16,17 @@ pub(super) struct Candidate {
 /// What a calibration is to reach.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Goal {
-    /// Expected top-1 agreement with fp32 on images that were not calibrated on, 0 to 1.
+    /// Top-1 agreement with fp32 on images that were not calibrated on, expected and counted, 0 to 1.
     pub top1_agreement: f64,
     /// Share of the multiplications that may stay in fp32 for it, 0 to 1: what is spent here is lost in speed.
     pub fp32_share_max: f64,
+}
+
+impl Goal {
+    /// Whether both the expected and the counted agreement suffice: the gate counts.
+    pub(super) fn is_reached(&self, agreement: &Agreement) -> bool {
+        agreement.top1_agreement_expected >= self.top1_agreement && agreement.counts(self.top1_agreement)
+    }
 }
 
 impl Default for Goal {
@@ -54,7 +61,7 @@ pub(super) fn choose(
     let mut spent = 0.0;
     let mut reached = start;
     for candidate in candidates.iter().filter(|c| c.gain_db > 0.0) {
-        if reached.top1_agreement_expected >= goal.top1_agreement {
+        if goal.is_reached(&reached) {
             break;
         }
         if spent + candidate.share > goal.fp32_share_max {
@@ -76,13 +83,16 @@ pub(super) fn choose(
 mod tests {
     use super::*;
 
-    /// Noise powers of independent layers; the expected agreement falls with their sum.
+    /// Noise powers of independent layers; the expected agreement falls with their sum, and as many of 100 images as `differing`
+    /// times that sum answer differently.
     #[track_caller]
-    fn check(goal: Goal, shares: &[f64], expected: &[usize]) {
+    fn check(goal: Goal, shares: &[f64], differing: f64, expected: &[usize]) {
         let noise = [1.0, 9.0, 4.0];
         let agreement = |fp32: &[usize]| {
             let sum: f64 = (0..3).filter(|i| !fp32.contains(i)).map(|i| noise[i]).sum();
             Agreement {
+                images: 100,
+                top1_agreement: 1.0 - (differing * sum).round() / 100.0,
                 snr_db: -10.0 * f64::log10(sum.max(1e-9)),
                 top1_agreement_expected: 1.0 - sum / 100.0,
                 ..Agreement::default()
@@ -99,9 +109,19 @@ mod tests {
             top1_agreement,
             fp32_share_max,
         };
-        check(goal(0.8, 1.0), &[0.3; 3], &[]);
-        check(goal(0.9, 1.0), &[0.3; 3], &[1]);
-        check(goal(0.98, 1.0), &[0.3; 3], &[1, 2]);
+        check(goal(0.8, 1.0), &[0.3; 3], 1.0, &[]);
+        check(goal(0.9, 1.0), &[0.3; 3], 1.0, &[1]);
+        check(goal(0.98, 1.0), &[0.3; 3], 1.0, &[1, 2]);
+    }
+
+    #[test]
+    fn images_that_differ_count_besides_what_is_expected() {
+        let goal = Goal {
+            top1_agreement: 0.8,
+            fp32_share_max: 1.0,
+        };
+        check(goal, &[0.3; 3], 3.0, &[1]);
+        check(goal, &[0.3; 3], 5.0, &[1, 2]);
     }
 
     #[test]
@@ -110,6 +130,6 @@ mod tests {
             top1_agreement: 1.0,
             fp32_share_max: 0.4,
         };
-        check(goal, &[0.1, 0.6, 0.3], &[2, 0]);
+        check(goal, &[0.1, 0.6, 0.3], 1.0, &[2, 0]);
     }
 }
