@@ -11,8 +11,6 @@ use super::vector::{self, Answer, Buffer, CODE_LANES, CODES_TOGETHER, CodeBand, 
 
 /// Bytes of padded input that a band may take: part of a second-level cache, beside a panel's weights.
 const BAND_BYTES: usize = 192 << 10;
-/// Vectors of output channels that are computed together.
-const PANEL_MAX: usize = 3;
 
 /// What a layer of codes computes besides its geometry.
 #[derive(Debug, Clone, Copy)]
@@ -67,8 +65,8 @@ impl PreparedInt8Conv {
         let mut panels = Vec::new();
         let (mut weights_len, mut lanes) = (0, 0);
         for group in 0..conv.groups {
-            for first in (0..rows).step_by(PANEL_MAX * CODE_LANES) {
-                let count = (rows - first).min(PANEL_MAX * CODE_LANES);
+            for first in (0..rows).step_by(isa.panel() * CODE_LANES) {
+                let count = (rows - first).min(isa.panel() * CODE_LANES);
                 panels.push(Panel {
                     out: group * rows + first,
                     count,

@@ -35,7 +35,7 @@ pub struct RuntimeSettings {
     pub measure_batch_max: usize,
     /// Whether a model's sessions share one copy of its weights.
     pub share_weights: bool,
-    /// Which convolutions this program's own kernels compute.
+    /// Which convolutions this program's own kernels compute; in int8 all that they can, unless it is `off`.
     pub winograd: WinogradMode,
 }
 

@@ -141,13 +141,9 @@ impl SharedModel {
         let mut builder = builder(runtime, &options)?
             .with_optimization_level(GraphOptimizationLevel::Disable)
             .map_err(refused)?;
-        builder = match &self.prepacked {
-            Some(prepacked) => builder.with_prepacked_weights(prepacked).map_err(refused)?,
-            // Past the arena, so that weights which a kernel has packed for itself go back to the system.
-            None => builder
-                .with_config_entry("session.use_device_allocator_for_initializers", "1")
-                .map_err(refused)?,
-        };
+        if let Some(prepacked) = &self.prepacked {
+            builder = builder.with_prepacked_weights(prepacked).map_err(refused)?;
+        }
         for (name, value) in &self.weights {
             // The first satisfies ONNX Runtime's check that external data exists, but alone it would be copied; the second
             // makes the session use the value where it lies.

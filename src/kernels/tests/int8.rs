@@ -107,7 +107,7 @@ fn check(case: &Case, threads: usize) {
         .iter()
         .map(|f| (f.round_ties_even() + zero).clamp(0.0, 255.0) as u8)
         .collect();
-    for isa in std::iter::once(CodeIsa::portable()).chain(CodeIsa::detect()) {
+    for isa in CodeIsa::available() {
         let layer = case.layer(isa);
         let mut found = vec![0; codes.len()];
         layer
@@ -205,7 +205,7 @@ fn refuses_what_it_cannot_do_with_the_reason() {
             scales: &vec![1.0; rows],
             zeros: [0, 0],
         };
-        PreparedInt8Conv::new(conv, CodeIsa::portable(), &codes)
+        PreparedInt8Conv::new(conv, CodeIsa::available()[0], &codes)
             .err()
             .unwrap()
             .to_string()
@@ -218,7 +218,7 @@ fn refuses_what_it_cannot_do_with_the_reason() {
         refusal(conv([4, 6], 1, [3, 3], [1, 1], [1; 4]), 54),
         "weights holds 54 values where the layer needs 216"
     );
-    let layer = Case::new(conv([4, 4], 1, [3, 3], [1, 1], [0; 4]), [1, 3, 3], false, 1).layer(CodeIsa::portable());
+    let layer = Case::new(conv([4, 4], 1, [3, 3], [1, 1], [0; 4]), [1, 3, 3], false, 1).layer(CodeIsa::available()[0]);
     let small = layer.run(&[0; 8], [1, 2, 1], &mut [], &Sequential).unwrap_err();
     assert_eq!(small.to_string(), "an input of 2x1 is smaller than the kernel");
     let short = layer.run(&[0; 35], [1, 3, 3], &mut [0; 4], &Sequential).unwrap_err();

@@ -9,7 +9,7 @@ pub(in super::super) const LANES: usize = 16;
 /// Input channels that one instruction multiplies and adds up.
 pub(in super::super) const TOGETHER: usize = 4;
 
-/// How codes are multiplied; all give the same answers to the bit.
+/// How codes are multiplied; all give the same answers to the bit. There is none for AVX2: its 16-bit sums of two products saturate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CodeIsa(Set);
 
@@ -17,30 +17,51 @@ pub struct CodeIsa(Set);
 enum Set {
     Portable,
     #[cfg(target_arch = "x86_64")]
-    Vnni,
+    AvxVnni,
+    #[cfg(target_arch = "x86_64")]
+    Avx512Vnni,
 }
 
 impl CodeIsa {
-    /// Plain code: right everywhere, fast nowhere.
-    pub fn portable() -> Self {
-        Self(Set::Portable)
-    }
-
-    /// AVX-512 with VNNI, where this processor has it.
+    /// The fastest set that this processor has; `None` where there is only plain code, which is slow.
     pub fn detect() -> Option<Self> {
-        #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vnni") {
-            return Some(Self(Set::Vnni));
-        }
-        None
+        Self::available().pop().filter(|isa| isa.0 != Set::Portable)
     }
 
-    /// `portable` or `avx512-vnni`.
+    /// Every set that this processor has, slowest first.
+    pub fn available() -> Vec<Self> {
+        let mut sets = vec![Self(Set::Portable)];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("avxvnni") {
+                sets.push(Self(Set::AvxVnni));
+            }
+            if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vnni") {
+                sets.push(Self(Set::Avx512Vnni));
+            }
+        }
+        sets
+    }
+
+    /// Vectors of output channels that are computed together.
+    pub(in super::super) fn panel(self) -> usize {
+        match self.0 {
+            Set::Portable => 1,
+            #[cfg(target_arch = "x86_64")]
+            Set::AvxVnni => 1,
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512Vnni => 3,
+        }
+    }
+
+    /// `portable`, `avx-vnni` or `avx512-vnni`.
     pub fn name(self) -> &'static str {
         match self.0 {
             Set::Portable => "portable",
             #[cfg(target_arch = "x86_64")]
-            Set::Vnni => "avx512-vnni",
+            Set::AvxVnni => "avx-vnni",
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512Vnni => "avx512-vnni",
         }
     }
 }
@@ -97,17 +118,30 @@ pub(in super::super) fn rows_of_codes<T: Answer>(isa: CodeIsa, work: CodeBand<'_
     assert!(vectors * LANES <= work.bias.len() && vectors * LANES <= work.scale.len());
     assert!(first + rows <= height);
     assert!((work.image + 1) * height * width * work.out_channels <= work.output.len());
+    dispatch(isa, work);
+}
+
+fn dispatch<T: Answer>(isa: CodeIsa, work: CodeBand<'_, T>) {
+    #[cfg(target_arch = "x86_64")]
+    use super::x86_codes::{Avx512Vnni, AvxVnni};
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,avxvnni")]
+    unsafe fn avx_vnni<T: Answer>(work: CodeBand<'_, T>) {
+        unsafe { work.run::<AvxVnni>() }
+    }
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512vnni")]
-    unsafe fn vnni<T: Answer>(work: CodeBand<'_, T>) {
-        unsafe { work.run::<super::x86::Vnni>() }
+    unsafe fn avx512_vnni<T: Answer>(work: CodeBand<'_, T>) {
+        unsafe { work.run::<Avx512Vnni>() }
     }
-    // SAFETY: the extents were checked; the set exists only on a processor that has it.
+    // SAFETY: a set exists only on a processor that has it.
     unsafe {
         match isa.0 {
             Set::Portable => work.run::<super::portable::Sums>(),
             #[cfg(target_arch = "x86_64")]
-            Set::Vnni => vnni(work),
+            Set::AvxVnni => avx_vnni(work),
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512Vnni => avx512_vnni(work),
         }
     }
 }
@@ -117,19 +151,21 @@ pub(in super::super) fn rows_of_codes<T: Answer>(isa: CodeIsa, work: CodeBand<'_
 /// # Safety
 /// Methods may only run where the processor has the instructions; pointers must be good for what they say.
 pub(in super::super) unsafe trait Sums: Copy {
-    /// Codes or weights of [`TOGETHER`] channels for each lane.
+    /// Codes of [`TOGETHER`] channels.
     type Codes: Copy;
+    /// Weights of [`TOGETHER`] channels for each lane.
+    type Weights: Copy;
     /// For 1, 2 and 3 vectors: pixels whose sums fit the register file.
     const ROWS: [usize; 3];
 
     /// `LANES` numbers.
     unsafe fn load(from: *const i32) -> Self;
-    /// `TOGETHER` codes, the same for every lane.
+    /// `TOGETHER` codes, for every lane.
     unsafe fn codes(from: *const u8) -> Self::Codes;
     /// `LANES · TOGETHER` weights.
-    unsafe fn weights(from: *const i8) -> Self::Codes;
-    /// Adds the products of unsigned `codes` and signed `weights`, without saturation.
-    unsafe fn dot(self, codes: Self::Codes, weights: Self::Codes) -> Self;
+    unsafe fn weights(from: *const i8) -> Self::Weights;
+    /// Adds the products of unsigned `codes` and signed `weights`.
+    unsafe fn dot(self, codes: Self::Codes, weights: Self::Weights) -> Self;
     /// `clamp(round(sum · scale)) + zero` as ONNX Runtime does it: the product in f32, ties to even. `scale` points to `LANES`.
     unsafe fn requantized(self, scale: *const f32, zero: u8) -> [u8; LANES];
     /// `sum · scale`, in f32.

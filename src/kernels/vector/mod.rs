@@ -24,6 +24,8 @@ mod tiles;
 mod transform;
 #[cfg(target_arch = "x86_64")]
 mod x86;
+#[cfg(target_arch = "x86_64")]
+mod x86_codes;
 
 pub(super) use buffer::{Buffer, Plain, SharedOutput};
 pub use codes::CodeIsa;

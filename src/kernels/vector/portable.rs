@@ -89,7 +89,8 @@ pub(super) struct Sums([i32; codes::LANES]);
 
 // SAFETY: no instruction beyond the target's baseline; pointers are read as far as the trait says.
 unsafe impl codes::Sums for Sums {
-    type Codes = [[u8; codes::TOGETHER]; codes::LANES];
+    type Codes = [u8; codes::TOGETHER];
+    type Weights = [[i8; codes::TOGETHER]; codes::LANES];
     const ROWS: [usize; 3] = [4, 2, 1];
 
     #[inline(always)]
@@ -99,19 +100,19 @@ unsafe impl codes::Sums for Sums {
 
     #[inline(always)]
     unsafe fn codes(from: *const u8) -> Self::Codes {
-        [unsafe { from.cast::<[u8; codes::TOGETHER]>().read_unaligned() }; codes::LANES]
-    }
-
-    #[inline(always)]
-    unsafe fn weights(from: *const i8) -> Self::Codes {
         unsafe { from.cast::<Self::Codes>().read_unaligned() }
     }
 
     #[inline(always)]
-    unsafe fn dot(mut self, codes: Self::Codes, weights: Self::Codes) -> Self {
-        for ((sum, codes), weights) in self.0.iter_mut().zip(codes).zip(weights) {
+    unsafe fn weights(from: *const i8) -> Self::Weights {
+        unsafe { from.cast::<Self::Weights>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn dot(mut self, codes: Self::Codes, weights: Self::Weights) -> Self {
+        for (sum, weights) in self.0.iter_mut().zip(weights) {
             for (code, weight) in codes.into_iter().zip(weights) {
-                *sum = sum.wrapping_add(i32::from(code) * i32::from(weight.cast_signed()));
+                *sum = sum.wrapping_add(i32::from(code) * i32::from(weight));
             }
         }
         self

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Vector, codes};
+use super::Vector;
 
 #[derive(Clone, Copy)]
 pub(super) struct Avx2(__m256);
@@ -89,53 +89,3 @@ vector!(
     _mm512_max_ps,
     _mm512_setzero_ps
 );
-
-/// Sums of products of codes, by `vpdpbusd`.
-#[derive(Clone, Copy)]
-pub(super) struct Vnni(__m512i);
-
-// SAFETY: `codes` runs it only where the instructions exist; pointers are read as far as the trait says.
-unsafe impl codes::Sums for Vnni {
-    type Codes = __m512i;
-    const ROWS: [usize; 3] = [10, 10, 7];
-
-    #[inline(always)]
-    unsafe fn load(from: *const i32) -> Self {
-        Self(unsafe { _mm512_loadu_si512(from.cast()) })
-    }
-
-    #[inline(always)]
-    unsafe fn codes(from: *const u8) -> __m512i {
-        unsafe { _mm512_set1_epi32(from.cast::<i32>().read_unaligned()) }
-    }
-
-    #[inline(always)]
-    unsafe fn weights(from: *const i8) -> __m512i {
-        unsafe { _mm512_loadu_si512(from.cast()) }
-    }
-
-    #[inline(always)]
-    unsafe fn dot(self, codes: __m512i, weights: __m512i) -> Self {
-        Self(unsafe { _mm512_dpbusd_epi32(self.0, codes, weights) })
-    }
-
-    #[inline(always)]
-    unsafe fn requantized(self, scale: *const f32, zero: u8) -> [u8; codes::LANES] {
-        unsafe {
-            let least = _mm512_set1_ps(-f32::from(zero));
-            let most = _mm512_set1_ps(255.0 - f32::from(zero));
-            let steps = _mm512_mul_ps(_mm512_cvtepi32_ps(self.0), _mm512_loadu_ps(scale));
-            let steps = _mm512_min_ps(_mm512_max_ps(steps, least), most);
-            let codes = _mm512_add_epi32(_mm512_cvtps_epi32(steps), _mm512_set1_epi32(i32::from(zero)));
-            std::mem::transmute::<__m128i, [u8; codes::LANES]>(_mm512_cvtepi32_epi8(codes))
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn scaled(self, scale: *const f32) -> [f32; codes::LANES] {
-        unsafe {
-            let steps = _mm512_mul_ps(_mm512_cvtepi32_ps(self.0), _mm512_loadu_ps(scale));
-            std::mem::transmute::<__m512, [f32; codes::LANES]>(steps)
-        }
-    }
-}

@@ -156,7 +156,7 @@ fn check(convolutions: &[([usize; 4], usize, i64)], own: usize) {
     };
     let mut plain = ModelSession::from_memory(&runtime, &onnx, &options).unwrap();
     let expected = plain.run(&images, [3, SIDE, SIDE]).unwrap();
-    for isa in std::iter::once(CodeIsa::portable()).chain(CodeIsa::detect()) {
+    for isa in CodeIsa::available() {
         let shared = SharedModel::optimize(&runtime, &onnx, Arithmetic::Int8(Some(isa))).unwrap();
         let of_ours = shared.operators.iter().filter(|(name, _)| name.starts_with(DOMAIN));
         assert_eq!(

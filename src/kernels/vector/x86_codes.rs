@@ -1,0 +1,130 @@
+//! Sums of products of codes: AVX-512 with VNNI, and AVX-VNNI.
+
+use std::arch::x86_64::*;
+
+use super::codes::{LANES, Sums};
+
+/// Sixteen sums in one register, by `vpdpbusd`.
+#[derive(Clone, Copy)]
+pub(super) struct Avx512Vnni(__m512i);
+
+/// Sixteen sums in two registers, by `vpdpbusd`.
+#[derive(Clone, Copy)]
+pub(super) struct AvxVnni([__m256i; 2]);
+
+// SAFETY: `codes` runs it only where the instructions exist; pointers are read as far as the trait says.
+unsafe impl Sums for Avx512Vnni {
+    type Codes = __m512i;
+    type Weights = __m512i;
+    const ROWS: [usize; 3] = [10, 10, 7];
+
+    #[inline(always)]
+    unsafe fn load(from: *const i32) -> Self {
+        Self(unsafe { _mm512_loadu_si512(from.cast()) })
+    }
+
+    #[inline(always)]
+    unsafe fn codes(from: *const u8) -> __m512i {
+        unsafe { _mm512_set1_epi32(from.cast::<i32>().read_unaligned()) }
+    }
+
+    #[inline(always)]
+    unsafe fn weights(from: *const i8) -> __m512i {
+        unsafe { _mm512_loadu_si512(from.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn dot(self, codes: __m512i, weights: __m512i) -> Self {
+        Self(unsafe { _mm512_dpbusd_epi32(self.0, codes, weights) })
+    }
+
+    #[inline(always)]
+    unsafe fn requantized(self, scale: *const f32, zero: u8) -> [u8; LANES] {
+        unsafe {
+            let least = _mm512_set1_ps(-f32::from(zero));
+            let most = _mm512_set1_ps(255.0 - f32::from(zero));
+            let steps = _mm512_mul_ps(_mm512_cvtepi32_ps(self.0), _mm512_loadu_ps(scale));
+            let steps = _mm512_min_ps(_mm512_max_ps(steps, least), most);
+            let codes = _mm512_add_epi32(_mm512_cvtps_epi32(steps), _mm512_set1_epi32(i32::from(zero)));
+            std::mem::transmute::<__m128i, [u8; LANES]>(_mm512_cvtepi32_epi8(codes))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn scaled(self, scale: *const f32) -> [f32; LANES] {
+        unsafe {
+            let steps = _mm512_mul_ps(_mm512_cvtepi32_ps(self.0), _mm512_loadu_ps(scale));
+            std::mem::transmute::<__m512, [f32; LANES]>(steps)
+        }
+    }
+}
+
+// SAFETY: as above.
+unsafe impl Sums for AvxVnni {
+    type Codes = __m256i;
+    type Weights = [__m256i; 2];
+    const ROWS: [usize; 3] = [6, 2, 1];
+
+    #[inline(always)]
+    unsafe fn load(from: *const i32) -> Self {
+        Self(unsafe { halves(from.cast()) })
+    }
+
+    #[inline(always)]
+    unsafe fn codes(from: *const u8) -> __m256i {
+        unsafe { _mm256_set1_epi32(from.cast::<i32>().read_unaligned()) }
+    }
+
+    #[inline(always)]
+    unsafe fn weights(from: *const i8) -> [__m256i; 2] {
+        unsafe { halves(from.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn dot(self, codes: __m256i, weights: [__m256i; 2]) -> Self {
+        let [low, high] = self.0;
+        Self(unsafe {
+            [
+                _mm256_dpbusd_avx_epi32(low, codes, weights[0]),
+                _mm256_dpbusd_avx_epi32(high, codes, weights[1]),
+            ]
+        })
+    }
+
+    #[inline(always)]
+    unsafe fn requantized(self, scale: *const f32, zero: u8) -> [u8; LANES] {
+        unsafe {
+            let least = _mm256_set1_ps(-f32::from(zero));
+            let most = _mm256_set1_ps(255.0 - f32::from(zero));
+            let zero = _mm256_set1_epi32(i32::from(zero));
+            let [low, high] = scaled(self.0, scale).map(|steps| {
+                let steps = _mm256_min_ps(_mm256_max_ps(steps, least), most);
+                _mm256_add_epi32(_mm256_cvtps_epi32(steps), zero)
+            });
+            // Packing goes by halves of registers: the permutation puts them in order.
+            let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packus_epi32(low, high));
+            let bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
+            std::mem::transmute::<__m128i, [u8; LANES]>(bytes)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn scaled(self, scale: *const f32) -> [f32; LANES] {
+        unsafe { std::mem::transmute::<[__m256; 2], [f32; LANES]>(scaled(self.0, scale)) }
+    }
+}
+
+#[inline(always)]
+unsafe fn halves(from: *const __m256i) -> [__m256i; 2] {
+    unsafe { [_mm256_loadu_si256(from), _mm256_loadu_si256(from.add(1))] }
+}
+
+#[inline(always)]
+unsafe fn scaled(sums: [__m256i; 2], scale: *const f32) -> [__m256; 2] {
+    unsafe {
+        [
+            _mm256_mul_ps(_mm256_cvtepi32_ps(sums[0]), _mm256_loadu_ps(scale)),
+            _mm256_mul_ps(_mm256_cvtepi32_ps(sums[1]), _mm256_loadu_ps(scale.add(8))),
+        ]
+    }
+}
