@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail, ensure};
 use serde_json::json;
 
-use super::arithmetic;
+use super::arithmetic::{self, Chosen};
 use super::clock::Clock;
 use super::log;
 use super::pool;
@@ -18,7 +18,7 @@ use crate::image::{Preprocess, decoder};
 use crate::model::{Package, Precision};
 use crate::onnx::ExternalData;
 use crate::reparam::{Options, reparameterize_bytes};
-use crate::runtime::{ModelSession, Pool, Runtime, WinogradMode, lower_for_session};
+use crate::runtime::{Lowered, ModelSession, Pool, Runtime, RuntimeError, WinogradMode, lower_for_session};
 use crate::telemetry::Metrics;
 
 /// Loads the model. Blocks; meant for a thread of its own. `phase` hears what is being done.
@@ -35,18 +35,7 @@ pub fn load(settings: &Settings, metrics: &Metrics, phase: &dyn Fn(&'static str)
     let output = options.output.clone();
     let chosen = arithmetic::choose(&runtime, &package, &deployed, settings, &mut clock)?;
     let mut lowered = clock.time("lower", || {
-        let [height, width] = package.manifest.input.size.map(|side| side as usize);
-        let mode = match chosen.precision {
-            Precision::Fp32 => settings.runtime.winograd,
-            Precision::Int8 => WinogradMode::Off,
-        };
-        Ok(lower_for_session(
-            &runtime,
-            &chosen.onnx,
-            mode,
-            [3, height, width],
-            output.as_deref(),
-        )?)
+        Ok(lowered(&runtime, &chosen, settings.runtime.winograd, &package)?)
     })?;
     let pool = clock.time("optimize", || {
         let (onnx, layers) = (std::mem::take(&mut lowered.model), lowered.layers.clone());
@@ -77,7 +66,10 @@ pub fn load(settings: &Settings, metrics: &Metrics, phase: &dyn Fn(&'static str)
         })?;
         lowered.report.relative_error = Some(error);
     }
-    log::what_was_lowered(&lowered.report);
+    match chosen.precision {
+        Precision::Fp32 => log::what_was_lowered(&lowered.report),
+        Precision::Int8 => log::what_computes_in_int8(pool.int8_kernels()),
+    }
 
     let engine = Arc::new(ImageEngine::new(
         preprocess,
@@ -100,13 +92,33 @@ pub fn load(settings: &Settings, metrics: &Metrics, phase: &dyn Fn(&'static str)
         report: deployed.report,
         equivalence,
         winograd: lowered.report,
-        plan: json!({ "decoder": decoder(), "weights_shared": pool.shares_weights(), "operators": pool.operators(), "threads": plan }),
+        plan: json!({ "decoder": decoder(), "weights_shared": pool.shares_weights(), "int8_kernels": pool.int8_kernels(), "operators": pool.operators(), "threads": plan }),
         load: clock.spent,
     };
     log::how_long_it_took(&facts);
     let observer = Arc::new(MetricsObserver(metrics.clone()));
     let scheduler = pair(engine, sessions, tuning, observer);
     Served::start(facts, scheduler).context("cannot start the workers")
+}
+
+/// The session's copy of the graph to serve; int8 is lowered later, from what ONNX Runtime makes of it.
+fn lowered(
+    runtime: &Runtime,
+    chosen: &Chosen,
+    winograd: WinogradMode,
+    package: &Package,
+) -> Result<Lowered, RuntimeError> {
+    let [height, width] = package.manifest.input.size.map(|side| side as usize);
+    let output = package.manifest.output.name.as_deref();
+    let mode = match chosen.precision {
+        Precision::Fp32 => winograd,
+        Precision::Int8 => WinogradMode::Off,
+    };
+    let mut lowered = lower_for_session(runtime, &chosen.onnx, mode, [3, height, width], output)?;
+    if chosen.precision == Precision::Int8 {
+        lowered.report.reason = Some("the model computes in int8".to_owned());
+    }
+    Ok(lowered)
 }
 
 /// The library that the settings name, where they name one.

@@ -3,7 +3,7 @@
 use crate::classify::Facts;
 use crate::reparam::equivalence::Equivalence;
 use crate::reparam::report::Report;
-use crate::runtime::WinogradReport;
+use crate::runtime::{Int8Kernels, WinogradReport};
 
 /// Blocks, convolutions and parameters before and after, and how exact the result is.
 pub(super) fn what_was_fused(report: &Report, equivalence: &Equivalence) {
@@ -44,6 +44,23 @@ pub(super) fn what_was_lowered(report: &WinogradReport) {
     for layer in &report.layers {
         let (kernels, onnxruntime) = (ms(layer.ms_kernels), ms(layer.ms_onnxruntime));
         tracing::debug!(layer = layer.name, shape = layer.shape, choice = layer.choice, %kernels, %onnxruntime, "convolution");
+    }
+}
+
+/// Whose kernels compute an int8 model.
+pub(super) fn what_computes_in_int8(kernels: Option<Int8Kernels>) {
+    match kernels {
+        Some(Int8Kernels {
+            layers,
+            weight_bytes,
+            instruction_set,
+        }) => tracing::info!(
+            layers,
+            weight_bytes,
+            instruction_set,
+            "int8 layers run in the server's kernels"
+        ),
+        None => tracing::info!("int8 layers run in ONNX Runtime's kernels"),
     }
 }
 

@@ -20,7 +20,7 @@ pub use curve::{Curve, Point};
 pub use error::RuntimeError;
 pub use heap::return_freed_memory;
 pub use locate::Runtime;
-pub use operators::Layers;
+pub use operators::{Int8Kernels, Layers};
 pub use plan::Plan;
 pub use pool::Pool;
 pub use probe::{GraphProbe, ProbeOutput};

@@ -7,7 +7,8 @@ use bytes::Bytes;
 
 use super::shared::{Arithmetic, SharedModel};
 use super::{
-    Cores, Layers, ModelSession, Plan, Runtime, RuntimeError, RuntimeSettings, SessionOptions, WinogradMode, int8,
+    Cores, Int8Kernels, Layers, ModelSession, Plan, Runtime, RuntimeError, RuntimeSettings, SessionOptions,
+    WinogradMode, int8,
 };
 use crate::batch::{Sessions, Width};
 use crate::kernels::CodeIsa;
@@ -82,6 +83,14 @@ impl Pool {
     /// Whether all sessions share one copy of the weights.
     pub fn shares_weights(&self) -> bool {
         matches!(&self.source, Source::Shared(shared) if shared.shares())
+    }
+
+    /// What of an int8 model the server's own kernels compute; `None` where ONNX Runtime computes all of it, or the model is no int8.
+    pub fn int8_kernels(&self) -> Option<Int8Kernels> {
+        match &self.source {
+            Source::Shared(shared) => shared.layers.int8_kernels(),
+            Source::Plain(_) => None,
+        }
     }
 
     /// Nodes of the graph that ONNX Runtime made of the model, by operator; those of other domains as `domain::operator`.

@@ -34,7 +34,7 @@ const WEIGHTS_FILE: &str = "weights.bin";
 pub(super) struct SharedModel {
     pub(super) operators: BTreeMap<String, usize>,
     graph: Bytes,
-    layers: Layers,
+    pub(super) layers: Layers,
     weights: Vec<(String, Arc<DynValue>)>,
     /// `None` for int8: ONNX Runtime's kernel packs weights for itself and refuses a container.
     prepacked: Option<PrepackedWeights>,

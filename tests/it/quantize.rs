@@ -150,6 +150,13 @@ async fn onnx_runtime_computes_in_int8_what_is_to_be_in_int8() {
         layers_fp32,
         "{card}"
     );
+    // Its own kernels where the processor has VNNI.
+    let own = card["int8"]["layers"].as_u64().unwrap() - count("QLinearConv") - count("QGemm");
+    assert_eq!(
+        card["plan"]["int8_kernels"]["layers"].as_u64().unwrap_or(0),
+        own,
+        "{card}"
+    );
     assert!(count("Transpose") <= 2, "layouts change at the ends only: {card}");
 }
 

@@ -22,6 +22,17 @@ pub struct Layers {
     int8: Arc<Vec<PreparedInt8Conv>>,
 }
 
+/// What of an int8 model the server's own kernels compute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Int8Kernels {
+    /// Convolutions and linear layers.
+    pub layers: usize,
+    /// Bytes of their prepared weights, which all sessions share.
+    pub weight_bytes: usize,
+    /// The instructions that multiply.
+    pub instruction_set: &'static str,
+}
+
 impl Layers {
     /// Layers of f32, for `BlockedConv` and `BlockedConvAdd`.
     pub(super) fn blocked(layers: Vec<Arc<PreparedConv>>) -> Self {
@@ -53,6 +64,16 @@ impl Layers {
     pub fn bytes(&self) -> usize {
         let blocked = self.blocked.iter().map(|l| l.bytes());
         blocked.chain(self.int8.iter().map(PreparedInt8Conv::bytes)).sum()
+    }
+
+    /// What there is of int8; `None` where there is nothing.
+    pub(super) fn int8_kernels(&self) -> Option<Int8Kernels> {
+        let first = self.int8.first()?;
+        Some(Int8Kernels {
+            layers: self.int8.len(),
+            weight_bytes: self.bytes(),
+            instruction_set: first.isa().name(),
+        })
     }
 
     /// The operators for a session of `threads` threads.
