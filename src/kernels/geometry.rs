@@ -109,15 +109,7 @@ pub enum KernelError {
 /// # Errors
 /// Says which property is missing.
 pub fn supports(conv: &Convolution, algorithm: Algorithm, layout: SourceLayout, isa: Isa) -> Result<(), KernelError> {
-    if conv.groups == 0 || conv.in_channels == 0 || conv.out_channels == 0 {
-        return Err(KernelError::Geometry("no groups or no channels"));
-    }
-    if !conv.in_channels.is_multiple_of(conv.groups) || !conv.out_channels.is_multiple_of(conv.groups) {
-        return Err(KernelError::Geometry("channels that its groups do not divide"));
-    }
-    if conv.kernel.contains(&0) || conv.strides.contains(&0) {
-        return Err(KernelError::Geometry("a kernel or stride of 0"));
-    }
+    consistent(conv)?;
     let unsupported = |what| Err(KernelError::Unsupported { algorithm, what });
     let uneven = |channels: usize| !(channels / conv.groups).is_multiple_of(isa.lanes());
     if conv.groups > 1 && (uneven(conv.out_channels) || layout == SourceLayout::Blocked && uneven(conv.in_channels)) {
@@ -131,6 +123,20 @@ pub fn supports(conv: &Convolution, algorithm: Algorithm, layout: SourceLayout, 
     }
     if conv.kernel != [3, 3] || conv.strides != [1, 1] {
         return unsupported("anything but 3x3 at stride 1");
+    }
+    Ok(())
+}
+
+/// Whether a geometry contradicts itself, whoever computes it.
+pub(super) fn consistent(conv: &Convolution) -> Result<(), KernelError> {
+    if conv.groups == 0 || conv.in_channels == 0 || conv.out_channels == 0 {
+        return Err(KernelError::Geometry("no groups or no channels"));
+    }
+    if !conv.in_channels.is_multiple_of(conv.groups) || !conv.out_channels.is_multiple_of(conv.groups) {
+        return Err(KernelError::Geometry("channels that its groups do not divide"));
+    }
+    if conv.kernel.contains(&0) || conv.strides.contains(&0) {
+        return Err(KernelError::Geometry("a kernel or stride of 0"));
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::conv::check_length;
 use super::executor::Executor;
-use super::geometry::{Convolution, KernelError};
+use super::geometry::{Convolution, KernelError, consistent};
 use super::scratch;
 use super::vector::{self, Answer, Buffer, CODE_LANES, CODES_TOGETHER, CodeBand, CodeIsa, SharedOutput};
 
@@ -188,15 +188,7 @@ impl PreparedInt8Conv {
 
 /// The channels that one output channel reads, and a group's output channels.
 fn supported(conv: &Convolution) -> Result<(usize, usize), KernelError> {
-    if conv.groups == 0 || conv.in_channels == 0 || conv.out_channels == 0 {
-        return Err(KernelError::Geometry("no groups or no channels"));
-    }
-    if !conv.in_channels.is_multiple_of(conv.groups) || !conv.out_channels.is_multiple_of(conv.groups) {
-        return Err(KernelError::Geometry("channels that its groups do not divide"));
-    }
-    if conv.kernel.contains(&0) || conv.strides.contains(&0) {
-        return Err(KernelError::Geometry("a kernel or stride of 0"));
-    }
+    consistent(conv)?;
     let depth = conv.in_channels / conv.groups;
     if conv.groups > 1 && !depth.is_multiple_of(CODES_TOGETHER) {
         return Err(KernelError::Geometry("groups whose channels are no multiple of four"));
