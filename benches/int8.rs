@@ -145,7 +145,7 @@ fn image(shape: [usize; 3]) -> Vec<f32> {
         .collect()
 }
 
-/// Growth of the resident memory by a pool's sessions, as a child process finds it.
+/// Growth of the anonymous memory by a pool's sessions, as a child process finds it.
 fn loaded_mb(graphs: &Graphs, which: usize, sessions: usize) -> f64 {
     let [_, height, width] = graphs.shape;
     let job = format!("{} {sessions} {height} {width}", graphs.files[which].display());
@@ -162,19 +162,19 @@ fn memory(job: &str) {
     let numbers: Vec<usize> = words[1..].iter().map(|word| word.parse().unwrap()).collect();
     let shape = [3, numbers[1], numbers[2]];
     let runtime = Runtime::load(None).unwrap();
-    let before = resident_mb();
+    let before = anonymous_mb();
     let onnx = std::fs::read(words[0]).unwrap().into();
     let pool = Pool::new(&runtime, onnx, Layers::default(), None, &RuntimeSettings::default()).unwrap();
     let mut sessions: Vec<_> = (0..numbers[0]).map(|_| pool.session(Width::Narrow).unwrap()).collect();
     return_freed_memory();
-    let loaded = resident_mb() - before;
+    let loaded = anonymous_mb() - before;
     for session in &mut sessions {
         session.run(&[image(shape)], shape).unwrap();
     }
     println!("{loaded}");
 }
 
-fn resident_mb() -> f64 {
+fn anonymous_mb() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|l| l.starts_with("RssAnon")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() * 1024.0 / 1e6

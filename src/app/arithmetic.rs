@@ -14,7 +14,7 @@ use crate::model::{OutputKind, Package, Precision};
 use crate::onnx::{self, ExternalData};
 use crate::quantize::{self, Agreement, Calibration, GateSettings, Otherwise};
 use crate::reparam::Deployed;
-use crate::runtime::{Layers, Pool, Runtime, RuntimeSettings};
+use crate::runtime::{Layers, ModelSession, Pool, Runtime, SessionOptions};
 
 /// Images in one run of the gate.
 const BATCH: usize = 8;
@@ -29,6 +29,8 @@ pub(super) struct Chosen {
     pub(super) precision: Precision,
     /// How the int8 graph did, where one was asked for.
     pub(super) int8: Option<Int8>,
+    /// What makes the graph's sessions, where the gate has run one already.
+    pub(super) pool: Option<Pool>,
 }
 
 /// The deploy graph, or its int8 graph where settings and model say so and the gate lets it pass.
@@ -46,6 +48,7 @@ pub(super) fn choose(
         onnx: deployed.onnx.clone().into(),
         precision: Precision::Fp32,
         int8: None,
+        pool: None,
     };
     match settings.model.precision.of(&package.manifest) {
         Precision::Fp32 => Ok(fp32),
@@ -69,11 +72,13 @@ fn int8(
     calibration.check_model(&deployed.report.source.sha256)?;
     let deploy = onnx::read(fp32.onnx.clone(), &ExternalData::None)?;
     let onnx = Bytes::from(onnx::write(quantize::rewrite(deploy, &calibration)?)?);
+    let output = package.manifest.output.name.clone();
+    let pool = Pool::new(runtime, onnx.clone(), Layers::default(), output, &settings.runtime)?;
     let gate = Gate::open(runtime, package, &calibration, settings)?;
     let Compared {
         agreement,
         times_as_fast,
-    } = gate.compare(&fp32.onnx, &onnx)?;
+    } = gate.compare(&fp32.onnx, &pool)?;
     let served = passes(&settings.quantize, &agreement)?;
     let layers_fp32: Vec<String> = calibration.layers_in(Precision::Fp32).map(str::to_owned).collect();
     tracing::info!(
@@ -103,6 +108,7 @@ fn int8(
                 onnx,
                 precision: Precision::Int8,
                 int8: None,
+                pool: Some(pool),
             }
         } else {
             fp32
@@ -139,7 +145,6 @@ struct Compared {
 /// The images of the comparison, and how they are run.
 struct Gate<'a> {
     runtime: &'a Runtime,
-    settings: &'a RuntimeSettings,
     output: Option<String>,
     kind: OutputKind,
     images: Vec<Vec<f32>>,
@@ -151,7 +156,7 @@ impl<'a> Gate<'a> {
         runtime: &'a Runtime,
         package: &Package,
         calibration: &Calibration,
-        settings: &'a Settings,
+        settings: &Settings,
     ) -> anyhow::Result<Self> {
         let preprocess = Preprocess::try_from(package.manifest.input.clone())?.of_pictures();
         let limits = settings.limits.image();
@@ -164,7 +169,6 @@ impl<'a> Gate<'a> {
         let [height, width] = preprocess.size().map(|side| side as usize);
         Ok(Self {
             runtime,
-            settings: &settings.runtime,
             output: package.manifest.output.name.clone(),
             kind: package.manifest.output.kind,
             images: files.iter().enumerate().map(image).collect::<anyhow::Result<_>>()?,
@@ -172,27 +176,23 @@ impl<'a> Gate<'a> {
         })
     }
 
-    fn compare(&self, fp32: &[u8], int8: &[u8]) -> anyhow::Result<Compared> {
-        let probabilities = self.kind == OutputKind::Probabilities;
-        let (fp32, fp32_s) = self.answers(fp32)?;
-        let (int8, int8_s) = self.answers(int8)?;
+    /// fp32 in a plain session, int8 in one of those that will serve, both as wide.
+    fn compare(&self, fp32: &[u8], int8: &Pool) -> anyhow::Result<Compared> {
+        let options = SessionOptions {
+            threads: int8.plan().cores,
+            output: self.output.clone(),
+            ..SessionOptions::default()
+        };
+        let (fp32, fp32_s) = self.answers(ModelSession::from_memory(self.runtime, fp32, &options)?)?;
+        let (int8, int8_s) = self.answers(int8.session(Width::Wide)?)?;
         Ok(Compared {
-            agreement: quantize::compare(&fp32, &int8, probabilities),
+            agreement: quantize::compare(&fp32, &int8, self.kind == OutputKind::Probabilities),
             times_as_fast: fp32_s / int8_s,
         })
     }
 
-    /// A row an image, and the seconds that the fastest whole run took an image, of a session as the server has them.
-    fn answers(&self, onnx: &[u8]) -> anyhow::Result<(Vec<Vec<f32>>, f64)> {
-        let onnx = Bytes::copy_from_slice(onnx);
-        let pool = Pool::new(
-            self.runtime,
-            onnx,
-            Layers::default(),
-            self.output.clone(),
-            self.settings,
-        )?;
-        let mut session = pool.session(Width::Wide)?;
+    /// A row an image, and the seconds that the fastest whole run took an image.
+    fn answers(&self, mut session: ModelSession) -> anyhow::Result<(Vec<Vec<f32>>, f64)> {
         let mut rows = Vec::with_capacity(self.images.len());
         let mut seconds = f64::INFINITY;
         for some in self.images.chunks(BATCH) {

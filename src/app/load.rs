@@ -33,11 +33,15 @@ pub fn load(settings: &Settings, metrics: &Metrics, phase: &dyn Fn(&'static str)
     let deployed = clock.time("fuse", || Ok(reparameterize_bytes(package.graph.clone(), &options)?))?;
     let runtime = clock.time("runtime", || Ok(Runtime::load(explicit(settings))?))?;
     let output = options.output.clone();
-    let chosen = arithmetic::choose(&runtime, &package, &deployed, settings, &mut clock)?;
+    let mut chosen = arithmetic::choose(&runtime, &package, &deployed, settings, &mut clock)?;
     let mut lowered = clock.time("lower", || {
         Ok(lowered(&runtime, &chosen, settings.runtime.winograd, &package)?)
     })?;
+    let gated = chosen.pool.take();
     let pool = clock.time("optimize", || {
+        if let Some(pool) = gated {
+            return Ok(pool);
+        }
         let (onnx, layers) = (std::mem::take(&mut lowered.model), lowered.layers.clone());
         Ok(Pool::new(&runtime, onnx, layers, output.clone(), &settings.runtime)?)
     })?;
