@@ -1,13 +1,11 @@
 //! The direct sum, any kernel size and stride: bands of output rows over a padded copy of the rows that they read.
 
+use super::band::{self, PaddedRow};
 use super::conv::{Call, Panel};
 use super::executor::Executor;
 use super::geometry::{Convolution, SourceLayout};
 use super::scratch::{self, Slot};
 use super::vector::{self, Band};
-
-/// Bytes of padded input that a band may take: part of a second-level cache, beside a panel's weights.
-const BAND_BYTES: usize = 192 << 10;
 
 /// Writes `[O, I/groups, kh, kw]` into `[panel][channel block][kh][kw][channel][vectors · lanes]`.
 pub(super) fn pack(
@@ -67,10 +65,9 @@ impl<'a> Plan<'a> {
     fn new(call: &'a Call<'a>, threads: usize) -> Self {
         let conv = &call.layer.conv;
         let input_lanes = input_lanes(call.layer.layout, call.layer.isa.lanes());
-        let columns = (call.out_size.1 - 1) * conv.strides[1] + conv.kernel[1];
+        let columns = band::columns(conv, call.out_size.1);
         let row_bytes = columns * conv.in_channels.div_ceil(input_lanes) * input_lanes * size_of::<f32>();
-        let input_rows = (BAND_BYTES / row_bytes).max(conv.kernel[0]);
-        let most = ((input_rows - conv.kernel[0]) / conv.strides[0] + 1).min(call.out_size.0);
+        let most = band::rows_max(conv, row_bytes, call.out_size.0);
         let bands = call.out_size.0.div_ceil(most);
         let tasks = call.extent.images * bands;
         let wanted = if threads > 1 { 2 * threads } else { 1 };
@@ -126,21 +123,21 @@ impl<'a> Plan<'a> {
 
     /// Fills `[blocks][rows][columns][lanes]` with the input from padded row `top` on, zeros outside of it.
     fn copy_padded(&self, image: usize, top: usize, rows: usize, target: &mut [f32]) {
-        let (extent, [pad_top, pad_left, ..]) = (self.call.extent, self.call.layer.conv.pads);
-        let lanes = self.input_lanes;
+        let (extent, conv, lanes) = (self.call.extent, &self.call.layer.conv, self.input_lanes);
         let (width, blocks) = (self.columns * lanes, extent.channels.div_ceil(lanes));
-        let left = pad_left.min(self.columns);
-        let real = extent.width.min(self.columns - left);
+        let padded = PaddedRow {
+            columns: self.columns,
+            pixel: lanes,
+            channels: lanes,
+            left: conv.pads[1],
+        };
         for (index, line) in target[..blocks * rows * width].chunks_exact_mut(width).enumerate() {
-            let (block, row) = (index / rows, top + index % rows);
-            let Some(y) = row.checked_sub(pad_top).filter(|&y| y < extent.height) else {
-                line.fill(0.0);
-                continue;
-            };
-            let from = ((image * blocks + block) * extent.height + y) * extent.width * lanes;
-            line[..left * lanes].fill(0.0);
-            line[left * lanes..(left + real) * lanes].copy_from_slice(&self.call.input[from..][..real * lanes]);
-            line[(left + real) * lanes..].fill(0.0);
+            let block = index / rows;
+            let source = band::input_row(conv, top + index % rows, extent.height).map(|y| {
+                let from = ((image * blocks + block) * extent.height + y) * extent.width * lanes;
+                &self.call.input[from..][..extent.width * lanes]
+            });
+            padded.fill(line, source, 0.0);
         }
     }
 }

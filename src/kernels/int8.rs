@@ -3,14 +3,12 @@
 
 use std::ops::Range;
 
+use super::band::{self, PaddedRow};
 use super::conv::check_length;
 use super::executor::Executor;
 use super::geometry::{Convolution, KernelError, consistent};
 use super::scratch;
 use super::vector::{self, Answer, Buffer, CODE_LANES, CODES_TOGETHER, CodeBand, CodeIsa, SharedOutput};
-
-/// Bytes of padded input that a band may take: part of a second-level cache, beside a panel's weights.
-const BAND_BYTES: usize = 192 << 10;
 
 /// What a layer of codes computes besides its geometry.
 #[derive(Debug, Clone, Copy)]
@@ -209,9 +207,8 @@ impl<T: Answer> Run<'_, T> {
     fn on(&self, images: usize, executor: &dyn Executor) {
         let conv = &self.layer.conv;
         let pixel = conv.in_channels.next_multiple_of(CODES_TOGETHER);
-        let columns = (self.out_size.1 - 1) * conv.strides[1] + conv.kernel[1];
-        let input_rows = (BAND_BYTES / (columns * pixel)).max(conv.kernel[0]);
-        let most = ((input_rows - conv.kernel[0]) / conv.strides[0] + 1).min(self.out_size.0);
+        let columns = band::columns(conv, self.out_size.1);
+        let most = band::rows_max(conv, columns * pixel, self.out_size.0);
         // Every thread gets rows of its own where there are enough of them, and some of the panels where there are not.
         let (threads, panels) = (executor.threads(), self.layer.panels.len());
         let bands = self
@@ -269,26 +266,18 @@ impl<T: Answer> Run<'_, T> {
     /// only pad a pixel are zero, whatever stands there.
     fn copy_padded(&self, image: usize, top: usize, [columns, pixel]: [usize; 2], target: &mut [u8]) {
         let (conv, (height, width)) = (&self.layer.conv, self.size);
-        let [pad_top, pad_left, ..] = conv.pads;
-        let (channels, zero) = (conv.in_channels, self.layer.zeros[0]);
-        let left = pad_left.min(columns);
-        let real = width.min(columns - left);
+        let padded = PaddedRow {
+            columns,
+            pixel,
+            channels: conv.in_channels,
+            left: conv.pads[1],
+        };
         for (row, line) in target.chunks_exact_mut(columns * pixel).enumerate() {
-            let Some(y) = (top + row).checked_sub(pad_top).filter(|&y| y < height) else {
-                line.fill(zero);
-                continue;
-            };
-            let source = &self.input[(image * height + y) * width * channels..][..real * channels];
-            line[..left * pixel].fill(zero);
-            let inside = &mut line[left * pixel..(left + real) * pixel];
-            if pixel == channels {
-                inside.copy_from_slice(source);
-            } else {
-                for (to, from) in inside.chunks_exact_mut(pixel).zip(source.chunks_exact(channels)) {
-                    to[..channels].copy_from_slice(from);
-                }
-            }
-            line[(left + real) * pixel..].fill(zero);
+            let source = band::input_row(conv, top + row, height).map(|y| {
+                let values = width * conv.in_channels;
+                &self.input[(image * height + y) * values..][..values]
+            });
+            padded.fill(line, source, self.layer.zeros[0]);
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod executor;
 pub mod int8;
 pub mod layout;
 
+mod band;
 mod cost;
 mod direct;
 mod geometry;

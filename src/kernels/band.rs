@@ -1,0 +1,59 @@
+//! Bands: some output rows of an image over a padded copy of the input rows that they read, small enough to stay near the core.
+
+use super::geometry::Convolution;
+
+/// Bytes of padded input that a band may take: part of a second-level cache, beside a panel's weights.
+const BYTES: usize = 192 << 10;
+
+/// Columns of the padded copy for outputs that are `width` wide.
+pub(super) fn columns(conv: &Convolution, width: usize) -> usize {
+    (width - 1) * conv.strides[1] + conv.kernel[1]
+}
+
+/// Output rows of a band, at least one and at most `height`, where a padded input row takes `row_bytes`.
+pub(super) fn rows_max(conv: &Convolution, row_bytes: usize, height: usize) -> usize {
+    let input_rows = (BYTES / row_bytes).max(conv.kernel[0]);
+    ((input_rows - conv.kernel[0]) / conv.strides[0] + 1).min(height)
+}
+
+/// How a padded row lies in memory.
+#[derive(Clone, Copy)]
+pub(super) struct PaddedRow {
+    /// Columns, and values of a column.
+    pub(super) columns: usize,
+    pub(super) pixel: usize,
+    /// Values of a column in the input; those that only pad a pixel stay as they are.
+    pub(super) channels: usize,
+    /// Columns before the input's first.
+    pub(super) left: usize,
+}
+
+impl PaddedRow {
+    /// Fills `row` with the input row `source` and `zero` around it, or with `zero` alone; the input's columns that no output reads
+    /// are left out.
+    pub(super) fn fill<T: Copy>(self, row: &mut [T], source: Option<&[T]>, zero: T) {
+        let Some(source) = source else {
+            row.fill(zero);
+            return;
+        };
+        let left = self.left.min(self.columns);
+        let real = (source.len() / self.channels).min(self.columns - left);
+        let source = &source[..real * self.channels];
+        row[..left * self.pixel].fill(zero);
+        let inside = &mut row[left * self.pixel..(left + real) * self.pixel];
+        if self.pixel == self.channels {
+            inside.copy_from_slice(source);
+        } else {
+            let pixels = inside.chunks_exact_mut(self.pixel);
+            for (to, from) in pixels.zip(source.chunks_exact(self.channels)) {
+                to[..self.channels].copy_from_slice(from);
+            }
+        }
+        row[(left + real) * self.pixel..].fill(zero);
+    }
+}
+
+/// The input row that a padded row is a copy of; `None` where it only pads.
+pub(super) fn input_row(conv: &Convolution, padded: usize, height: usize) -> Option<usize> {
+    padded.checked_sub(conv.pads[0]).filter(|y| *y < height)
+}
