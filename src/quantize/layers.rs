@@ -120,9 +120,9 @@ fn conv(graph: &Graph, id: NodeId, node: &Node) -> Option<Layer> {
     let groups = usize::try_from(node.attribute("group").and_then(AttributeValue::as_int).unwrap_or(1)).ok()?;
     let window = Window {
         kernel: [height, width],
-        strides: extents(node, "strides", 1)?,
-        dilations: extents(node, "dilations", 1)?,
-        pads: extents(node, "pads", 0)?,
+        strides: node.extents("strides", [1; 2])?,
+        dilations: node.extents("dilations", [1; 2])?,
+        pads: node.extents("pads", [0; 4])?,
     };
     if groups == 0 || rows == 0 || rows % groups != 0 || depth * height * width == 0 || window.strides.contains(&0) {
         return None;
@@ -223,17 +223,6 @@ fn clip(graph: &Graph, id: NodeId) -> Option<Clip> {
     };
     let (low, high) = (bound(1, "min")?, bound(2, "max")?.unwrap_or(f32::INFINITY));
     (node.is("Clip") && low == Some(0.0) && high > 0.0).then_some(Clip { node: id, high })
-}
-
-/// An attribute of `N` extents, each `default` where it is absent.
-fn extents<const N: usize>(node: &Node, name: &str, default: usize) -> Option<[usize; N]> {
-    match node.attribute(name) {
-        None => Some([default; N]),
-        Some(value) => {
-            let list = value.as_ints()?.iter().map(|v| usize::try_from(*v).ok());
-            list.collect::<Option<Vec<_>>>()?.try_into().ok()
-        }
-    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::kernels::int8::Codes;
 use crate::kernels::{CodeIsa, Convolution, PreparedInt8Conv};
 
 use super::Layers;
-use super::operators::{DOMAIN, Int8Op};
+use super::operators::{DOMAIN, Int8Op, operator};
 
 /// ONNX Runtime's domain; its `QLinearConv` reads NHWC where the attribute says so.
 const MICROSOFT: &str = "com.microsoft";
@@ -31,10 +31,9 @@ pub(super) fn lower(model: &mut Model, isa: CodeIsa) -> Layers {
         .filter_map(|(id, node)| Some((id, node.input(0)?, node.output(0)?, prepare(graph, node, isa)?)))
         .collect();
     for (id, input, output, (op, layer)) in nodes {
-        let mut node = Node::new(op.name(), vec![input], vec![output]);
-        DOMAIN.clone_into(&mut node.domain);
-        node.name.clone_from(&graph.value(output).name);
-        let node = node.with("layer", AttributeValue::Int(layers.len() as i64));
+        let name = graph.value(output).name.clone();
+        let node =
+            operator(op.name(), name, vec![input], output).with("layer", AttributeValue::Int(layers.len() as i64));
         graph.remove_node(id);
         graph.insert_node(Some(id), node);
         layers.push(layer);
@@ -87,7 +86,7 @@ impl<'a> Parameters<'a> {
     /// In NHWC, undilated, with explicit pads.
     fn convolution(&self) -> Option<Convolution> {
         let pads_given = self.node.attribute("auto_pad").and_then(AttributeValue::as_str);
-        let undilated = self.ints("dilations").is_none_or(|d| d.iter().all(|d| *d == 1));
+        let undilated = self.node.extents("dilations", [1; 2])? == [1; 2];
         if self.int("channels_last") != Some(1) || !undilated || !matches!(pads_given, None | Some("NOTSET")) {
             return None;
         }
@@ -100,8 +99,8 @@ impl<'a> Parameters<'a> {
             out_channels,
             groups,
             kernel: [height, width],
-            strides: extents(self.ints("strides"), 1)?,
-            pads: extents(self.ints("pads"), 0)?,
+            strides: self.node.extents("strides", [1; 2])?,
+            pads: self.node.extents("pads", [0; 4])?,
             relu: false,
         })
     }
@@ -125,10 +124,6 @@ impl<'a> Parameters<'a> {
             pads: [0; 4],
             relu: false,
         })
-    }
-
-    fn ints(&self, name: &str) -> Option<&'a [i64]> {
-        self.node.attribute(name).and_then(AttributeValue::as_ints)
     }
 
     fn int(&self, name: &str) -> Option<i64> {
@@ -180,16 +175,6 @@ impl<'a> Parameters<'a> {
     fn floats(&self, place: usize) -> Option<Vec<f32>> {
         let words = self.bytes(place, DType::F32)?.as_chunks().0;
         Some(words.iter().map(|word| f32::from_le_bytes(*word)).collect())
-    }
-}
-
-fn extents<const N: usize>(given: Option<&[i64]>, default: usize) -> Option<[usize; N]> {
-    match given {
-        None => Some([default; N]),
-        Some(given) => {
-            let extents: Option<Vec<_>> = given.iter().map(|e| usize::try_from(*e).ok()).collect();
-            extents?.try_into().ok()
-        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ort::operator::{BoxedKernel, ComputeContext, KernelContext, Operator, OperatorInput, OperatorOutput};
 use ort::value::TensorElementType;
 
-use super::{OnPool, failed};
+use super::{OnPool, failed, layer_of};
 use crate::kernels::layout::{self, Extent};
 use crate::kernels::{PreparedConv, SourceLayout};
 
@@ -38,11 +38,7 @@ impl Operator for ConvOperator {
     }
 
     fn create_kernel<'a>(&self, context: &KernelContext<'a>) -> ort::Result<BoxedKernel<'a>> {
-        let index = context.get::<i64>("layer").and_then(|i| usize::try_from(i).ok());
-        let layer = index
-            .and_then(|i| self.layers.get(i))
-            .cloned()
-            .ok_or_else(|| failed("no such layer"))?;
+        let layer = Arc::clone(&self.layers[layer_of(context, self.layers.len())?]);
         let (threads, residual) = (self.threads, self.residual);
         Ok(Box::new(move |context: &ComputeContext| {
             convolve(&layer, threads, residual, context)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ort::operator::{BoxedKernel, ComputeContext, KernelContext, Operator, OperatorInput, OperatorOutput};
 use ort::value::TensorElementType;
 
-use super::{OnPool, failed};
+use super::{OnPool, failed, layer_of};
 use crate::kernels::PreparedInt8Conv;
 
 /// Which operator.
@@ -52,10 +52,7 @@ impl Operator for Int8Operator {
     }
 
     fn create_kernel<'a>(&self, context: &KernelContext<'a>) -> ort::Result<BoxedKernel<'a>> {
-        let index = context.get::<i64>("layer").and_then(|i| usize::try_from(i).ok());
-        let index = index
-            .filter(|i| *i < self.layers.len())
-            .ok_or_else(|| failed("no such layer"))?;
+        let index = layer_of(context, self.layers.len())?;
         let (layers, threads) = (Arc::clone(&self.layers), self.threads);
         Ok(match self.op {
             Int8Op::Conv => Box::new(move |context: &ComputeContext| convolve(&layers[index], threads, context)),

@@ -8,8 +8,9 @@ pub(super) use int8::Int8Op;
 use std::fmt;
 use std::sync::Arc;
 
-use ort::operator::{ComputeContext, OperatorDomain};
+use ort::operator::{ComputeContext, KernelContext, OperatorDomain};
 
+use crate::graph::{Node, ValueId};
 use crate::kernels::{Executor, Isa, PreparedConv, PreparedInt8Conv, Sequential};
 
 /// The domain of the operators.
@@ -110,6 +111,21 @@ impl fmt::Debug for Layers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Layers({}, {} bytes)", self.len(), self.bytes())
     }
+}
+
+/// A node of the domain.
+pub(super) fn operator(op: &str, name: String, inputs: Vec<ValueId>, output: ValueId) -> Node {
+    Node {
+        name,
+        domain: DOMAIN.to_owned(),
+        ..Node::new(op, inputs, vec![output])
+    }
+}
+
+/// Which of `count` layers a node's attribute `layer` names.
+fn layer_of(context: &KernelContext<'_>, count: usize) -> ort::Result<usize> {
+    let index = context.get::<i64>("layer").and_then(|i| usize::try_from(i).ok());
+    index.filter(|i| *i < count).ok_or_else(|| failed("no such layer"))
 }
 
 fn failed(what: impl fmt::Display) -> ort::Error {

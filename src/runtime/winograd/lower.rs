@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use super::super::operators::operator;
 use super::sites::Site;
 use super::{DOMAIN, Layers};
-use crate::graph::{AttributeValue, Graph, Model, Node, NodeId, Tensor, Value, ValueId};
+use crate::graph::{AttributeValue, Graph, Model, NodeId, Tensor, Value, ValueId};
 use crate::kernels::{Isa, KernelError, PreparedConv, SourceLayout};
 
 /// Prefix of the names of the operators that stand for a site; the site's output follows.
@@ -148,13 +149,5 @@ impl Rewrite<'_> {
             let node = operator("FromBlocked", format!("{CONVERSION}{name}"), vec![blocked], site.output);
             self.graph.insert_node(Some(place), node.with("channels", channels));
         }
-    }
-}
-
-fn operator(op: &str, name: String, inputs: Vec<ValueId>, output: ValueId) -> Node {
-    Node {
-        name,
-        domain: DOMAIN.to_owned(),
-        ..Node::new(op, inputs, vec![output])
     }
 }

@@ -122,11 +122,11 @@ fn of_conv(graph: &Graph, shapes: &Shapes, id: NodeId, node: &Node, isa: Isa) ->
         out_channels,
         groups,
         kernel: [kh, kw],
-        strides: numbers(node, "strides", [1; 2])?,
+        strides: node.extents("strides", [1; 2])?,
         pads: pads(node)?,
         relu: false,
     };
-    let agrees = numbers(node, "kernel_shape", [kh, kw])? == [kh, kw] && numbers(node, "dilations", [1; 2])? == [1; 2];
+    let agrees = node.extents("kernel_shape", [kh, kw])? == [kh, kw] && node.extents("dilations", [1; 2])? == [1; 2];
     if !agrees || kh > KERNEL_SIDE_MAX || kw > KERNEL_SIDE_MAX {
         return None;
     }
@@ -189,17 +189,9 @@ fn only_reader<'a>(graph: &'a Graph, value: ValueId, op: &str) -> Option<(NodeId
     (node.is(op) && !node.captures.contains(&value)).then_some((id, node))
 }
 
-fn numbers<const N: usize>(node: &Node, name: &str, default: [usize; N]) -> Option<[usize; N]> {
-    let Some(value) = node.attribute(name) else {
-        return Some(default);
-    };
-    let values: Option<Vec<usize>> = value.as_ints()?.iter().map(|v| usize::try_from(*v).ok()).collect();
-    values?.try_into().ok()
-}
-
 fn pads(node: &Node) -> Option<[usize; 4]> {
     match node.attribute("auto_pad").map(AttributeValue::as_str) {
-        None | Some(Some("NOTSET")) => numbers(node, "pads", [0; 4]),
+        None | Some(Some("NOTSET")) => node.extents("pads", [0; 4]),
         Some(Some("VALID")) => Some([0; 4]),
         _ => None,
     }
