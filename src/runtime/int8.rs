@@ -21,8 +21,9 @@ pub(super) fn computes_in_int8(model: &Model) -> bool {
     model.graph.nodes().any(|(_, node)| node.op == "QLinearConv")
 }
 
-/// Puts operators in place of the nodes that the kernels compute; the others stay ONNX Runtime's.
-pub(super) fn lower(model: &mut Model, isa: CodeIsa) -> Layers {
+/// Puts operators in place of the nodes that the kernels compute; the others stay ONNX Runtime's. Answers with the layers that there
+/// were and those of the new operators.
+pub(super) fn lower(model: &mut Model, before: Layers, isa: CodeIsa) -> Layers {
     let graph = &mut model.graph;
     let mut layers = Vec::new();
     let nodes: Vec<_> = graph
@@ -39,10 +40,12 @@ pub(super) fn lower(model: &mut Model, isa: CodeIsa) -> Layers {
         layers.push(layer);
     }
     if !layers.is_empty() {
-        model.opsets.push((DOMAIN.to_owned(), 1));
+        if !model.opsets.iter().any(|(domain, _)| domain == DOMAIN) {
+            model.opsets.push((DOMAIN.to_owned(), 1));
+        }
         model.graph.sweep();
     }
-    Layers::int8(layers)
+    before.with_int8(layers)
 }
 
 /// A layer, where the node's parameters are all constants and the kernels compute it.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::shared::{Arithmetic, SharedModel};
+use super::shared::{Int8, SharedModel};
 use super::{
     Cores, Int8Kernels, Layers, ModelSession, Plan, Runtime, RuntimeError, RuntimeSettings, SessionOptions,
     WinogradMode, int8,
@@ -46,16 +46,12 @@ impl Pool {
         settings: &RuntimeSettings,
     ) -> Result<Self, RuntimeError> {
         let read = onnx::read(onnx.clone(), &ExternalData::None);
-        let int8 = read.is_ok_and(|model| int8::computes_in_int8(&model));
-        let own = || (settings.winograd != WinogradMode::Off).then(CodeIsa::detect).flatten();
-        let arithmetic = || {
-            if int8 {
-                Arithmetic::Int8(own())
-            } else {
-                Arithmetic::Fp32(layers.clone())
-            }
+        let int8 = match read.is_ok_and(|model| int8::computes_in_int8(&model)) {
+            false => Int8::None,
+            true if settings.winograd == WinogradMode::Off => Int8::OnnxRuntime,
+            true => CodeIsa::detect().map_or(Int8::OnnxRuntime, Int8::Own),
         };
-        let shared = || SharedModel::optimize(runtime, &onnx, arithmetic());
+        let shared = || SharedModel::optimize(runtime, &onnx, layers.clone(), int8);
         let source = match settings.share_weights.then(shared) {
             None => Source::Plain(onnx),
             Some(Ok(shared)) => Source::Shared(Arc::new(shared)),
@@ -70,7 +66,7 @@ impl Pool {
             source,
             layers,
             output,
-            int8,
+            int8: int8 != Int8::None,
             plan: Plan::new(settings, Cores::detect()),
         })
     }

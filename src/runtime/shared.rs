@@ -40,13 +40,15 @@ pub(super) struct SharedModel {
     prepacked: Option<PrepackedWeights>,
 }
 
-/// How the convolutions of a model are computed.
-#[derive(Debug, Clone)]
-pub(super) enum Arithmetic {
-    /// In f32, lowered layers by these.
-    Fp32(Layers),
-    /// In int8, by the server's own kernels where there is an instruction set for them.
-    Int8(Option<CodeIsa>),
+/// Whether a model computes in int8, and in whose kernels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Int8 {
+    /// It does not.
+    None,
+    /// ONNX Runtime's.
+    OnnxRuntime,
+    /// The server's own, where they compute a layer.
+    Own(CodeIsa),
 }
 
 impl std::fmt::Debug for SharedModel {
@@ -59,23 +61,18 @@ impl std::fmt::Debug for SharedModel {
 }
 
 impl SharedModel {
-    /// Optimizes `model` at the highest level, by way of a temporary folder that is gone afterwards.
+    /// Optimizes `model`, whose operators run `layers`, at the highest level, by way of a temporary folder that is gone afterwards.
     ///
     /// # Errors
     /// ONNX Runtime refuses the model, the folder cannot be written, or the optimized graph holds large tensors of a kind
     /// that cannot be shared. In the last two cases plain sessions still work.
-    pub(super) fn optimize(runtime: &Runtime, model: &[u8], arithmetic: Arithmetic) -> Result<Self, RuntimeError> {
+    pub(super) fn optimize(runtime: &Runtime, model: &[u8], layers: Layers, int8: Int8) -> Result<Self, RuntimeError> {
         const PREFIX: &str = "session.optimized_model_external_initializers";
         let folder = tempfile::tempdir()?;
-        let options = match &arithmetic {
-            Arithmetic::Fp32(layers) => SessionOptions {
-                layers: layers.clone(),
-                ..SessionOptions::default()
-            },
-            Arithmetic::Int8(_) => SessionOptions {
-                int8_as_given: true,
-                ..SessionOptions::default()
-            },
+        let options = SessionOptions {
+            layers: layers.clone(),
+            int8_as_given: int8 != Int8::None,
+            ..SessionOptions::default()
         };
         let session = builder(runtime, &options)?
             .with_optimization_level(GraphOptimizationLevel::All)
@@ -88,28 +85,28 @@ impl SharedModel {
             .map_err(refused)?
             .commit_from_memory(model);
         drop(session.map_err(|e| RuntimeError::Model(e.to_string()))?);
-        Self::read(folder.path(), arithmetic)
+        Self::read(folder.path(), layers, int8)
     }
 
-    fn read(folder: &Path, arithmetic: Arithmetic) -> Result<Self, RuntimeError> {
+    fn read(folder: &Path, layers: Layers, int8: Int8) -> Result<Self, RuntimeError> {
         let graph = Bytes::from(std::fs::read(folder.join(GRAPH_FILE))?);
         let external = ExternalData::Folder(folder.to_owned());
         let mut model = onnx::read(graph.clone(), &external).map_err(|e| RuntimeError::Model(e.to_string()))?;
-        let layers = match arithmetic {
-            Arithmetic::Fp32(layers) => layers,
-            Arithmetic::Int8(isa) => {
-                let layers = isa.map(|isa| int8::lower(&mut model, isa)).unwrap_or_default();
-                return Ok(Self {
-                    operators: model.graph.op_counts(),
-                    graph: onnx::write(model)
-                        .map_err(|e| RuntimeError::Model(e.to_string()))?
-                        .into(),
-                    layers,
-                    weights: Vec::new(),
-                    prepacked: None,
-                });
-            }
-        };
+        if int8 != Int8::None {
+            let layers = match int8 {
+                Int8::Own(isa) => int8::lower(&mut model, layers, isa),
+                _ => layers,
+            };
+            return Ok(Self {
+                operators: model.graph.op_counts(),
+                graph: onnx::write(model)
+                    .map_err(|e| RuntimeError::Model(e.to_string()))?
+                    .into(),
+                layers,
+                weights: Vec::new(),
+                prepacked: None,
+            });
+        }
         let mut weights = Vec::new();
         for (id, tensor) in model.graph.constants() {
             let name = &model.graph.value(id).name;
@@ -128,7 +125,7 @@ impl SharedModel {
 
     /// Whether a further session holds next to no weights of its own.
     pub(super) fn shares(&self) -> bool {
-        self.prepacked.is_some() || !self.layers.is_empty()
+        self.prepacked.is_some() || self.layers.int8_kernels().is_some()
     }
 
     /// One more session over the same weights.
@@ -217,7 +214,7 @@ mod tests {
             ..SessionOptions::default()
         };
         let mut plain = ModelSession::from_memory(&runtime, &model, &options).unwrap();
-        let shared = SharedModel::optimize(&runtime, &model, Arithmetic::Fp32(Layers::default())).unwrap();
+        let shared = SharedModel::optimize(&runtime, &model, Layers::default(), Int8::None).unwrap();
         for _ in 0..2 {
             let mut session = ModelSession::of(shared.session(&runtime, threads).unwrap(), &options).unwrap();
             for count in [1, 3] {
@@ -242,7 +239,7 @@ mod tests {
     #[test]
     fn nonsense_is_refused_as_a_model() {
         let runtime = Runtime::load(None).unwrap();
-        let error = SharedModel::optimize(&runtime, b"no model", Arithmetic::Fp32(Layers::default())).unwrap_err();
+        let error = SharedModel::optimize(&runtime, b"no model", Layers::default(), Int8::None).unwrap_err();
         assert!(matches!(error, RuntimeError::Model(_)), "{error}");
     }
 }

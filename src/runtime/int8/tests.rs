@@ -1,8 +1,9 @@
 //! Graphs built node by node: the server's operators against ONNX Runtime's.
 
-use super::super::shared::{Arithmetic, SharedModel};
-use super::super::{ModelSession, Runtime, SessionOptions};
+use super::super::shared::{Int8, SharedModel};
+use super::super::{ModelSession, Pool, Runtime, RuntimeSettings, SessionOptions, WinogradMode, lower_for_session};
 use super::*;
+use crate::batch::Width;
 use crate::graph::{Dim, Tensor, Value, ValueId};
 use crate::onnx;
 
@@ -17,8 +18,8 @@ struct Net {
 }
 
 impl Net {
-    /// The input, quantized.
-    fn new() -> Self {
+    /// The input, quantized; behind a convolution in f32 of so many channels where there are any.
+    fn new(channels: usize) -> Self {
         let mut graph = Graph::default();
         let shape = vec![
             Dim::Symbol("batch".into()),
@@ -38,6 +39,12 @@ impl Net {
             scale: value,
             zero: value,
         };
+        if channels > 0 {
+            let weights: Vec<f32> = (0..channels * 27).map(|i| ((i * 37) % 65) as f32 / 1000.0).collect();
+            let weight = net.floats("float_w".to_owned(), &[channels, 3, 3, 3], &weights);
+            let conv = Node::new("Conv", vec![], vec![]).with("pads", AttributeValue::Ints(vec![1; 4]));
+            net.append(conv, vec![net.value, weight], "float_conv");
+        }
         net.quantize("input", 0.02, 7);
         net
     }
@@ -137,19 +144,23 @@ impl Net {
     }
 }
 
+fn images() -> Vec<Vec<f32>> {
+    let pixel = |n: usize, i: usize| ((n * 29 + i * 101) % 255) as f32 / 50.0 - 0.1;
+    let image = |i: usize| (0..3 * SIDE * SIDE).map(|n| pixel(n, i)).collect();
+    (0..3).map(image).collect()
+}
+
 /// So many operators of the server's own, whose answers are ONNX Runtime's to the bit. A convolution is its weights' shape, its
 /// groups and its stride.
 #[track_caller]
 fn check(convolutions: &[([usize; 4], usize, i64)], own: usize) {
-    let mut net = Net::new();
+    let mut net = Net::new(0);
     for (i, (shape, groups, stride)) in convolutions.iter().enumerate() {
         net.conv(&format!("conv{i}"), *shape, *groups, *stride, 3 * i as u8);
     }
     let onnx = net.finish(convolutions.last().unwrap().0[0]);
     let runtime = Runtime::load(None).unwrap();
-    let pixel = |n: usize, i: usize| ((n * 29 + i * 101) % 255) as f32 / 50.0 - 0.1;
-    let image = |i: usize| -> Vec<f32> { (0..3 * SIDE * SIDE).map(|n| pixel(n, i)).collect() };
-    let images: Vec<Vec<f32>> = (0..3).map(image).collect();
+    let images = images();
     let options = SessionOptions {
         int8_as_given: true,
         ..SessionOptions::default()
@@ -157,7 +168,7 @@ fn check(convolutions: &[([usize; 4], usize, i64)], own: usize) {
     let mut plain = ModelSession::from_memory(&runtime, &onnx, &options).unwrap();
     let expected = plain.run(&images, [3, SIDE, SIDE]).unwrap();
     for isa in CodeIsa::available() {
-        let shared = SharedModel::optimize(&runtime, &onnx, Arithmetic::Int8(Some(isa))).unwrap();
+        let shared = SharedModel::optimize(&runtime, &onnx, Layers::default(), Int8::Own(isa)).unwrap();
         let of_ours = shared.operators.iter().filter(|(name, _)| name.starts_with(DOMAIN));
         assert_eq!(
             of_ours.map(|(_, count)| count).sum::<usize>(),
@@ -190,4 +201,36 @@ fn what_the_kernels_do_not_compute_stays() {
         &[([16, 3, 3, 3], 1, 1), ([16, 1, 3, 3], 16, 1), ([16, 4, 3, 3], 4, 1)],
         2,
     );
+}
+
+#[test]
+fn a_model_in_both_arithmetics_has_both_kinds_of_operators() {
+    let mut net = Net::new(32);
+    net.conv("conv", [16, 32, 3, 3], 1, 1, 3);
+    let onnx = bytes::Bytes::from(net.finish(16));
+    let runtime = Runtime::load(None).unwrap();
+    let shape = [3, SIDE, SIDE];
+    let mut plain = ModelSession::from_memory(&runtime, &onnx, &SessionOptions::default()).unwrap();
+    let expected = plain.run(&images(), shape).unwrap();
+    let lowered = lower_for_session(&runtime, &onnx, WinogradMode::On, shape, None).unwrap();
+    assert_eq!(lowered.layers.len(), 1);
+    let pool = Pool::new(
+        &runtime,
+        lowered.model,
+        lowered.layers,
+        None,
+        &RuntimeSettings::default(),
+    )
+    .unwrap();
+    let operators = pool.operators().unwrap();
+    assert_eq!(operators["repserve::BlockedConv"], 1, "{operators:?}");
+    let own = operators.get("repserve::Int8Gemm").copied().unwrap_or(0);
+    assert_eq!(own, usize::from(CodeIsa::detect().is_some()), "{operators:?}");
+    let found = pool.session(Width::Narrow).unwrap().run(&images(), shape).unwrap();
+    for (found, expected) in found.iter().flatten().zip(expected.iter().flatten()) {
+        assert!(
+            (found - expected).abs() < 0.05 * expected.abs().max(1.0),
+            "{found} {expected}"
+        );
+    }
 }

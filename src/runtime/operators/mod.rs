@@ -43,11 +43,11 @@ impl Layers {
         }
     }
 
-    /// Layers of 8-bit codes, for `Int8Conv` and `Int8Gemm`.
-    pub(super) fn int8(layers: Vec<PreparedInt8Conv>) -> Self {
+    /// These and layers of 8-bit codes, for `Int8Conv` and `Int8Gemm`.
+    pub(super) fn with_int8(self, layers: Vec<PreparedInt8Conv>) -> Self {
         Self {
             int8: Arc::new(layers),
-            ..Self::default()
+            ..self
         }
     }
 
@@ -72,7 +72,7 @@ impl Layers {
         let first = self.int8.first()?;
         Some(Int8Kernels {
             layers: self.int8.len(),
-            weight_bytes: self.bytes(),
+            weight_bytes: self.int8.iter().map(PreparedInt8Conv::bytes).sum(),
             instruction_set: first.isa().name(),
         })
     }
