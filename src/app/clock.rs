@@ -2,17 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use crate::telemetry::Metrics;
+use crate::telemetry::ModelMetrics;
 
 /// What loading took so far, by phase; a phase that comes twice adds up.
 pub(super) struct Clock<'a> {
-    metrics: &'a Metrics,
+    metrics: &'a ModelMetrics,
     phase: &'a dyn Fn(&'static str),
     pub(super) spent: Vec<(&'static str, Duration)>,
 }
 
 impl<'a> Clock<'a> {
-    pub(super) fn new(metrics: &'a Metrics, phase: &'a dyn Fn(&'static str)) -> Self {
+    pub(super) fn new(metrics: &'a ModelMetrics, phase: &'a dyn Fn(&'static str)) -> Self {
         Self {
             metrics,
             phase,
@@ -35,7 +35,7 @@ impl<'a> Clock<'a> {
             None => self.spent.push((name, took)),
         }
         let spent = self.spent.iter().find(|(known, _)| *known == name);
-        self.metrics.model_load(name, spent.map_or(took, |(_, spent)| *spent));
+        self.metrics.phase(name, spent.map_or(took, |(_, spent)| *spent));
         Ok(done)
     }
 }

@@ -26,7 +26,7 @@ use crate::telemetry::Metrics;
 /// # Errors
 /// Where the model cannot be served, naming what is wrong with it.
 pub fn load(settings: &Settings, metrics: &Metrics, phase: &dyn Fn(&'static str)) -> anyhow::Result<Served> {
-    let mut clock = Clock::new(metrics, phase);
+    let mut clock = Clock::new(&metrics.model, phase);
     let package = clock.time("read", || Ok(settings.model.open()?))?;
     let preprocess = Preprocess::try_from(package.manifest.input.clone())?;
     let options = options(&package);

@@ -20,11 +20,11 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::classify::{Models, Served};
+use crate::classify::{Facts, Models, Served};
 use crate::config::Settings;
 use crate::http::{Draining, Health, Security, Server, Shared, State, Stop, admin_router, router};
 use crate::runtime::return_freed_memory;
-use crate::telemetry::{Metrics, Spans};
+use crate::telemetry::{Metrics, ModelMetrics, Spans};
 
 pub use calibrate::{CalibrationImages, calibrate};
 pub use load::{explicit, load};
@@ -127,6 +127,7 @@ impl App {
         if let Err(error) = loaded {
             shared
                 .metrics
+                .model
                 .load_failed(error.downcast_ref::<verify::Mismatch>().is_some());
             shared.health.set(State::Failed(format!("{error:#}")));
             linger(&settings, &error, &mut stop).await;
@@ -226,26 +227,24 @@ async fn load_beside(settings: Arc<Settings>, shared: Shared) -> anyhow::Result<
     })
     .await
     .context("loading the model panicked")??;
-    let facts = served.facts();
-    shared
-        .metrics
-        .reparam(facts.report.blocks.len(), facts.equivalence.relative_error);
-    let winograd = &facts.winograd;
-    shared
-        .metrics
-        .winograd(winograd.lowered, winograd.relative_error.unwrap_or(0.0));
-    if let Some(int8) = &facts.int8 {
-        let found = int8.agreement;
-        shared
-            .metrics
-            .int8(served.name(), found.top1_agreement, found.kl_divergence);
-    }
-    shared.metrics.models(&[facts.info()]);
+    tell(&shared.metrics.model, served.facts());
     shared.metrics.queue_capacity(capacity);
     shared.models.put(Arc::new(served));
     shared.health.set(State::Ready);
     tracing::info!("ready");
     Ok(())
+}
+
+/// What is served, and how exact it is.
+fn tell(metrics: &ModelMetrics, facts: &Facts) {
+    metrics.reparam(facts.report.blocks.len(), facts.equivalence.relative_error);
+    let winograd = &facts.winograd;
+    metrics.winograd(winograd.lowered, winograd.relative_error.unwrap_or(0.0));
+    if let Some(int8) = &facts.int8 {
+        let found = int8.agreement;
+        metrics.int8(&facts.manifest.name, found.top1_agreement, found.kl_divergence);
+    }
+    metrics.served(&[facts.info()]);
 }
 
 /// Waits until stopping has come as far as `stage`; for ever where nobody can say so any more.

@@ -11,7 +11,7 @@ use crate::quantize::Agreement;
 use crate::reparam::equivalence::Equivalence;
 use crate::reparam::report::Report;
 use crate::runtime::WinogradReport;
-use crate::telemetry::metrics::ModelInfo;
+use crate::telemetry::ModelInfo;
 
 /// How an int8 graph did at the gate before serving.
 #[derive(Debug, Clone, Serialize)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::batch::{End, Observer, SessionError, Timings, Width};
 use crate::telemetry::Metrics;
-use crate::telemetry::metrics::Stage;
+use crate::telemetry::Stage;
 
 /// Counts images and runs, and times the stages of every image that was answered.
 #[derive(Debug)]

@@ -17,7 +17,7 @@ use super::observe::{Arrived, Spent, milliseconds};
 use super::{Shared, body, wire};
 use crate::batch::Timings;
 use crate::classify::{Answer, Served, classify as run};
-use crate::telemetry::metrics::Stage;
+use crate::telemetry::Stage;
 
 /// What the query may say.
 #[derive(Debug, Clone, Copy, Default, Deserialize, IntoParams)]

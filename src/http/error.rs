@@ -13,7 +13,7 @@ use super::wire;
 use crate::batch::Rejected;
 use crate::classify::Failure;
 use crate::image::ImageError;
-use crate::telemetry::metrics::Reason;
+use crate::telemetry::Reason;
 
 /// What went wrong, stable over versions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use super::shed::Shed;
 use super::trace::{TRACEPARENT, TraceContext};
 use crate::batch::Timings;
 use crate::telemetry::RequestSpan;
-use crate::telemetry::metrics::{Reason, Stage};
+use crate::telemetry::{Reason, Stage};
 
 /// The status under which a request counts whose client went away.
 const CLIENT_GONE: u16 = 499;

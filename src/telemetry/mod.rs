@@ -1,11 +1,16 @@
-//! What an operator sees: the log ([`logging`]) the metrics ([`metrics`]) and the spans ([`spans`]).
+//! What an operator sees: the log ([`logging`]), the metrics ([`metrics`], [`model_metrics`]) and the spans ([`spans`]).
 
+mod labels;
 mod logging;
-pub mod metrics;
+mod maker;
+mod metrics;
+mod model_metrics;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod spans;
 
+pub use labels::{Reason, Stage};
 pub use logging::{LogFormat, LogSettings, init};
 pub use metrics::Metrics;
+pub use model_metrics::{ModelInfo, ModelMetrics};
 pub use spans::{RequestSpan, Spans, TraceError, TraceSettings};

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
 
-use super::metrics::Stage;
+use super::labels::Stage;
 
 /// Section `[trace]`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]

@@ -1,0 +1,132 @@
+//! The metrics that loading a model sets: how long it took, what is served, how exact it is.
+
+use std::time::Duration;
+
+use prometheus::{Gauge, GaugeVec, IntCounterVec, IntGauge, IntGaugeVec};
+
+use super::maker::Maker;
+
+/// Why a model could not be served.
+const LOAD_FAILURES: [&str; 2] = ["verification", "other"];
+
+/// What `repserve_model_info` says of a served model.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ModelInfo {
+    /// The model's name.
+    pub model: String,
+    /// The model's version.
+    pub version: String,
+    /// `fp32`, `int8`.
+    pub precision: String,
+    /// SHA-256 of the file that was read, hexadecimal.
+    pub source_sha256: String,
+    /// SHA-256 of the deploy graph, hexadecimal.
+    pub deploy_sha256: String,
+}
+
+/// What is known of models since they were loaded.
+#[derive(Debug, Clone)]
+pub struct ModelMetrics {
+    load: GaugeVec,
+    load_failures: IntCounterVec,
+    info: IntGaugeVec,
+    blocks_fused: IntGauge,
+    relative_error: Gauge,
+    winograd_layers: IntGauge,
+    winograd_error: Gauge,
+    int8_agreement: GaugeVec,
+    int8_divergence: GaugeVec,
+}
+
+impl ModelMetrics {
+    pub(super) fn new(make: &Maker<'_>) -> Result<Self, prometheus::Error> {
+        let load_failures = make.counters(
+            "model_load_failures_total",
+            &["reason"],
+            "Models that could not be served.",
+        )?;
+        for reason in LOAD_FAILURES {
+            load_failures.with_label_values(&[reason]).reset();
+        }
+        Ok(Self {
+            load: make.gauges("model_load_seconds", &["phase"], "Time a phase of loading took.")?,
+            load_failures,
+            info: make.numbers(
+                "model_info",
+                &["model", "version", "precision", "source_sha256", "deploy_sha256"],
+                "Always 1; the labels say what is served.",
+            )?,
+            blocks_fused: make.number(
+                "reparam_blocks_fused",
+                "Blocks of branches that became one convolution.",
+            )?,
+            relative_error: make.gauge(
+                "reparam_max_relative_error",
+                "Largest difference between train-time and deploy outputs on probes, relative to the largest output.",
+            )?,
+            winograd_layers: make.number(
+                "winograd_layers",
+                "Convolutions that the kernels compute in place of ONNX Runtime.",
+            )?,
+            winograd_error: make.gauge(
+                "winograd_max_relative_error",
+                "Largest difference between lowered and deploy outputs on probes, relative to the largest output.",
+            )?,
+            int8_agreement: make.gauges(
+                "int8_top1_agreement",
+                &["model"],
+                "Share of kept-back images whose best class is the same in int8 and fp32.",
+            )?,
+            int8_divergence: make.gauges(
+                "int8_kl_divergence",
+                &["model"],
+                "Mean divergence of the int8 from the fp32 probabilities on kept-back images, nats.",
+            )?,
+        })
+    }
+
+    /// A phase of loading ended.
+    pub fn phase(&self, phase: &str, took: Duration) {
+        self.load.with_label_values(&[phase]).set(took.as_secs_f64());
+    }
+
+    /// A model could not be served; `verification`: its fused graph is not the train-time graph's function.
+    pub fn load_failed(&self, verification: bool) {
+        let reason = LOAD_FAILURES[usize::from(!verification)];
+        self.load_failures.with_label_values(&[reason]).inc();
+    }
+
+    /// What is served now, in place of what was served before.
+    pub fn served(&self, infos: &[ModelInfo]) {
+        self.info.reset();
+        for info in infos {
+            self.info
+                .with_label_values(&[
+                    &info.model,
+                    &info.version,
+                    &info.precision,
+                    &info.source_sha256,
+                    &info.deploy_sha256,
+                ])
+                .set(1);
+        }
+    }
+
+    /// What the re-parameterizer did and how exact it was.
+    pub fn reparam(&self, blocks_fused: usize, max_relative_error: f64) {
+        self.blocks_fused.set(blocks_fused as i64);
+        self.relative_error.set(max_relative_error);
+    }
+
+    /// How many convolutions were lowered to the kernels and how exact that is.
+    pub fn winograd(&self, layers: usize, max_relative_error: f64) {
+        self.winograd_layers.set(layers as i64);
+        self.winograd_error.set(max_relative_error);
+    }
+
+    /// How far a model's int8 graph is from its fp32 graph, on images that were kept back from calibration.
+    pub fn int8(&self, model: &str, top1_agreement: f64, kl_divergence: f64) {
+        self.int8_agreement.with_label_values(&[model]).set(top1_agreement);
+        self.int8_divergence.with_label_values(&[model]).set(kl_divergence);
+    }
+}
