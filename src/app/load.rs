@@ -32,42 +32,40 @@ pub fn load(settings: &Settings, metrics: &Metrics, phase: &dyn Fn(&'static str)
     let options = options(&package);
     let deployed = clock.time("fuse", || Ok(reparameterize_bytes(package.graph.clone(), &options)?))?;
     let runtime = clock.time("runtime", || Ok(Runtime::load(explicit(settings))?))?;
-    let output = options.output.clone();
     let mut chosen = arithmetic::choose(&runtime, &package, &deployed, settings, &mut clock)?;
     let mut lowered = clock.time("lower", || {
         Ok(lowered(&runtime, &chosen, settings.runtime.winograd, &package)?)
     })?;
     let gated = chosen.pool.take();
-    let pool = clock.time("optimize", || {
-        if let Some(pool) = gated {
-            return Ok(pool);
+    let pool = clock.time("optimize", || match gated {
+        Some(pool) => Ok(pool),
+        None => {
+            let (onnx, layers) = (std::mem::take(&mut lowered.model), lowered.layers.clone());
+            Ok(Pool::new(
+                &runtime,
+                onnx,
+                layers,
+                options.output.clone(),
+                &settings.runtime,
+            )?)
         }
-        let (onnx, layers) = (std::mem::take(&mut lowered.model), lowered.layers.clone());
-        Ok(Pool::new(&runtime, onnx, layers, output.clone(), &settings.runtime)?)
     })?;
     let first = pool.session(Width::Narrow)?;
     let batch_fixed = first.input().batch;
     let signature = signature(&package, &first)?;
     let probes = probes(signature.image, &settings.verify);
-    let equivalence = clock.time("verify", || {
-        let file = package
-            .folder
-            .as_ref()
-            .map(|folder| folder.join(&package.manifest.file));
-        let pair = Pair {
-            source: &package.graph,
-            file: file.as_deref(),
-            deployed: &deployed,
-            options: &options,
-        };
-        verify::verify(&runtime, pair, &probes, &settings.verify)
-    })?;
+    let file = package.file();
+    let both = Pair {
+        source: &package.graph,
+        file: file.as_deref(),
+        deployed: &deployed,
+        options: &options,
+    };
+    let (equivalence, answers) = clock.time("verify", || verify::verify(&runtime, both, &probes, &settings.verify))?;
     log::what_was_fused(&deployed.report, &equivalence);
     let mut made = clock.time("sessions", || Ok(pool.sessions(first)?))?;
     if lowered.report.lowered > 0 {
-        let error = clock.time("verify", || {
-            verify::verify_lowered(&runtime, &deployed.onnx, output, &mut made, &probes)
-        })?;
+        let error = clock.time("verify", || verify::verify_lowered(&mut made, &probes, &answers))?;
         lowered.report.relative_error = Some(error);
     }
     match chosen.precision {

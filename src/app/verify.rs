@@ -42,7 +42,7 @@ pub fn probes(image: [usize; 3], settings: &VerifySettings) -> Vec<Probe> {
     Probe::batches(&image, &batches, settings.seed)
 }
 
-/// Runs both graphs on the probes and compares what they answer.
+/// Runs both graphs on the probes and compares what they answer. The deploy graph's answers come along, one a probe.
 ///
 /// # Errors
 /// Where they differ by more than the settings allow, with the numbers and the first block that differs; where one does not run.
@@ -51,14 +51,20 @@ pub fn verify(
     pair: Pair<'_>,
     probes: &[Probe],
     settings: &VerifySettings,
-) -> anyhow::Result<Equivalence> {
+) -> anyhow::Result<(Equivalence, Vec<Output>)> {
     let tolerance = Tolerance {
         relative_error_max: settings.relative_error_max,
         top1_agreement_min: settings.top1_agreement_min,
     };
     let mut train = train_session(runtime, pair)?;
     let mut deploy = memory_session(runtime, &pair.deployed.onnx, pair.options.output.clone())?;
-    let equivalence = compare(probes, tolerance, |p| run(&mut train, p), |p| run(&mut deploy, p))?;
+    let mut answers = Vec::with_capacity(probes.len());
+    let answer = |probe: &Probe| -> Result<Output, RuntimeError> {
+        let answer = run(&mut deploy, probe)?;
+        answers.push(answer.clone());
+        Ok(answer)
+    };
+    let equivalence = compare(probes, tolerance, |p| run(&mut train, p), answer)?;
     if !equivalence.holds() {
         let place = match probes
             .first()
@@ -73,33 +79,26 @@ pub fn verify(
             numbers: format!("{equivalence}; {place}"),
         });
     }
-    Ok(equivalence)
+    Ok((equivalence, answers))
 }
 
 /// Largest difference of lowered sessions from the plain deploy graph, relative to the largest output.
 const LOWERED_ERROR_MAX: f64 = 1e-5;
 
-/// Runs the sessions that will serve beside a plain one of the deploy graph `onnx`; answers their largest relative difference.
+/// Runs the sessions that will serve and compares what they answer with `expected`, the deploy graph's answers, one a probe. Returns the
+/// largest relative difference.
 ///
 /// # Errors
 /// Where one differs by more than 1e-5 or in a best class, with the numbers; where one does not run.
 pub(super) fn verify_lowered(
-    runtime: &Runtime,
-    onnx: &[u8],
-    output: Option<String>,
     sessions: &mut Sessions<ModelSession>,
     probes: &[Probe],
+    expected: &[Output],
 ) -> anyhow::Result<f64> {
     let tolerance = Tolerance {
         relative_error_max: LOWERED_ERROR_MAX,
         top1_agreement_min: 1.0,
     };
-    let mut plain = memory_session(runtime, onnx, output)?;
-    let expected = probes
-        .iter()
-        .map(|p| run(&mut plain, p))
-        .collect::<Result<Vec<_>, _>>()?;
-    drop(plain);
     let narrow = sessions.narrow.first_mut().map(|s| ("a one-core session", s));
     let wide = sessions.wide.as_mut().map(|s| ("the all-core session", s));
     let mut worst: f64 = 0.0;
@@ -240,7 +239,12 @@ mod tests {
         let pool = Pool::new(&runtime, changed, Layers::default(), None, &RuntimeSettings::default())?;
         let mut sessions = pool.sessions(pool.session(Width::Narrow)?)?;
         let probes = probes([3, 32, 32], &VerifySettings::default());
-        verify_lowered(&runtime, MODEL, None, &mut sessions, &probes)
+        let mut plain = memory_session(&runtime, MODEL, None)?;
+        let expected = probes
+            .iter()
+            .map(|p| run(&mut plain, p))
+            .collect::<Result<Vec<_>, _>>()?;
+        verify_lowered(&mut sessions, &probes, &expected)
     }
 
     #[test]

@@ -79,7 +79,7 @@ fn check(args: &Args, settings: &Settings, model: &ModelFile, deployed: &Deploye
     if let Some(folder) = &args.probe {
         probes.extend(probe::images(folder, image, model.manifest.as_ref(), settings)?);
     }
-    let equivalence = model.named(app::verify(&runtime, pair, &probes, &settings.verify))?;
+    let (equivalence, _) = model.named(app::verify(&runtime, pair, &probes, &settings.verify))?;
     Ok(Checked::Equal(Box::new(equivalence)))
 }
 

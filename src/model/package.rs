@@ -106,6 +106,11 @@ impl Package {
         })
     }
 
+    /// The ONNX file; `None` for the model that is built in.
+    pub fn file(&self) -> Option<PathBuf> {
+        self.folder.as_ref().map(|folder| folder.join(&self.manifest.file))
+    }
+
     /// The text of the model's `calibration.json`; `None` where it has none.
     ///
     /// # Errors
