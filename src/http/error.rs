@@ -2,6 +2,7 @@
 //!
 //! The body is RFC 9457's `application/problem+json`.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::time::Duration;
 
@@ -185,6 +186,17 @@ impl Problem {
     /// An error of which only the log may know more.
     pub(super) fn internal() -> Self {
         Self::new(Code::Internal, "the server's log says more, under this request's id")
+    }
+
+    /// What a handler's panic is answered with; the log has its message.
+    pub(super) fn panicked(payload: &(dyn Any + Send)) -> Self {
+        let text = payload
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| payload.downcast_ref::<&str>().copied())
+            .unwrap_or("no message");
+        tracing::error!(panic = text, "a handler panicked");
+        Self::internal()
     }
 }
 

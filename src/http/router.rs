@@ -1,5 +1,6 @@
 //! Every route on one page.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use axum::Router;
@@ -80,14 +81,8 @@ async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
     .at(&uri)
 }
 
-fn panicked(payload: Box<dyn std::any::Any + Send>) -> Response {
-    let text = payload
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| payload.downcast_ref::<&str>().copied())
-        .unwrap_or("no message");
-    tracing::error!(panic = text, "a handler panicked");
-    Problem::internal().into_response()
+fn panicked(payload: Box<dyn Any + Send>) -> Response {
+    Problem::panicked(&*payload).into_response()
 }
 
 #[cfg(test)]
@@ -115,11 +110,23 @@ mod tests {
         }
     }
 
+    async fn panics() {
+        panic!("by intent");
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_the_inference_protocol_is_an_error_of_its_own_kind() {
+        let routes = v2::caught(Router::new().route("/v2/panics", get(panics)));
+        let request = Request::get("/v2/panics").body(Body::empty()).unwrap();
+        let answer = around(routes, shared()).oneshot(request).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let body = axum::body::to_bytes(answer.into_body(), 4096).await.unwrap();
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body["error"], body["detail"], "{body}");
+    }
+
     #[tokio::test]
     async fn a_handler_that_panics_is_an_answer_and_counted() {
-        async fn panics() {
-            panic!("by intent");
-        }
         let shared = shared();
         let routes = around(Router::new().route("/panics", get(panics)), shared.clone());
         let request = Request::get("/panics").body(Body::empty()).unwrap();

@@ -1,0 +1,139 @@
+//! What the server is, whether it is ready, and what it serves.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+
+use super::{Error, Name, Shared, health, wire};
+use crate::classify::Served;
+
+#[utoipa::path(
+    get,
+    path = "/v2",
+    operation_id = "server",
+    tag = "inference protocol",
+    summary = "The server and what it speaks",
+    description = "Name, version and extensions.",
+    responses((status = 200, description = "The server", body = wire::Server))
+)]
+pub(super) async fn server() -> Response {
+    Json(wire::Server {
+        name: "repserve",
+        version: env!("CARGO_PKG_VERSION"),
+        extensions: ["binary_tensor_data", "classification", "model_repository"],
+    })
+    .into_response()
+}
+
+#[utoipa::path(
+    get,
+    path = "/v2/health/live",
+    operation_id = "v2_live",
+    tag = "inference protocol",
+    summary = "Whether the process runs",
+    description = "Waits on nothing.",
+    responses((status = 200, description = "It runs", body = wire::Live))
+)]
+pub(super) async fn live() -> Response {
+    Json(wire::Live { live: true }).into_response()
+}
+
+#[utoipa::path(
+    get,
+    path = "/v2/health/ready",
+    operation_id = "v2_ready",
+    tag = "inference protocol",
+    summary = "Whether requests are taken",
+    description = "The same as /readyz.",
+    responses((status = 200, description = "They are", body = wire::Ready))
+)]
+pub(super) async fn ready(State(shared): State<Shared>) -> Result<Response, Error> {
+    ready_or_why(&shared)?;
+    Ok(Json(wire::Ready { ready: true }).into_response())
+}
+
+#[utoipa::path(
+    get,
+    path = "/v2/models/{model}/ready",
+    operation_id = "model_ready",
+    tag = "inference protocol",
+    summary = "Whether a model takes requests",
+    description = "Answers 200 only when it does.",
+    params(("model" = String, Path, description = "The model's name")),
+    responses((status = 200, description = "It does", body = wire::ModelReady))
+)]
+pub(super) async fn model_ready(State(shared): State<Shared>, name: Name) -> Result<Response, Error> {
+    ready_or_why(&shared)?;
+    let served = name.find(&shared)?;
+    Ok(Json(wire::ModelReady {
+        name: served.name(),
+        ready: true,
+    })
+    .into_response())
+}
+
+fn ready_or_why(shared: &Shared) -> Result<(), Error> {
+    match shared.health.get() {
+        health::State::Ready => Ok(()),
+        _ => Err(shared.health.problem().uncounted().into()),
+    }
+}
+
+#[utoipa::path(
+    post,
+    path = "/v2/repository/index",
+    operation_id = "index",
+    tag = "inference protocol",
+    summary = "Which models are served",
+    description = "Triton's extension model_repository, read only.",
+    responses((status = 200, description = "All models", body = Vec<wire::Indexed>))
+)]
+pub(super) async fn index(State(shared): State<Shared>) -> Response {
+    let all = shared.models.all();
+    let entry = |served: &Arc<Served>| wire::Indexed {
+        name: served.name().to_owned(),
+        version: served.version().to_owned(),
+        state: "READY",
+    };
+    Json(all.iter().map(entry).collect::<Vec<_>>()).into_response()
+}
+
+#[utoipa::path(
+    get,
+    path = "/v2/models/{model}",
+    operation_id = "model",
+    tag = "inference protocol",
+    summary = "What a model takes and answers",
+    description = "With what the re-parameterizer did and how the model runs in `parameters`.",
+    params(("model" = String, Path, description = "The model's name")),
+    responses((status = 200, description = "The model", body = wire::Model))
+)]
+pub(super) async fn model(State(shared): State<Shared>, name: Name) -> Result<Response, Error> {
+    let served = name.find(&shared)?;
+    let signature = served.signature();
+    let mut shape = vec![-1];
+    shape.extend(signature.image.map(extent));
+    Ok(Json(wire::Model {
+        name: served.name(),
+        versions: [served.version()],
+        platform: "onnxruntime_onnx",
+        inputs: [wire::TensorMetadata {
+            name: &signature.input,
+            datatype: "FP32",
+            shape,
+        }],
+        outputs: [wire::TensorMetadata {
+            name: &signature.output,
+            datatype: "FP32",
+            shape: vec![-1, extent(signature.classes)],
+        }],
+        parameters: served.card(),
+    })
+    .into_response())
+}
+
+fn extent(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
