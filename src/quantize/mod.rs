@@ -24,6 +24,7 @@ mod rounding;
 mod scale;
 mod search;
 mod sensitivity;
+mod text;
 
 pub use calibrate::{Goal, Job, Load, Probe, Progress, Stage, Values, calibrate};
 pub use calibration::{Calibration, GateImages, Images, LayerRecord, Precision, ValueRange};
