@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::state::{OutcomeOf, Phase, Shared, Snapshot, WorkOf};
+use super::shared::Shared;
+use super::state::{OutcomeOf, Phase, Snapshot, WorkOf};
 use super::{Deadline, End, Engine, Event, Observer, Outcome, Rejected, Sessions, Shape, Tuning, worker};
 
 /// Submits work. Cheap to clone.

@@ -7,6 +7,7 @@ mod backoff;
 mod handle;
 mod pace;
 mod policy;
+mod shared;
 mod state;
 mod worker;
 

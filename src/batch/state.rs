@@ -1,9 +1,7 @@
-//! What the scheduler's threads share: the policy, the items, who waits for them, the sessions. Everything under one lock that is held
-//! for bookkeeping only, never while an item is prepared or run.
+//! What the scheduler knows: the policy, the items, who waits for them, the sessions. No locks and no threads here.
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -11,22 +9,11 @@ use tokio::sync::oneshot;
 use super::backoff::Backoff;
 use super::pace::Pace;
 use super::{
-    BatchPolicy, Deadline, End, Engine, Event, ItemId, Observer, Outcome, Rejected, Sessions, Shape, Timings, Width,
-    Work,
+    BatchPolicy, Deadline, End, Engine, Event, ItemId, Outcome, Rejected, Sessions, Shape, Timings, Width, Work,
 };
 
 pub(super) type OutcomeOf<E> = Outcome<<E as Engine>::Output, <E as Engine>::Invalid>;
 pub(super) type WorkOf<E> = Work<<E as Engine>::Raw, <E as Engine>::Input>;
-
-pub(super) struct Shared<E: Engine> {
-    pub(super) engine: Arc<E>,
-    pub(super) observer: Arc<dyn Observer>,
-    /// Told when a worker may find something to do.
-    pub(super) work: Condvar,
-    /// Told when an item has ended.
-    pub(super) ended: Condvar,
-    state: Mutex<State<E>>,
-}
 
 /// Whether work is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,8 +31,8 @@ pub(super) struct State<E: Engine> {
     pub(super) pace: Pace,
     shape: Shape,
     capacity: usize,
-    items: HashMap<ItemId, Item<E>>,
-    requests: HashMap<u64, Request<E>>,
+    pub(super) items: HashMap<ItemId, Item<E>>,
+    pub(super) requests: HashMap<u64, Request<E>>,
     next_item: u64,
     narrow: Vec<Option<E::Session>>,
     wide: Option<E::Session>,
@@ -54,30 +41,30 @@ pub(super) struct State<E: Engine> {
     /// Workers that sleep until they are told of work.
     pub(super) asleep: usize,
     /// Whole answers, to be sent once the lock is free: waking a client takes longer than all bookkeeping.
-    outbox: Vec<Answer<E>>,
+    pub(super) outbox: Vec<Answer<E>>,
 }
 
 type Reply<E> = oneshot::Sender<Vec<OutcomeOf<E>>>;
 
-struct Answer<E: Engine> {
-    reply: Reply<E>,
-    outcomes: Vec<OutcomeOf<E>>,
+pub(super) struct Answer<E: Engine> {
+    pub(super) reply: Reply<E>,
+    pub(super) outcomes: Vec<OutcomeOf<E>>,
 }
 
-struct Item<E: Engine> {
-    request: u64,
-    index: usize,
+pub(super) struct Item<E: Engine> {
+    pub(super) request: u64,
+    pub(super) index: usize,
     work: Option<WorkOf<E>>,
     admitted: Instant,
-    timings: Timings,
+    pub(super) timings: Timings,
     /// How it counts once its request is forgotten.
-    forgotten: End,
+    pub(super) forgotten: End,
 }
 
-struct Request<E: Engine> {
-    outcomes: Vec<Option<OutcomeOf<E>>>,
-    left: usize,
-    reply: Reply<E>,
+pub(super) struct Request<E: Engine> {
+    pub(super) outcomes: Vec<Option<OutcomeOf<E>>>,
+    pub(super) left: usize,
+    pub(super) reply: Reply<E>,
 }
 
 /// The scheduler at one moment.
@@ -95,15 +82,9 @@ pub struct Snapshot {
     pub sessions_rebuilding: usize,
 }
 
-impl<E: Engine> Shared<E> {
-    pub(super) fn new(
-        engine: Arc<E>,
-        sessions: Sessions<E::Session>,
-        shape: Shape,
-        capacity: usize,
-        observer: Arc<dyn Observer>,
-    ) -> Self {
-        let state = State {
+impl<E: Engine> State<E> {
+    pub(super) fn new(sessions: Sessions<E::Session>, shape: Shape, capacity: usize) -> Self {
+        Self {
             policy: BatchPolicy::new(shape),
             phase: Phase::Open,
             pace: Pace::default(),
@@ -118,103 +99,9 @@ impl<E: Engine> Shared<E> {
             backoff: Backoff::default(),
             asleep: 0,
             outbox: Vec::new(),
-        };
-        Self {
-            engine,
-            observer,
-            work: Condvar::new(),
-            ended: Condvar::new(),
-            state: Mutex::new(state),
         }
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, State<E>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Sends the answers that are complete, without the lock.
-    pub(super) fn flush<'a>(&'a self, mut state: MutexGuard<'a, State<E>>) -> MutexGuard<'a, State<E>> {
-        if state.outbox.is_empty() {
-            return state;
-        }
-        let answers = std::mem::take(&mut state.outbox);
-        drop(state);
-        for Answer { reply, outcomes } in answers {
-            // A client that has just gone away does not want its answer.
-            let _ = reply.send(outcomes);
-        }
-        self.lock()
-    }
-
-    /// Tells a sleeping worker that there may be something to do.
-    pub(super) fn wake_one(&self, state: &State<E>) {
-        if state.asleep > 0 {
-            self.work.notify_one();
-        }
-    }
-
-    /// Ends an item: tells its request; once every item of that has ended, its answer is ready to be sent by [`Self::flush`].
-    pub(super) fn end(&self, state: &mut State<E>, item: ItemId, outcome: OutcomeOf<E>) {
-        let Some(Item {
-            request,
-            index,
-            timings,
-            forgotten,
-            ..
-        }) = state.items.remove(&item)
-        else {
-            return;
-        };
-        if state.phase != Phase::Open {
-            self.ended.notify_all();
-        }
-        let Some(waiting) = state.requests.get_mut(&request) else {
-            self.observer.ended(forgotten, &timings);
-            return;
-        };
-        self.observer.ended(end_of(&outcome), &timings);
-        waiting.outcomes[index] = Some(outcome);
-        waiting.left -= 1;
-        if waiting.left == 0
-            && let Some(Request { outcomes, reply, .. }) = state.requests.remove(&request)
-        {
-            let outcomes = outcomes.into_iter().flatten().collect();
-            state.outbox.push(Answer { reply, outcomes });
-        }
-    }
-
-    /// Forgets a request; its items that have not been started never are, and all count as `end`.
-    pub(super) fn forget(&self, request: u64, items: Range<u64>, end: End) {
-        let mut state = self.lock();
-        if state.requests.remove(&request).is_none() {
-            return;
-        }
-        let now = Instant::now();
-        for item in items.map(ItemId) {
-            let Some(entry) = state.items.get_mut(&item) else {
-                continue;
-            };
-            entry.forgotten = end;
-            if state.policy.on(Event::Abandoned(item), now) {
-                self.end(&mut state, item, Outcome::Aborted);
-            }
-        }
-    }
-
-    /// Answers everybody who still waits; what runs is forgotten.
-    pub(super) fn abort(&self) {
-        let mut state = self.lock();
-        state.phase = Phase::Aborted;
-        let items: Vec<ItemId> = state.items.keys().copied().collect();
-        items
-            .into_iter()
-            .for_each(|item| self.end(&mut state, item, Outcome::Aborted));
-        self.work.notify_all();
-        drop(self.flush(state));
-    }
-}
-
-impl<E: Engine> State<E> {
     /// Admits all of `work` or nothing. Answers the request's number and its items.
     #[allow(clippy::type_complexity, reason = "the reply is what it is")]
     pub(super) fn admit(
@@ -340,15 +227,5 @@ impl<E: Engine> State<E> {
             sessions_busy: busy,
             sessions_rebuilding: self.rebuilding,
         }
-    }
-}
-
-fn end_of<O, I>(outcome: &Outcome<O, I>) -> End {
-    match outcome {
-        Outcome::Answered { .. } => End::Answered,
-        Outcome::Invalid(_) => End::Invalid,
-        Outcome::Expired => End::Expired,
-        Outcome::Failed(_) => End::Failed,
-        Outcome::Aborted => End::Aborted,
     }
 }

@@ -4,7 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::state::{Phase, Shared, State};
+use super::shared::Shared;
+use super::state::{Phase, State};
 use super::{Decision, Engine, Event, ItemId, Outcome, Prepared, Session, SessionError, Width, Work};
 
 type Guard<'a, E> = MutexGuard<'a, State<E>>;

@@ -1,0 +1,132 @@
+//! What the scheduler's threads share: its [`State`] under one lock that is held for bookkeeping only, never while an item is
+//! prepared or run, and whom to tell.
+
+use std::ops::Range;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use super::state::{Answer, Item, OutcomeOf, Phase, Request, State};
+use super::{End, Engine, Event, ItemId, Observer, Outcome, Sessions, Shape};
+
+pub(super) struct Shared<E: Engine> {
+    pub(super) engine: Arc<E>,
+    pub(super) observer: Arc<dyn Observer>,
+    /// Told when a worker may find something to do.
+    pub(super) work: Condvar,
+    /// Told when an item has ended.
+    pub(super) ended: Condvar,
+    state: Mutex<State<E>>,
+}
+
+impl<E: Engine> Shared<E> {
+    pub(super) fn new(
+        engine: Arc<E>,
+        sessions: Sessions<E::Session>,
+        shape: Shape,
+        capacity: usize,
+        observer: Arc<dyn Observer>,
+    ) -> Self {
+        Self {
+            engine,
+            observer,
+            work: Condvar::new(),
+            ended: Condvar::new(),
+            state: Mutex::new(State::new(sessions, shape, capacity)),
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State<E>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends the answers that are complete, without the lock.
+    pub(super) fn flush<'a>(&'a self, mut state: MutexGuard<'a, State<E>>) -> MutexGuard<'a, State<E>> {
+        if state.outbox.is_empty() {
+            return state;
+        }
+        let answers = std::mem::take(&mut state.outbox);
+        drop(state);
+        for Answer { reply, outcomes } in answers {
+            // A client that has just gone away does not want its answer.
+            let _ = reply.send(outcomes);
+        }
+        self.lock()
+    }
+
+    /// Tells a sleeping worker that there may be something to do.
+    pub(super) fn wake_one(&self, state: &State<E>) {
+        if state.asleep > 0 {
+            self.work.notify_one();
+        }
+    }
+
+    /// Ends an item: tells its request; once every item of that has ended, its answer is ready to be sent by [`Self::flush`].
+    pub(super) fn end(&self, state: &mut State<E>, item: ItemId, outcome: OutcomeOf<E>) {
+        let Some(Item {
+            request,
+            index,
+            timings,
+            forgotten,
+            ..
+        }) = state.items.remove(&item)
+        else {
+            return;
+        };
+        if state.phase != Phase::Open {
+            self.ended.notify_all();
+        }
+        let Some(waiting) = state.requests.get_mut(&request) else {
+            self.observer.ended(forgotten, &timings);
+            return;
+        };
+        self.observer.ended(end_of(&outcome), &timings);
+        waiting.outcomes[index] = Some(outcome);
+        waiting.left -= 1;
+        if waiting.left == 0
+            && let Some(Request { outcomes, reply, .. }) = state.requests.remove(&request)
+        {
+            let outcomes = outcomes.into_iter().flatten().collect();
+            state.outbox.push(Answer { reply, outcomes });
+        }
+    }
+
+    /// Forgets a request; its items that have not been started never are, and all count as `end`.
+    pub(super) fn forget(&self, request: u64, items: Range<u64>, end: End) {
+        let mut state = self.lock();
+        if state.requests.remove(&request).is_none() {
+            return;
+        }
+        let now = Instant::now();
+        for item in items.map(ItemId) {
+            let Some(entry) = state.items.get_mut(&item) else {
+                continue;
+            };
+            entry.forgotten = end;
+            if state.policy.on(Event::Abandoned(item), now) {
+                self.end(&mut state, item, Outcome::Aborted);
+            }
+        }
+    }
+
+    /// Answers everybody who still waits; what runs is forgotten.
+    pub(super) fn abort(&self) {
+        let mut state = self.lock();
+        state.phase = Phase::Aborted;
+        let items: Vec<ItemId> = state.items.keys().copied().collect();
+        items
+            .into_iter()
+            .for_each(|item| self.end(&mut state, item, Outcome::Aborted));
+        self.work.notify_all();
+        drop(self.flush(state));
+    }
+}
+
+fn end_of<O, I>(outcome: &Outcome<O, I>) -> End {
+    match outcome {
+        Outcome::Answered { .. } => End::Answered,
+        Outcome::Invalid(_) => End::Invalid,
+        Outcome::Expired => End::Expired,
+        Outcome::Failed(_) => End::Failed,
+        Outcome::Aborted => End::Aborted,
+    }
+}
