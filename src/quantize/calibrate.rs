@@ -4,13 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::Mutex;
 
-use bytes::Bytes;
-
 use crate::graph::{Model, ValueId};
 use crate::onnx::{self, ExternalData};
 
-use super::calibration::{Calibration, GateImages, Images, LayerRecord, Precision};
+use super::calibration::{Calibration, Images, LayerRecord, Precision};
 use super::gate::Agreement;
+use super::job::{Job, Load, Progress, Stage};
 use super::layers::{Layer, layers};
 use super::moments::Moments;
 use super::observe::{self, Bounds, Observed};
@@ -18,67 +17,12 @@ use super::rewrite::equalize_all;
 use super::search::RANGE_POWERS;
 use super::{Error, bits, equalize, rounding, scale};
 
-pub use super::sensitivity::Goal;
-
 /// How far channels are evened out; the least divergence of the answers decides.
 const EQUALIZATION_POWERS: [f64; 2] = [0.5, 1.0];
 /// Memory for the moments of layers that are rounded at a time.
 const MOMENT_BYTES_MAX: usize = 512 << 20;
 /// The fewest images of each kind.
 const IMAGES_MIN: usize = 8;
-/// One tensor that came out of a graph.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Values {
-    /// Its extents.
-    pub shape: Vec<usize>,
-    /// Its values, row-major.
-    pub data: Vec<f32>,
-}
-
-/// A loaded graph: one image in (channels, height, width), every f32 output out, in graph order.
-pub type Probe<'a> = Box<dyn FnMut(&[f32]) -> Result<Vec<Values>, String> + 'a>;
-
-/// Loads an ONNX file.
-pub type Load<'a> = dyn Fn(&[u8]) -> Result<Probe<'a>, String> + 'a;
-
-/// Told the stage, steps done and steps in all.
-pub type Progress<'a> = dyn FnMut(Stage, usize, usize) + Send + 'a;
-
-/// What is to be calibrated, and on what.
-#[derive(Debug, Clone)]
-pub struct Job<'a> {
-    /// The deploy graph, an ONNX file that holds its weights.
-    pub deploy: Bytes,
-    /// Hash of the model's file, in hex.
-    pub model_sha256: String,
-    /// Preprocessed images to calibrate on.
-    pub images: &'a [Vec<f32>],
-    /// Preprocessed images to measure on.
-    pub held_back: &'a [Vec<f32>],
-    /// Hash over all images' files, in hex.
-    pub images_sha256: String,
-    /// Whether the graph answers with probabilities rather than logits.
-    pub probabilities: bool,
-    /// What to reach.
-    pub goal: Goal,
-    /// What a server is to compare on.
-    pub gate: GateImages,
-}
-
-/// What is under way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    /// The fp32 graph runs to find each channel's extremes.
-    Extremes,
-    /// The fp32 graph runs to collect distributions and moments.
-    Distributions,
-    /// Weights are rounded, a layer a step.
-    Rounding,
-    /// int8 graphs are compared with fp32.
-    Comparing,
-    /// Each layer's sensitivity is measured.
-    Sensitivity,
-}
 
 /// Calibrates a deploy graph.
 ///

@@ -13,6 +13,7 @@ mod calibration;
 mod cholesky;
 mod equalize;
 mod gate;
+mod job;
 mod layers;
 mod moments;
 mod observe;
@@ -26,11 +27,13 @@ mod search;
 mod sensitivity;
 mod text;
 
-pub use calibrate::{Goal, Job, Load, Probe, Progress, Stage, Values, calibrate};
+pub use calibrate::calibrate;
 pub use calibration::{Calibration, GateImages, Images, LayerRecord, Precision, ValueRange};
 pub use gate::{Agreement, GateSettings, Otherwise, compare};
+pub use job::{Job, Load, Probe, Progress, Stage, Values};
 pub use range::{Affine, Range};
 pub use rewrite::rewrite;
+pub use sensitivity::Goal;
 
 use crate::graph::TensorError;
 use crate::graph::verify::VerifyError;

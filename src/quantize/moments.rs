@@ -1,6 +1,6 @@
 //! What a layer sees: mean and covariance of the values under its kernel, sampled over the calibration images.
 
-use super::calibrate::Values;
+use super::job::Values;
 use super::layers::{Kind, Layer, Window};
 use super::product;
 

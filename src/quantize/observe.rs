@@ -8,7 +8,7 @@ use crate::graph::{Model, ValueId};
 use crate::onnx;
 
 use super::Error;
-use super::calibrate::{Load, Probe, Values};
+use super::job::{Load, Probe, Values};
 use super::layers::Layer;
 use super::moments::Moments;
 use super::range::Histogram;

@@ -5,9 +5,10 @@ use std::sync::Mutex;
 use crate::graph::{Model, ValueId};
 use crate::onnx;
 
-use super::calibrate::{Bench, Stage};
+use super::calibrate::Bench;
 use super::calibration::{Calibration, Precision, ValueRange};
 use super::gate::{Snr, compare};
+use super::job::Stage;
 use super::observe::{self, Observed};
 use super::rewrite::{rewrite, rewrite_exposing};
 use super::sensitivity::{self, Candidate};
