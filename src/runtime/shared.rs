@@ -5,8 +5,9 @@
 //! it; each session is then made from that graph with optimization off and the weights handed in, which
 //! ONNX Runtime uses where they lie. What kernels prepack on top is shared through a container of its own.
 //!
-//! An int8 graph keeps its weights inside: its convolutions become operators that share theirs (`runtime::int8`), and where this
-//! processor has no instructions for those, ONNX Runtime packs them for each session and frees what it read.
+//! An int8 graph keeps its codes inside: its convolutions become operators that share theirs (`runtime::int8`), and where this
+//! processor has no instructions for those, ONNX Runtime packs them for each session and frees what it read. Convolutions
+//! that stay in f32 share their weights as in any graph.
 //! `docs/memory.md` has the measurements.
 
 use std::collections::BTreeMap;
@@ -20,7 +21,7 @@ use ort::value::{DynValue, PrimitiveTensorElementType, Tensor as OrtTensor};
 
 use super::session::builder;
 use super::{Layers, Runtime, RuntimeError, SessionOptions, int8};
-use crate::graph::{DType, Tensor};
+use crate::graph::{DType, Model, Tensor};
 use crate::kernels::CodeIsa;
 use crate::onnx::{self, ExternalData};
 
@@ -35,8 +36,8 @@ pub(super) struct SharedModel {
     pub(super) operators: BTreeMap<String, usize>,
     graph: Bytes,
     pub(super) layers: Layers,
-    weights: Vec<(String, Arc<DynValue>)>,
-    /// `None` for int8: ONNX Runtime's kernel packs weights for itself and refuses a container.
+    pub(super) weights: Vec<(String, Arc<DynValue>)>,
+    /// `None` for int8, whose graph holds its weights: ONNX Runtime's kernel packs them for itself and refuses a container.
     prepacked: Option<PrepackedWeights>,
 }
 
@@ -92,34 +93,26 @@ impl SharedModel {
         let graph = Bytes::from(std::fs::read(folder.join(GRAPH_FILE))?);
         let external = ExternalData::Folder(folder.to_owned());
         let mut model = onnx::read(graph.clone(), &external).map_err(|e| RuntimeError::Model(e.to_string()))?;
-        if int8 != Int8::None {
-            let layers = match int8 {
-                Int8::Own(isa) => int8::lower(&mut model, layers, isa),
-                _ => layers,
-            };
-            return Ok(Self {
-                operators: model.graph.op_counts(),
-                graph: onnx::write(model)
-                    .map_err(|e| RuntimeError::Model(e.to_string()))?
-                    .into(),
-                layers,
-                weights: Vec::new(),
-                prepacked: None,
-            });
-        }
+        let layers = match int8 {
+            Int8::Own(isa) => int8::lower(&mut model, layers, isa),
+            _ => layers,
+        };
         let mut weights = Vec::new();
-        for (id, tensor) in model.graph.constants() {
+        for (id, tensor) in model.graph.constants().filter(|(_, tensor)| is_shared(tensor, int8)) {
             let name = &model.graph.value(id).name;
-            if tensor.data().len() >= SHARED_BYTES_MIN {
-                weights.push((name.clone(), Arc::new(value(name, tensor)?)));
-            }
+            weights.push((name.clone(), Arc::new(value(name, tensor)?)));
         }
+        let operators = model.graph.op_counts();
+        let (graph, prepacked) = match int8 {
+            Int8::None => (graph, Some(PrepackedWeights::new())),
+            _ => (written(model)?, None),
+        };
         Ok(Self {
-            operators: model.graph.op_counts(),
+            operators,
             graph,
             layers,
             weights,
-            prepacked: Some(PrepackedWeights::new()),
+            prepacked,
         })
     }
 
@@ -142,18 +135,31 @@ impl SharedModel {
             builder = builder.with_prepacked_weights(prepacked).map_err(refused)?;
         }
         for (name, value) in &self.weights {
-            // The first satisfies ONNX Runtime's check that external data exists, but alone it would be copied; the second
-            // makes the session use the value where it lies.
-            builder = builder
-                .with_external_initializer(name, Arc::clone(value))
-                .map_err(refused)?
-                .with_initializer(name, Arc::clone(value))
-                .map_err(refused)?;
+            // Makes the session use the value where it lies.
+            builder = builder.with_initializer(name, Arc::clone(value)).map_err(refused)?;
+            if self.prepacked.is_some() {
+                // ONNX Runtime checks that external data exists; this alone would be copied.
+                builder = builder
+                    .with_external_initializer(name, Arc::clone(value))
+                    .map_err(refused)?;
+            }
         }
         builder
             .commit_from_memory(&self.graph)
             .map_err(|e| RuntimeError::Model(e.to_string()))
     }
+}
+
+/// Whether sessions share a constant; of an int8 graph, the weights of convolutions in f32: ONNX Runtime frees the codes that it has
+/// packed for a session only where they are the session's own.
+fn is_shared(tensor: &Tensor, int8: Int8) -> bool {
+    let float_weight = tensor.dtype() == DType::F32 && tensor.shape().len() == 4;
+    tensor.data().len() >= SHARED_BYTES_MIN && (int8 == Int8::None || float_weight)
+}
+
+fn written(model: Model) -> Result<Bytes, RuntimeError> {
+    let bytes = onnx::write(model).map_err(|e| RuntimeError::Model(e.to_string()))?;
+    Ok(bytes.into())
 }
 
 fn refused(error: ort::Error<SessionBuilder>) -> RuntimeError {

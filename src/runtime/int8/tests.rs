@@ -234,3 +234,25 @@ fn a_model_in_both_arithmetics_has_both_kinds_of_operators() {
         );
     }
 }
+
+#[test]
+fn sessions_of_an_int8_graph_share_the_weights_of_its_f32_convolutions() {
+    let onnx = Net::new(32).finish(32);
+    let runtime = Runtime::load(None).unwrap();
+    let options = SessionOptions {
+        int8_as_given: true,
+        ..SessionOptions::default()
+    };
+    let mut plain = ModelSession::from_memory(&runtime, &onnx, &options).unwrap();
+    let expected = plain.run(&images(), [3, SIDE, SIDE]).unwrap();
+    let own = CodeIsa::available().into_iter().map(Int8::Own);
+    for int8 in own.chain([Int8::OnnxRuntime]) {
+        let shared = SharedModel::optimize(&runtime, &onnx, Layers::default(), int8).unwrap();
+        assert_eq!(shared.weights.len(), 1, "{int8:?}: {:?}", shared.operators);
+        for _ in 0..2 {
+            let session = shared.session(&runtime, 1).unwrap();
+            let mut session = ModelSession::of(session, &options).unwrap();
+            assert_eq!(session.run(&images(), [3, SIDE, SIDE]).unwrap(), expected, "{int8:?}");
+        }
+    }
+}
