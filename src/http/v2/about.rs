@@ -6,7 +6,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 
-use super::{Error, Name, Shared, health, wire};
+use super::super::{Shared, health};
+use super::{Error, Name, wire};
 use crate::classify::Served;
 
 #[utoipa::path(

@@ -10,8 +10,10 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 
+use super::super::error::{Code, Problem};
 use super::super::observe::{Arrived, Spent};
-use super::{Code, Error, Name, Problem, Shared, answer, body, classify, request, wire};
+use super::super::{Shared, body, classify};
+use super::{Error, Name, answer, request, wire};
 use crate::classify::{Served, infer as run};
 
 /// Length of the JSON where raw bytes follow it.

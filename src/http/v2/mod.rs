@@ -1,7 +1,7 @@
 //! The Open Inference Protocol, version 2: JSON and the binary-data extension, as Triton's and KServe's clients speak it.
 //!
-//! [`about`] says what is served, [`infer`] runs it; [`request`] and [`answer`] translate, [`tensor`] knows the encodings, [`wire`] the JSON; what is asked of a model is in
-//! `crate::classify`.
+//! [`about`] says what is served, [`infer`] runs it; [`request`] and [`answer`] translate, [`tensor`] knows the encodings,
+//! [`wire`] the JSON; what is asked of a model is in `crate::classify`.
 
 mod about;
 mod answer;
@@ -22,8 +22,8 @@ use axum::routing::{get, post};
 use serde::Deserialize;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use super::Shared;
 use super::error::{Code, Problem};
-use super::{Shared, body, classify, health};
 use crate::classify::Served;
 
 pub(super) use about::*;
