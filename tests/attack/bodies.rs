@@ -1,0 +1,1 @@
+//! Unfinished, slow and greedy request bodies, and what of them is left for other clients.

@@ -1,0 +1,1 @@
+//! Pictures that are small on the wire and large in memory.

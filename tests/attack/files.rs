@@ -1,0 +1,1 @@
+//! Model folders that point elsewhere, and files that never end.

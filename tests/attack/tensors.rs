@@ -1,0 +1,1 @@
+//! Bodies of the Open Inference Protocol that cost more than they weigh.
