@@ -55,6 +55,7 @@ deps: ## Install cmake and nasm with the system's packages: libjpeg-turbo with i
 
 bench: build ## Measure the server beside a bare loop; table and plots into docs/benchmarks
 	target/release/repserve bench --out docs/benchmarks
+	$(CARGO) run --release --locked --package repserve-plots -- docs/benchmarks
 
 microbench: onnxruntime cmake ## Time decoding, fusing and the kernels alone
 	$(CARGO) bench $(CARGO_FLAGS)

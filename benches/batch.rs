@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use repserve::batch::{BatchSettings, Engine, Prepared, Session, SessionError, Sessions, Tuning, Width, Work, pair};
+use repserve_scheduler::{BatchSettings, Engine, Prepared, Session, SessionError, Sessions, Tuning, Width, Work, pair};
 
 struct Nothing;
 struct NoSession;

@@ -6,7 +6,7 @@ use std::io::Cursor;
 use divan::Bencher;
 use image::codecs::jpeg::JpegEncoder;
 use image::{DynamicImage, ImageFormat, RgbImage};
-use repserve::image::{InputSpec, Interpolation, JpegDecode, Limits, Preprocess, decode_rgb};
+use repserve_preprocess::{InputSpec, Interpolation, JpegDecode, Limits, Preprocess, decode_rgb};
 
 const SIZES: [(u32, u32); 2] = [(500, 375), (4000, 3000)];
 

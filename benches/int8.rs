@@ -11,14 +11,14 @@ use std::process::Command;
 use std::time::Instant;
 
 use repserve::app::{self, CalibrationImages};
-use repserve::batch::Width;
-use repserve::bench::{picture, synth};
 use repserve::config::Settings;
 use repserve::model::Package;
-use repserve::onnx::{self, ExternalData};
-use repserve::quantize::{self, Calibration, Goal};
-use repserve::reparam::{Options, reparameterize_bytes};
-use repserve::runtime::{Layers, ModelSession, Pool, Runtime, RuntimeSettings, SessionOptions, return_freed_memory};
+use repserve_graph::onnx::{self, ExternalData};
+use repserve_measure::{picture, synth};
+use repserve_quantize::{Calibration, Goal};
+use repserve_reparam::{Options, reparameterize_bytes};
+use repserve_runtime::{Layers, ModelSession, Pool, Runtime, RuntimeSettings, SessionOptions, return_freed_memory};
+use repserve_scheduler::Width;
 
 const CHILD: &str = "REPSERVE_INT8_BENCH";
 const PAIRS: usize = 21;
@@ -96,7 +96,7 @@ fn graphs(package: &Package, scratch: &Path) -> Graphs {
     let fp32 = reparameterize_bytes(package.graph.clone(), &options).unwrap().onnx;
     let calibration = Calibration::parse(&package.calibration().unwrap().unwrap()).unwrap();
     let deploy = onnx::read(fp32.clone().into(), &ExternalData::None).unwrap();
-    let int8 = onnx::write(quantize::rewrite(deploy, &calibration).unwrap()).unwrap();
+    let int8 = onnx::write(repserve_quantize::rewrite(deploy, &calibration).unwrap()).unwrap();
     let files = ["fp32", "int8"].map(|name| scratch.join(format!("{}.{name}.onnx", package.manifest.name)));
     std::fs::write(&files[0], fp32).unwrap();
     std::fs::write(&files[1], int8).unwrap();

@@ -6,7 +6,7 @@
 
 use std::time::Instant;
 
-use repserve::kernels::{Algorithm, Convolution, Isa, PreparedConv, Sequential, SourceLayout};
+use repserve_kernels::{Algorithm, Convolution, Isa, PreparedConv, Sequential, SourceLayout};
 
 const LAYERS: &[(&str, usize, usize, usize, usize, usize)] = &[
     ("a0 s1 48->48 s2", 48, 48, 112, 2, 1),

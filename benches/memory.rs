@@ -5,11 +5,11 @@
 
 use std::process::Command;
 
-use repserve::batch::Width;
-use repserve::bench::synth::{ARCHITECTURES, repvgg};
-use repserve::onnx;
-use repserve::reparam::{Options, reparameterize_bytes};
-use repserve::runtime::{Layers, Pool, Runtime, RuntimeSettings, WinogradMode, lower_for_session, return_freed_memory};
+use repserve_graph::onnx;
+use repserve_measure::synth::{ARCHITECTURES, repvgg};
+use repserve_reparam::{Options, reparameterize_bytes};
+use repserve_runtime::{Layers, Pool, Runtime, RuntimeSettings, WinogradMode, lower_for_session, return_freed_memory};
+use repserve_scheduler::Width;
 
 const SIDE: usize = 224;
 const CHILD: &str = "REPSERVE_MEMORY_BENCH";

@@ -13,9 +13,9 @@ use std::process::Command;
 use std::time::Instant;
 
 use bytes::Bytes;
-use repserve::graph::{AttributeValue, DType, Dim, Graph, Model, Node, Tensor, Value, ValueId};
-use repserve::onnx;
-use repserve::reparam::{Options, reparameterize_to};
+use repserve_graph::onnx;
+use repserve_graph::{AttributeValue, DType, Dim, Graph, Model, Node, Tensor, Value, ValueId};
+use repserve_reparam::{Options, reparameterize_to};
 
 /// A case: name, blocks by stage, channels by stage, whether the first block of a stage halves the image.
 const CASES: [(&str, &[usize], &[usize], bool); 3] = [

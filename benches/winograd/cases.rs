@@ -1,10 +1,10 @@
 //! What is measured: networks, image sizes, batches, sessions.
 
 use bytes::Bytes;
-use repserve::bench::synth::{ARCHITECTURES, repvgg, resnet18};
-use repserve::graph::{Dim, Model};
-use repserve::onnx;
-use repserve::reparam::{Options, reparameterize_bytes};
+use repserve_graph::onnx;
+use repserve_graph::{Dim, Model};
+use repserve_measure::synth::{ARCHITECTURES, repvgg, resnet18};
+use repserve_reparam::{Options, reparameterize_bytes};
 
 /// Sessions that run at one time.
 #[derive(Clone, Copy, PartialEq)]

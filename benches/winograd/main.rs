@@ -7,14 +7,13 @@
 #![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)]
 
 mod cases;
-mod plot;
 mod rounds;
 
 use std::collections::HashMap;
 use std::path::Path;
 
 use bytes::Bytes;
-use repserve::runtime::{Lowered, Runtime, WinogradMode, lower_for_session};
+use repserve_runtime::{Lowered, Runtime, WinogradMode, lower_for_session};
 
 use cases::CASES;
 
@@ -65,7 +64,7 @@ fn main() {
         report(name, lowered, arguments.iter().any(|a| a == "--layers"));
     }
     if let Some(file) = option("--plot") {
-        std::fs::write(file, plot::svg(&lines).unwrap()).unwrap();
+        std::fs::write(file, repserve_plots::speedups::svg(&lines).unwrap()).unwrap();
     }
 }
 

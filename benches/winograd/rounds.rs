@@ -3,7 +3,7 @@
 use std::sync::Barrier;
 use std::time::Instant;
 
-use repserve::runtime::{Layers, Lowered, ModelSession, Runtime, SessionOptions};
+use repserve_runtime::{Layers, Lowered, ModelSession, Runtime, SessionOptions};
 
 use crate::cases::{Case, Sessions};
 

@@ -3,10 +3,10 @@
 
 use std::sync::LazyLock;
 
-use repserve::graph::Model;
-use repserve::onnx::{ExternalData, read, write};
-use repserve::quantize::{Calibration, rewrite};
-use repserve::reparam::{Options, reparameterize};
+use repserve_graph::Model;
+use repserve_graph::onnx::{ExternalData, read, write};
+use repserve_quantize::{Calibration, rewrite};
+use repserve_reparam::{Options, reparameterize};
 
 static DEPLOY: LazyLock<Model> = LazyLock::new(|| {
     let train = include_bytes!("../../models/repvgg-cifar10/model.onnx");

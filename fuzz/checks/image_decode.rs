@@ -1,6 +1,6 @@
 //! Any bytes as an image: an error or pixels within the limits, never a panic and never a huge allocation.
 
-use repserve::image::{InputSpec, Interpolation, JpegDecode, Limits, Preprocess, decode_rgb};
+use repserve_preprocess::{InputSpec, Interpolation, JpegDecode, Limits, Preprocess, decode_rgb};
 
 const LIMITS: Limits = Limits {
     bytes_max: 1 << 20,

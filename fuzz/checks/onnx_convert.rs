@@ -2,8 +2,8 @@
 //! reported as it is.
 
 use bytes::Bytes;
-use repserve::onnx::{ExternalData, read};
-use repserve::reparam::{Options, reparameterize};
+use repserve_graph::onnx::{ExternalData, read};
+use repserve_reparam::{Options, reparameterize};
 
 /// Checks one input.
 pub fn check(data: &[u8]) {

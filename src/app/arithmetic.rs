@@ -6,15 +6,15 @@ use anyhow::{Context, bail};
 use bytes::Bytes;
 
 use super::clock::Clock;
-use crate::batch::Width;
 use crate::classify::Int8;
 use crate::config::Settings;
-use crate::image::{JpegDecode, Preprocess};
 use crate::model::{OutputKind, Package, Precision};
-use crate::onnx::{self, ExternalData};
-use crate::quantize::{self, Agreement, Calibration, GateSettings, Otherwise};
-use crate::reparam::Deployed;
-use crate::runtime::{Layers, ModelSession, Pool, Runtime, SessionOptions};
+use repserve_graph::onnx::{self, ExternalData};
+use repserve_preprocess::{JpegDecode, Preprocess};
+use repserve_quantize::{Agreement, Calibration, GateSettings, Otherwise};
+use repserve_reparam::Deployed;
+use repserve_runtime::{Layers, ModelSession, Pool, Runtime, SessionOptions};
+use repserve_scheduler::Width;
 
 /// Images in one run of the gate.
 const BATCH: usize = 8;
@@ -71,7 +71,7 @@ fn int8(
     let calibration = Calibration::parse(&text)?;
     calibration.check_model(&deployed.report.source.sha256)?;
     let deploy = onnx::read(fp32.onnx.clone(), &ExternalData::None)?;
-    let onnx = Bytes::from(onnx::write(quantize::rewrite(deploy, &calibration)?)?);
+    let onnx = Bytes::from(onnx::write(repserve_quantize::rewrite(deploy, &calibration)?)?);
     let output = package.manifest.output.name.clone();
     let pool = Pool::new(runtime, onnx.clone(), Layers::default(), output, &settings.runtime)?;
     let gate = Gate::open(runtime, package, &calibration, settings)?;
@@ -186,7 +186,7 @@ impl<'a> Gate<'a> {
         let (fp32, fp32_s) = self.answers(ModelSession::from_memory(self.runtime, fp32, &options)?)?;
         let (int8, int8_s) = self.answers(int8.session(Width::Wide)?)?;
         Ok(Compared {
-            agreement: quantize::compare(&fp32, &int8, self.kind == OutputKind::Probabilities),
+            agreement: repserve_quantize::compare(&fp32, &int8, self.kind == OutputKind::Probabilities),
             times_as_fast: fp32_s / int8_s,
         })
     }

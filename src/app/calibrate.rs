@@ -5,11 +5,11 @@ use sha2::{Digest, Sha256};
 use super::load::{explicit, options};
 use super::verify::{check_size, cores};
 use crate::config::Settings;
-use crate::image::{ImageError, JpegDecode, Limits, Preprocess};
 use crate::model::{OutputKind, Package};
-use crate::quantize::{self, Calibration, GateImages, Goal, Job, Probe, Progress, Values};
-use crate::reparam::reparameterize_bytes;
-use crate::runtime::{GraphProbe, Runtime};
+use repserve_preprocess::{ImageError, JpegDecode, Limits, Preprocess};
+use repserve_quantize::{Calibration, GateImages, Goal, Job, Probe, Progress, Values};
+use repserve_reparam::reparameterize_bytes;
+use repserve_runtime::{GraphProbe, Runtime};
 
 /// The share of the images that are kept back is one in this many.
 const HELD_BACK_ONE_IN: usize = 4;
@@ -122,7 +122,7 @@ pub fn calibrate(
         goal,
         gate: gate(&preprocess, &held_back)?,
     };
-    Ok(quantize::calibrate(&job, &load, progress)?)
+    Ok(repserve_quantize::calibrate(&job, &load, progress)?)
 }
 
 /// Some of the images that were kept back, as pictures of the network's input size.

@@ -11,15 +11,15 @@ use super::clock::Clock;
 use super::log;
 use super::pool;
 use super::verify::{self, Pair, probes};
-use crate::batch::{Width, pair};
 use crate::classify::{Facts, ImageEngine, MetricsObserver, Served, Signature};
 use crate::config::Settings;
-use crate::image::{Preprocess, decoder};
 use crate::model::{Package, Precision};
-use crate::onnx::ExternalData;
-use crate::reparam::{Options, reparameterize_bytes};
-use crate::runtime::{Lowered, ModelSession, Pool, Runtime, RuntimeError, WinogradMode, lower_for_session};
 use crate::telemetry::Metrics;
+use repserve_graph::onnx::ExternalData;
+use repserve_preprocess::{Preprocess, decoder};
+use repserve_reparam::{Options, reparameterize_bytes};
+use repserve_runtime::{Lowered, ModelSession, Pool, Runtime, RuntimeError, WinogradMode, lower_for_session};
+use repserve_scheduler::{Width, pair};
 
 /// Loads the model. Blocks; meant for a thread of its own. `phase` hears what is being done.
 ///

@@ -1,9 +1,9 @@
 //! What the log says of a model that was loaded.
 
 use crate::classify::Facts;
-use crate::reparam::equivalence::Equivalence;
-use crate::reparam::report::Report;
-use crate::runtime::{Int8Kernels, WinogradReport};
+use repserve_reparam::equivalence::Equivalence;
+use repserve_reparam::report::Report;
+use repserve_runtime::{Int8Kernels, WinogradReport};
 
 /// Blocks, convolutions and parameters before and after, and how exact the result is.
 pub(super) fn what_was_fused(report: &Report, equivalence: &Equivalence) {

@@ -23,8 +23,8 @@ use tokio::sync::watch;
 use crate::classify::{Facts, Models, Served};
 use crate::config::Settings;
 use crate::http::{Draining, Health, Security, Server, Shared, State, Stop, admin_router, router};
-use crate::runtime::return_freed_memory;
 use crate::telemetry::{Metrics, ModelMetrics, Spans};
+use repserve_runtime::return_freed_memory;
 
 pub use calibrate::{CalibrationImages, calibrate};
 pub use load::{explicit, load};

@@ -2,9 +2,9 @@
 
 use anyhow::Context;
 
-use crate::batch::{SessionError, Sessions};
 use crate::classify::{ImageEngine, ImageSession, Rebuild, Signature};
-use crate::runtime::{Curve, ModelSession, Plan, Pool, RuntimeSettings};
+use repserve_runtime::{Curve, ModelSession, Plan, Pool, RuntimeSettings};
+use repserve_scheduler::{SessionError, Sessions};
 
 /// How the scheduler makes a session again.
 pub(super) fn rebuild(pool: &Pool) -> Rebuild {

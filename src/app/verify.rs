@@ -5,12 +5,12 @@ use std::path::Path;
 use anyhow::{Context, ensure};
 use bytes::Bytes;
 
-use crate::batch::Sessions;
 use crate::config::VerifySettings;
-use crate::onnx::ExternalData;
-use crate::reparam::equivalence::{Equivalence, Output, Probe, Tolerance, compare, first_difference, observed};
-use crate::reparam::{Deployed, Options};
-use crate::runtime::{ModelSession, Runtime, RuntimeError, SessionOptions};
+use repserve_graph::onnx::ExternalData;
+use repserve_reparam::equivalence::{Equivalence, Output, Probe, Tolerance, compare, first_difference, observed};
+use repserve_reparam::{Deployed, Options};
+use repserve_runtime::{ModelSession, Runtime, RuntimeError, SessionOptions};
+use repserve_scheduler::Sessions;
 
 /// The two graphs of a model.
 #[derive(Debug, Clone, Copy)]
@@ -219,23 +219,23 @@ pub(super) fn check_size(graph: [Option<usize>; 3], size: [usize; 2]) -> anyhow:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::batch::Width;
-    use crate::graph::Tensor;
-    use crate::runtime::{Layers, Pool, RuntimeSettings};
+    use repserve_graph::Tensor;
+    use repserve_runtime::{Layers, Pool, RuntimeSettings};
+    use repserve_scheduler::Width;
 
     const MODEL: &[u8] = include_bytes!("../../models/repvgg-cifar10/model.bn_folded.onnx");
 
     /// Compares the model with sessions of what `change` makes of its constants.
     fn check(change: impl Fn(f32) -> f32) -> anyhow::Result<f64> {
         let runtime = Runtime::load(None)?;
-        let mut model = crate::onnx::read(Bytes::from_static(MODEL), &ExternalData::None)?;
+        let mut model = repserve_graph::onnx::read(Bytes::from_static(MODEL), &ExternalData::None)?;
         let constants: Vec<_> = model.graph.constants().map(|(id, t)| (id, t.clone())).collect();
         for (id, tensor) in constants.iter().filter(|(_, t)| t.shape().len() == 4) {
             let values = tensor.data().as_chunks::<4>().0.iter();
             let values: Vec<f32> = values.map(|b| change(f32::from_le_bytes(*b))).collect();
             model.graph.set_constant(*id, Tensor::from_f32(tensor.shape(), &values));
         }
-        let changed = crate::onnx::write(model)?.into();
+        let changed = repserve_graph::onnx::write(model)?.into();
         let pool = Pool::new(&runtime, changed, Layers::default(), None, &RuntimeSettings::default())?;
         let mut sessions = pool.sessions(pool.session(Width::Narrow)?)?;
         let probes = probes([3, 32, 32], &VerifySettings::default());

@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 
-use crate::batch::{Engine, Prepared, Session, SessionError, Width};
-use crate::image::{ImageError, JpegDecode, Limits, Preprocess};
-use crate::runtime::ModelSession;
+use repserve_preprocess::{ImageError, JpegDecode, Limits, Preprocess};
+use repserve_runtime::ModelSession;
+use repserve_scheduler::{Engine, Prepared, Session, SessionError, Width};
 
 /// A model's input: shape (3, height, width), normalised.
 pub type Tensor = Vec<f32>;

@@ -7,11 +7,11 @@ use serde_json::json;
 
 use super::Signature;
 use crate::model::{Manifest, Precision};
-use crate::quantize::Agreement;
-use crate::reparam::equivalence::Equivalence;
-use crate::reparam::report::Report;
-use crate::runtime::WinogradReport;
 use crate::telemetry::ModelInfo;
+use repserve_quantize::Agreement;
+use repserve_reparam::equivalence::Equivalence;
+use repserve_reparam::report::Report;
+use repserve_runtime::WinogradReport;
 
 /// How an int8 graph did at the gate before serving.
 #[derive(Debug, Clone, Serialize)]
@@ -68,7 +68,7 @@ impl Facts {
     /// For people and programs that ask for the model: what was fused, how exact it is, how it runs.
     pub fn card(&self) -> serde_json::Value {
         let (before, after) = (&self.report.source, &self.report.deploy);
-        let graph = |stats: &crate::reparam::report::GraphStats| {
+        let graph = |stats: &repserve_reparam::report::GraphStats| {
             json!({
                 "sha256": stats.sha256,
                 "nodes": stats.nodes(),

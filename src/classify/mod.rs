@@ -23,8 +23,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::batch::{Deadline, Outcome, Rejected, SessionError, Timings, Work};
-use crate::image::ImageError;
+use repserve_preprocess::ImageError;
+use repserve_scheduler::{Deadline, Outcome, Rejected, SessionError, Timings, Work};
 
 /// One image of a request.
 #[derive(Debug, Clone)]

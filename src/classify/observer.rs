@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::batch::{End, Observer, SessionError, Timings, Width};
 use crate::telemetry::Metrics;
 use crate::telemetry::Stage;
+use repserve_scheduler::{End, Observer, SessionError, Timings, Width};
 
 /// Counts images and runs, and times the stages of every image that was answered.
 #[derive(Debug)]

@@ -4,8 +4,8 @@ use std::io;
 use std::sync::{Mutex, PoisonError};
 
 use super::{Facts, ImageEngine, Signature};
-use crate::batch::{Batcher, Scheduler, Snapshot, Workers};
 use crate::model::OutputKind;
+use repserve_scheduler::{Batcher, Scheduler, Snapshot, Workers};
 
 /// One model as it is served: what is known of it, and the scheduler that runs it. Dropped, it ends what it has.
 pub struct Served {

@@ -9,18 +9,18 @@ use bytes::Bytes;
 
 use super::{Outcome, output};
 use crate::app;
-use crate::bench::bare::{Bare, BareFigures};
-use crate::bench::load::{self, Target};
-use crate::bench::report::{Load, Report, Scenario};
-use crate::bench::server::Server;
-use crate::bench::stats::{Summary, median};
-use crate::bench::{picture, process, synth};
 use crate::config::{self, Settings, Sources};
-use crate::image::{JpegDecode, Preprocess, decoder};
 use crate::model::Package;
-use crate::onnx::{self, ExternalData};
-use crate::reparam::{Options, reparameterize_bytes};
-use crate::runtime::{Layers, Runtime};
+use repserve_graph::onnx::{self, ExternalData};
+use repserve_measure::bare::{Bare, BareFigures};
+use repserve_measure::load::{self, Target};
+use repserve_measure::report::{Load, Report, Scenario};
+use repserve_measure::server::Server;
+use repserve_measure::stats::{Summary, median};
+use repserve_measure::{picture, process, synth};
+use repserve_preprocess::{JpegDecode, Preprocess, decoder};
+use repserve_reparam::{Options, reparameterize_bytes};
+use repserve_runtime::{Layers, Runtime};
 
 /// Measure the server beside a bare loop over the same model, image and cores
 ///
@@ -39,7 +39,7 @@ pub(super) struct Args {
     /// Rounds; every figure is the median of them
     #[arg(long, default_value_t = 3, value_name = "N")]
     rounds: usize,
-    /// Folder for the table (README.md), the figures (JSON) and the plots (SVG)
+    /// Folder for the table (README.md), the figures (figures.json)
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Print JSON instead of the table
@@ -275,7 +275,6 @@ fn write(folder: &Path, reports: &[Report]) -> anyhow::Result<()> {
     std::fs::create_dir_all(folder)?;
     let mut page = format!("# Benchmarks\n\n{PAGE_HEAD}\n");
     for report in reports {
-        std::fs::write(folder.join(format!("{}.svg", report.model)), report.svg()?)?;
         page += &format!("{}\n![{}]({}.svg)\n\n", report.markdown(), report.model, report.model);
     }
     std::fs::write(folder.join("README.md"), page)?;

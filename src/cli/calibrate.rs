@@ -13,7 +13,7 @@ use super::{Outcome, output};
 use crate::app::{self, CalibrationImages};
 use crate::config::Settings;
 use crate::model::{CALIBRATION_FILE, Package};
-use crate::quantize::{Goal, Stage};
+use repserve_quantize::{Goal, Stage};
 
 /// Measure on images how a model can compute in int8, and write calibration.json beside it
 ///

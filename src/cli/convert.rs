@@ -12,9 +12,9 @@ use super::settings::SettingsArgs;
 use super::{Outcome, output, probe};
 use crate::app::{self, Pair};
 use crate::config::Settings;
-use crate::reparam::equivalence::Equivalence;
-use crate::reparam::{Deployed, reparameterize_bytes};
-use crate::runtime::Runtime;
+use repserve_reparam::equivalence::Equivalence;
+use repserve_reparam::{Deployed, reparameterize_bytes};
+use repserve_runtime::Runtime;
 
 /// Fuse a train-time ONNX model into its deploy form, and print what was done
 ///

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::model_file::ModelFile;
 use super::{Outcome, output};
-use crate::reparam;
+use repserve_reparam as reparam;
 
 /// Say what a model is, which blocks would be fused, and what would not and why
 #[derive(Debug, clap::Args)]

@@ -6,8 +6,8 @@ use anyhow::Context;
 use bytes::Bytes;
 
 use crate::model::{Manifest, Package};
-use crate::onnx::ExternalData;
-use crate::reparam::Options;
+use repserve_graph::onnx::ExternalData;
+use repserve_reparam::Options;
 
 /// An ONNX file and what is known of it besides.
 #[derive(Debug)]

@@ -8,11 +8,11 @@ use super::classify::files;
 use super::model_file::ModelFile;
 use super::output;
 use crate::config::Settings;
-use crate::image::{InputSpec, Interpolation, JpegDecode, Preprocess};
 use crate::model::Manifest;
-use crate::reparam::Deployed;
-use crate::reparam::equivalence::Probe;
-use crate::runtime::{ModelSession, Runtime, SessionOptions};
+use repserve_preprocess::{InputSpec, Interpolation, JpegDecode, Preprocess};
+use repserve_reparam::Deployed;
+use repserve_reparam::equivalence::Probe;
+use repserve_runtime::{ModelSession, Runtime, SessionOptions};
 
 /// Side of the images where neither the graph nor a `model.toml` says it, in pixels.
 const SIDE: usize = 224;

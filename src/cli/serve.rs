@@ -7,8 +7,8 @@ use anyhow::Context;
 use super::Outcome;
 use super::settings::SettingsArgs;
 use crate::app::App;
-use crate::runtime::Cores;
 use crate::telemetry;
+use repserve_runtime::Cores;
 
 /// Cores for which one thread does all reading and writing. That takes a tenth of what inference takes, and threads beyond wake each
 /// other, and push inference aside, for nothing.

@@ -16,13 +16,13 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::batch::BatchSettings;
 use crate::http::{LimitSettings, SecuritySettings, ServerSettings};
-use crate::image::JpegDecode;
 use crate::model::ModelSettings;
-use crate::quantize::GateSettings;
-use crate::runtime::RuntimeSettings;
 use crate::telemetry::{LogSettings, TraceSettings};
+use repserve_preprocess::JpegDecode;
+use repserve_quantize::GateSettings;
+use repserve_runtime::RuntimeSettings;
+use repserve_scheduler::BatchSettings;
 
 /// The ground layer: every key with its default and a comment.
 pub const DEFAULT_TOML: &str = include_str!("../../config/default.toml");

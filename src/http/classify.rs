@@ -15,9 +15,9 @@ use utoipa::IntoParams;
 use super::error::{Code, Problem};
 use super::observe::{Arrived, Spent, milliseconds};
 use super::{Shared, body, wire};
-use crate::batch::Timings;
 use crate::classify::{Answer, Served, classify as run};
 use crate::telemetry::Stage;
+use repserve_scheduler::Timings;
 
 /// What the query may say.
 #[derive(Debug, Clone, Copy, Default, Deserialize, IntoParams)]

@@ -11,10 +11,10 @@ use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 
 use super::wire;
-use crate::batch::Rejected;
 use crate::classify::Failure;
-use crate::image::ImageError;
 use crate::telemetry::Reason;
+use repserve_preprocess::ImageError;
+use repserve_scheduler::Rejected;
 
 /// What went wrong, stable over versions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
-use crate::image::Limits;
+use repserve_preprocess::Limits;
 
 /// Section `[server]`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]

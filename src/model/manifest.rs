@@ -5,7 +5,7 @@ use std::path::{Component, Path};
 use serde::{Deserialize, Serialize};
 
 use super::Precision;
-use crate::image::InputSpec;
+use repserve_preprocess::InputSpec;
 
 /// The content of a `model.toml`, checked.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -76,7 +76,7 @@ pub enum ManifestError {
     },
     /// A value of `[input]` that cannot be meant.
     #[error(transparent)]
-    Input(#[from] crate::image::SpecError),
+    Input(#[from] repserve_preprocess::SpecError),
 }
 
 impl Manifest {

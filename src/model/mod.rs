@@ -6,9 +6,9 @@
 mod manifest;
 mod package;
 
-pub use crate::quantize::Precision;
 pub use manifest::{Manifest, ManifestError, OutputKind, OutputSpec};
 pub use package::{CALIBRATION_FILE, Package, PackageError};
+pub use repserve_quantize::Precision;
 
 use std::path::PathBuf;
 

@@ -3,7 +3,7 @@
 use std::io::Cursor;
 
 use image::{DynamicImage, ImageFormat, RgbImage};
-use repserve::image::{Format, ImageError, InputSpec, Interpolation, JpegDecode, Limits, Preprocess, decode_rgb};
+use repserve_preprocess::{Format, ImageError, InputSpec, Interpolation, JpegDecode, Limits, Preprocess, decode_rgb};
 
 const WIDTH: u32 = 40;
 const HEIGHT: u32 = 30;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
-use repserve::image::{ImageError, Limits, Rgb8, decode_rgb, decoder};
+use repserve_preprocess::{ImageError, Limits, Rgb8, decode_rgb, decoder};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 

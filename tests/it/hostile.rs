@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use repserve::batch::Work;
 use repserve::classify::{Failure, infer};
-use repserve::onnx::{self, ExternalData};
+use repserve_graph::onnx::{self, ExternalData};
+use repserve_scheduler::Work;
 
 use crate::support::binary::{run, stderr};
 use crate::support::images::png;
@@ -109,10 +109,10 @@ fn a_model_that_cannot_be_served_ends_the_server_with_one_line() {
 }
 
 /// The deploy graph of the default model with one constant changed.
-fn spoiled() -> (Bytes, repserve::reparam::Deployed, repserve::reparam::Options) {
+fn spoiled() -> (Bytes, repserve_reparam::Deployed, repserve_reparam::Options) {
     let source = Bytes::from(std::fs::read(checkout("models/repvgg-cifar10/model.onnx")).unwrap());
-    let options = repserve::reparam::Options::default();
-    let mut deployed = repserve::reparam::reparameterize(&source, &options).unwrap();
+    let options = repserve_reparam::Options::default();
+    let mut deployed = repserve_reparam::reparameterize(&source, &options).unwrap();
     let mut model = onnx::read(Bytes::from(deployed.onnx.clone()), &ExternalData::None).unwrap();
     let (id, tensor) = model
         .graph
@@ -125,7 +125,7 @@ fn spoiled() -> (Bytes, repserve::reparam::Deployed, repserve::reparam::Options)
     values.iter_mut().for_each(|v| *v *= 1.01);
     model
         .graph
-        .set_constant(id, repserve::graph::Tensor::from_f32(tensor.shape(), &values));
+        .set_constant(id, repserve_graph::Tensor::from_f32(tensor.shape(), &values));
     deployed.onnx = onnx::write(model).unwrap();
     (source, deployed, options)
 }
@@ -133,7 +133,7 @@ fn spoiled() -> (Bytes, repserve::reparam::Deployed, repserve::reparam::Options)
 #[test]
 fn a_graph_that_computes_something_else_is_refused_with_the_numbers() {
     let (source, deployed, options) = spoiled();
-    let runtime = repserve::runtime::Runtime::load(None).unwrap();
+    let runtime = repserve_runtime::Runtime::load(None).unwrap();
     let settings = settings().verify;
     let pair = repserve::app::Pair {
         source: &source,

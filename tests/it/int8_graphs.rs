@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use repserve::batch::Width;
-use repserve::graph::{AttributeValue, DType, Dim, Graph, Model, Node, Tensor, Value, ValueId};
-use repserve::onnx::{self, ExternalData};
-use repserve::quantize::{Agreement, GateImages, Goal, Job, Probe, Values, calibrate, compare, rewrite};
-use repserve::runtime::{GraphProbe, Layers, Pool, Runtime, RuntimeSettings, WinogradMode};
+use repserve_graph::onnx::{self, ExternalData};
+use repserve_graph::{AttributeValue, DType, Dim, Graph, Model, Node, Tensor, Value, ValueId};
+use repserve_quantize::{Agreement, GateImages, Goal, Job, Probe, Values, calibrate, compare, rewrite};
+use repserve_runtime::{GraphProbe, Layers, Pool, Runtime, RuntimeSettings, WinogradMode};
+use repserve_scheduler::Width;
 
 const SIDE: usize = 8;
 const SHAPE: [usize; 3] = [3, SIDE, SIDE];

@@ -1,8 +1,8 @@
 //! Real predictions of the real model.
 
 use image::ImageFormat;
-use repserve::batch::Work;
 use repserve::classify::infer;
+use repserve_scheduler::Work;
 use reqwest::multipart::{Form, Part};
 use serde_json::Value;
 

@@ -4,7 +4,7 @@ use std::io::Cursor;
 use std::path::Path;
 
 use image::{ImageFormat, Rgb, RgbImage};
-use repserve::image::{InputSpec, Interpolation, JpegDecode, Limits, Preprocess};
+use repserve_preprocess::{InputSpec, Interpolation, JpegDecode, Limits, Preprocess};
 use serde::Deserialize;
 
 #[derive(Deserialize)]

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use repserve::bench::synth::{Architecture, repvgg};
 use repserve::config::Settings;
 use repserve::model::PrecisionChoice;
-use repserve::onnx;
-use repserve::quantize::Otherwise;
+use repserve_graph::onnx;
+use repserve_measure::synth::{Architecture, repvgg};
+use repserve_quantize::Otherwise;
 use serde_json::Value;
 
 use crate::support::binary::{check_error, run, stderr, stdout};

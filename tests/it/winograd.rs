@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use repserve::app;
-use repserve::bench::synth::{Architecture, repvgg};
-use repserve::onnx;
-use repserve::runtime::WinogradMode;
 use repserve::telemetry::Metrics;
+use repserve_graph::onnx;
+use repserve_measure::synth::{Architecture, repvgg};
+use repserve_runtime::WinogradMode;
 use serde_json::Value;
 
 use crate::support::images::png;

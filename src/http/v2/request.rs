@@ -5,8 +5,8 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::tensor::{self, Data, Datatype};
-use crate::batch::Work;
 use crate::classify::{Signature, Tensor};
+use repserve_scheduler::Work;
 
 /// The name under which encoded images may be sent, besides the graph's own input.
 pub(super) const IMAGES: &str = "images";

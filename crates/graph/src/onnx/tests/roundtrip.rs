@@ -1,0 +1,57 @@
+//! What is read and written is what was there.
+
+use bytes::Bytes;
+
+use super::super::{ExternalData, read, write, write_to};
+use super::{files, load};
+use crate::Model;
+
+/// Everything that a model says, comparable.
+fn facts(model: &Model) -> (String, Vec<String>, String) {
+    let graph = &model.graph;
+    let constants = graph
+        .constants()
+        .map(|(id, t)| format!("{} {:x?}", graph.describe(id), digest(t.data())))
+        .collect();
+    let nodes: Vec<_> = graph
+        .nodes()
+        .map(|(_, n)| (&n.name, &n.opaque, n.attributes.clone()))
+        .collect();
+    let values: Vec<_> = graph
+        .nodes()
+        .flat_map(|(_, n)| n.produces().collect::<Vec<_>>())
+        .map(|v| graph.value(v).clone())
+        .collect();
+    let head = (
+        model.ir_version,
+        &model.opsets,
+        &model.producer_name,
+        &model.producer_version,
+        &model.metadata,
+        &model.functions,
+        &model.opaque,
+        &graph.opaque,
+    );
+    (graph.to_string(), constants, format!("{head:?}\n{nodes:?}\n{values:?}"))
+}
+
+fn digest(data: &[u8]) -> u64 {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    data.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[test]
+fn every_file_survives_reading_and_writing() {
+    for path in files() {
+        let model = load(&path);
+        let before = facts(&model);
+        let mut streamed = Vec::new();
+        write_to(model.clone(), &mut streamed).unwrap();
+        let written = write(model).unwrap();
+        assert!(written == streamed, "{}: write and write_to differ", path.display());
+        let again = read(Bytes::from(written), &ExternalData::None).unwrap();
+        assert!(before == facts(&again), "{}: not the same model", path.display());
+    }
+}

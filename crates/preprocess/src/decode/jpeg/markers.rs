@@ -1,0 +1,200 @@
+//! The marker structure of a JPEG file, read without decoding: size, orientation, and whether the file is whole.
+
+use image::metadata::Orientation;
+
+use crate::error::ImageError;
+use crate::format::Format;
+use crate::orientation;
+
+/// More scans than any encoder writes; each costs a pass over every block, whatever its size in the file.
+const SCANS_MAX: usize = 64;
+
+/// What the markers of a JPEG file say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Markers {
+    /// Pixels in a row, as stored.
+    pub width: u32,
+    /// Rows, as stored.
+    pub height: u32,
+    /// How to turn the stored picture upright.
+    pub orientation: Orientation,
+}
+
+/// Walks the segments up to the end-of-image marker.
+///
+/// # Errors
+/// [`ImageError::Corrupt`] if the file ends before that marker, as Pillow sees it, or has no frame or no scan.
+pub(crate) fn read(encoded: &[u8]) -> Result<Markers, ImageError> {
+    let mut frame = None;
+    let (mut exif, mut xmp) = (None, None);
+    let mut scans = 0;
+    let mut rest = encoded.get(2..).unwrap_or_default();
+    loop {
+        let (marker, after) = next_marker(rest).ok_or_else(|| truncated(scans, rest.len()))?;
+        rest = after;
+        if marker == 0xd9 {
+            break;
+        }
+        if matches!(marker, 0x01 | 0xd0..=0xd8) {
+            continue;
+        }
+        let segment = take_segment(&mut rest).ok_or_else(|| truncated(scans, rest.len()))?;
+        match marker {
+            _ if frame.is_none() && is_frame(marker) => frame = frame_size(segment),
+            0xe1 => {
+                exif = exif.or(segment.strip_prefix(b"Exif\0\0"));
+                xmp = xmp.or(segment.strip_prefix(b"http://ns.adobe.com/xap/1.0/\0"));
+            }
+            0xda => scans += 1,
+            _ => {}
+        }
+    }
+    match frame {
+        _ if scans > SCANS_MAX => {
+            let what = format!("{scans} scans; {SCANS_MAX} are read at most");
+            Err(ImageError::Unsupported {
+                format: Format::Jpeg,
+                what,
+            })
+        }
+        Some((width, height)) if scans > 0 && width > 0 && height > 0 => Ok(Markers {
+            width,
+            height,
+            orientation: orientation::stated(exif, xmp),
+        }),
+        Some((width, height)) if scans > 0 => {
+            Err(corrupt(format!("the frame header announces {width}x{height} pixels")))
+        }
+        Some(_) => Err(corrupt("it has no scan, so no pixels".into())),
+        None => Err(corrupt("it has no frame header (SOF), so no size".into())),
+    }
+}
+
+/// Width and height of the first frame of a JPEG that may be part of another file, without judging the rest.
+pub(crate) fn stored_size(encoded: &[u8]) -> Option<(u32, u32)> {
+    let mut rest = encoded.get(2..)?;
+    loop {
+        let (marker, after) = next_marker(rest)?;
+        rest = after;
+        match marker {
+            0xd9 | 0xda => return None,
+            0x01 | 0xd0..=0xd8 => continue,
+            _ => {}
+        }
+        let segment = take_segment(&mut rest)?;
+        if is_frame(marker) {
+            return frame_size(segment);
+        }
+    }
+}
+
+/// Whether a marker starts a frame: SOF0 to SOF15, among whose codes are those of DHT, JPG and DAC.
+fn is_frame(marker: u8) -> bool {
+    matches!(marker, 0xc0..=0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf)
+}
+
+/// The next marker's code and what follows it; bytes that are no marker are passed over, be they entropy-coded data or junk.
+fn next_marker(bytes: &[u8]) -> Option<(u8, &[u8])> {
+    let mut rest = bytes;
+    loop {
+        rest = rest.get(memchr::memchr(0xff, rest)? + 1..)?;
+        match rest {
+            [0, after @ ..] => rest = after,
+            [0xff, ..] => {}
+            [code, after @ ..] => return Some((*code, after)),
+            [] => return None,
+        }
+    }
+}
+
+/// Splits a segment's content off, by the length in its first two bytes, which counts itself.
+fn take_segment<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = usize::from(u16::from_be_bytes(*rest.first_chunk()?));
+    let (segment, after) = rest.split_at_checked(length.max(2))?;
+    *rest = after;
+    segment.get(2..)
+}
+
+/// Width and height out of a frame header: precision, height, width, components.
+fn frame_size(segment: &[u8]) -> Option<(u32, u32)> {
+    let [_, h1, h0, w1, w0, ..] = segment else { return None };
+    Some((
+        u32::from(u16::from_be_bytes([*w1, *w0])),
+        u32::from(u16::from_be_bytes([*h1, *h0])),
+    ))
+}
+
+fn truncated(scans: usize, left: usize) -> ImageError {
+    corrupt(match scans {
+        0 => format!("the file ends within its header segments ({left} bytes after the last whole one)"),
+        _ => "the file ends within the picture's data (no end-of-image marker)".into(),
+    })
+}
+
+fn corrupt(part: String) -> ImageError {
+    ImageError::Corrupt {
+        format: Format::Jpeg,
+        part,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOF: &[u8] = b"\xff\xc0\x00\x0b\x08\x00\x02\x00\x03\x01\x01\x11\x00";
+    const SOS: &[u8] = b"\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00";
+
+    fn check(parts: &[&[u8]], expected: Result<(u32, u32), &str>) {
+        let file = [b"\xff\xd8", &parts.concat()[..]].concat();
+        match (read(&file), expected) {
+            (Ok(markers), Ok(size)) => assert_eq!((markers.width, markers.height), size),
+            (Err(error), Err(text)) => assert!(error.to_string().contains(text), "{error}"),
+            (got, wanted) => panic!("{got:?} instead of {wanted:?}"),
+        }
+    }
+
+    #[test]
+    fn a_whole_file_tells_its_size() {
+        check(&[SOF, SOS, b"\x12\xff\x00\xff\xd0\x34\xff\xd9"], Ok((3, 2)));
+        check(&[b"junk", SOF, b"\xff\xff", SOS, b"\xff\xd9 trailer"], Ok((3, 2)));
+    }
+
+    #[test]
+    fn truncation_is_told_by_place() {
+        check(&[], Err("within its header segments"));
+        check(&[b"\xff\xe0\x00\x10JFIF"], Err("within its header segments"));
+        check(&[SOF, SOS, b"\x12\x34"], Err("within the picture's data"));
+        check(&[SOF, SOS, b"\x12\xff"], Err("within the picture's data"));
+    }
+
+    #[test]
+    fn missing_parts_are_named() {
+        check(&[b"\xff\xd9"], Err("no frame header"));
+        check(&[SOF, b"\xff\xd9"], Err("no scan"));
+        check(
+            &[
+                b"\xff\xc0\x00\x0b\x08\x00\x00\x00\x03\x01\x01\x11\x00",
+                SOS,
+                b"\xff\xd9",
+            ],
+            Err("3x0 pixels"),
+        );
+        check(&[SOF, &SOS.repeat(65), b"\xff\xd9"], Err("65 scans"));
+    }
+
+    #[test]
+    fn the_first_exif_orientation_counts() {
+        let exif = |value: u8| {
+            let body = [
+                b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0",
+                &[value][..],
+                b"\0\0\0\0\0\0",
+            ]
+            .concat();
+            [&[0xff, 0xe1, 0, body.len() as u8 + 2], &body[..]].concat()
+        };
+        let file = [b"\xff\xd8", &exif(6)[..], &exif(3), SOF, SOS, b"\xff\xd9"].concat();
+        assert_eq!(read(&file).unwrap().orientation, Orientation::Rotate90);
+    }
+}

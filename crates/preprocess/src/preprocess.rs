@@ -1,0 +1,182 @@
+//! The whole way of one image, and what it took.
+
+use std::time::{Duration, Instant};
+
+use super::decode::{self, JpegDecode};
+use super::error::ImageError;
+use super::geometry::{self, Frame, Span};
+use super::limits::Limits;
+use super::resample::resample;
+use super::spec::{InputSpec, SpecError};
+
+/// Turns encoded images into the input of one model. Made from an [`InputSpec`], valid by construction.
+#[derive(Debug, Clone)]
+pub struct Preprocess {
+    spec: InputSpec,
+    /// What a byte becomes, for each channel.
+    normalised: Box<[[f32; 256]; 3]>,
+}
+
+/// One image as a model's input.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decoded {
+    /// Shape (3, height, width): R, G, B planes, normalised.
+    pub tensor: Vec<f32>,
+    /// Time spent on reading the file, up to upright RGB pixels.
+    pub decode: Duration,
+    /// Time spent on resizing, cropping and normalising.
+    pub preprocess: Duration,
+}
+
+impl TryFrom<InputSpec> for Preprocess {
+    type Error = SpecError;
+
+    fn try_from(spec: InputSpec) -> Result<Self, SpecError> {
+        spec.validate()?;
+        let table =
+            |channel: usize| std::array::from_fn(|byte| (byte as f32 / 255.0 - spec.mean[channel]) / spec.std[channel]);
+        let normalised = Box::new(std::array::from_fn(table));
+        Ok(Self { spec, normalised })
+    }
+}
+
+impl Preprocess {
+    /// The specification it was made from.
+    pub fn spec(&self) -> &InputSpec {
+        &self.spec
+    }
+
+    /// Height and width of the tensor.
+    pub fn size(&self) -> [u32; 2] {
+        self.spec.size
+    }
+
+    /// The same for pictures that have the tensor's size already.
+    #[must_use]
+    pub fn of_pictures(&self) -> Self {
+        let mut same = self.clone();
+        same.spec.resize = None;
+        same
+    }
+
+    /// Decodes and preprocesses one image file.
+    ///
+    /// # Errors
+    /// See [`ImageError`]; limits are checked before anything is allocated.
+    pub fn apply(&self, encoded: &[u8], limits: &Limits, jpeg: JpegDecode) -> Result<Decoded, ImageError> {
+        let started = Instant::now();
+        let frame = Frame {
+            resize: self.spec.resize,
+            size: self.spec.size,
+        };
+        let picture = decode::decode(encoded, limits, (jpeg == JpegDecode::Scaled).then_some(&frame))?;
+        let decoded = Instant::now();
+        let [height, width] = frame.resized(picture.full[0], picture.full[1]);
+        let rows = geometry::centre(height, frame.size[0]);
+        let columns = geometry::centre(width, frame.size[1]);
+        let pixels = resample(&picture, rows, columns, self.spec.interpolation);
+        let tensor = self.normalise(&pixels, rows, columns);
+        Ok(Decoded {
+            tensor,
+            decode: decoded - started,
+            preprocess: decoded.elapsed(),
+        })
+    }
+
+    /// RGB pixels into planes; what the pixels leave of the frame is black.
+    fn normalise(&self, pixels: &[u8], rows: Span, columns: Span) -> Vec<f32> {
+        let [height, width] = self.spec.size.map(|side| side as usize);
+        let mut tensor = Vec::with_capacity(3 * height * width);
+        for table in self.normalised.iter() {
+            tensor.resize(tensor.len() + height * width, table[0]);
+        }
+        let (length, padding) = (columns.length as usize, columns.padding as usize);
+        for (y, row) in pixels.as_chunks::<3>().0.chunks_exact(length.max(1)).enumerate() {
+            let start = (y + rows.padding as usize) * width + padding;
+            for (channel, table) in self.normalised.iter().enumerate() {
+                let out = &mut tensor[channel * height * width + start..][..length];
+                for (value, pixel) in out.iter_mut().zip(row) {
+                    *value = table[usize::from(pixel[channel])];
+                }
+            }
+        }
+        tensor
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use image::{DynamicImage, ImageFormat, RgbImage};
+
+    use super::*;
+    use crate::Interpolation;
+
+    fn png(width: u32, height: u32, pixel: impl Fn(u32, u32) -> [u8; 3]) -> Vec<u8> {
+        let image = RgbImage::from_fn(width, height, |x, y| image::Rgb(pixel(x, y)));
+        let mut file = Cursor::new(Vec::new());
+        DynamicImage::from(image).write_to(&mut file, ImageFormat::Png).unwrap();
+        file.into_inner()
+    }
+
+    fn check(file: &[u8], resize: Option<u32>, size: [u32; 2], expected: &[f32]) {
+        let spec = InputSpec {
+            size,
+            resize,
+            interpolation: Interpolation::Bilinear,
+            mean: [0.0, 0.5, 0.0],
+            std: [1.0, 0.5, 1.0],
+        };
+        let preprocess = Preprocess::try_from(spec).unwrap();
+        let decoded = preprocess
+            .apply(file, &Limits::default(), JpegDecode::default())
+            .unwrap();
+        assert_eq!(decoded.tensor, expected);
+    }
+
+    #[test]
+    fn planes_are_normalised_by_channel() {
+        check(&png(1, 1, |_, _| [255, 255, 0]), None, [1, 1], &[1.0, 1.0, 0.0]);
+    }
+
+    #[test]
+    fn the_crop_takes_the_centre() {
+        let file = png(3, 1, |x, _| [if x == 1 { 255 } else { 0 }, 0, 0]);
+        check(&file, Some(1), [1, 1], &[1.0, -1.0, 0.0]);
+    }
+
+    #[test]
+    fn a_small_image_is_padded_with_black() {
+        let file = png(1, 1, |_, _| [255, 255, 255]);
+        let red = [0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0];
+        let green = [-1.0, -1.0, -1.0, -1.0, 1.0, -1.0, -1.0, -1.0, -1.0];
+        check(&file, Some(1), [3, 3], &[red, green, red].concat());
+    }
+
+    #[test]
+    fn the_header_is_enough_to_refuse() {
+        let limits = Limits {
+            pixels_max: 5,
+            ..Limits::default()
+        };
+        let spec = InputSpec {
+            size: [1, 1],
+            resize: None,
+            interpolation: Interpolation::Nearest,
+            mean: [0.0; 3],
+            std: [1.0; 3],
+        };
+        let refused = Preprocess::try_from(spec)
+            .unwrap()
+            .apply(&png(3, 2, |_, _| [0; 3]), &limits, JpegDecode::Exact);
+        assert_eq!(
+            refused,
+            Err(ImageError::TooManyPixels {
+                width: 3,
+                height: 2,
+                pixels_max: 5
+            })
+        );
+    }
+}

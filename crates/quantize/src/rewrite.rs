@@ -1,0 +1,248 @@
+//! A deploy graph and its calibration in, the int8 graph out.
+//!
+//! A convolution with its ReLU or ReLU6 becomes one `QLinearConv`: the output range starts at zero and ends at six at most, so
+//! clipping does what the activation did. The linear layer becomes `QGemm` (ONNX Runtime's own operator set), which answers in f32. Everything else
+//! stays as it is and reads f32: behind every quantized convolution stands a `DequantizeLinear`, which is swept away
+//! where nobody reads it, and before the first one a `QuantizeLinear`.
+
+use std::collections::{HashMap, HashSet};
+
+use bytes::Bytes;
+
+use repserve_graph::{AttributeValue, DType, Graph, Model, Node, Tensor, Value, ValueId, verify};
+
+use super::calibration::{Calibration, LayerRecord, Precision, ValueRange};
+use super::layers::{Kind, Layer, layers};
+use super::range::{Affine, Range};
+use super::{Error, bits, equalize, rounding, scale};
+
+/// The operator set that has `QGemm`.
+const MICROSOFT: &str = "com.microsoft";
+/// The first version of ONNX's operator set that has `QLinearConv`.
+const OPSET_MIN: i64 = 10;
+
+/// The int8 graph of a deploy graph.
+///
+/// # Errors
+/// A calibration that does not belong to the graph, or a graph of an operator set before 10.
+pub fn rewrite(model: Model, calibration: &Calibration) -> Result<Model, Error> {
+    rewrite_exposing(model, calibration, false)
+}
+
+/// [`rewrite`]; `expose` makes every quantized layer's answer, in f32, a graph output besides, in the layers' order.
+pub(super) fn rewrite_exposing(mut model: Model, calibration: &Calibration, expose: bool) -> Result<Model, Error> {
+    if model.opset() < OPSET_MIN {
+        return Err(Error::Opset {
+            found: model.opset(),
+            wanted: OPSET_MIN,
+        });
+    }
+    let layers = layers(&model.graph);
+    equalize_all(&mut model.graph, &layers, calibration)?;
+    let records: HashMap<&str, &LayerRecord> = calibration.layers.iter().map(|r| (r.layer.as_str(), r)).collect();
+    let clips: HashMap<&str, f32> = layers
+        .iter()
+        .filter_map(|l| Some((l.name.as_str(), l.clip?.high)))
+        .collect();
+    let affine = |r: &ValueRange| {
+        // What an activation would cut off must lie beyond the range, whatever the file says.
+        let range = match clips.get(r.value.as_str()) {
+            Some(most) => Range {
+                low: 0.0,
+                high: r.range.high.min(*most),
+            },
+            None => r.range,
+        };
+        range.affine()
+    };
+    let ranges = calibration
+        .ranges
+        .iter()
+        .map(|r| (r.value.clone(), affine(r)))
+        .collect();
+    let mut rewriter = Rewriter {
+        graph: &mut model.graph,
+        ranges,
+        coded: HashMap::new(),
+        linear: false,
+    };
+    for layer in &layers {
+        if let Some(record) = records
+            .get(layer.name.as_str())
+            .filter(|r| r.precision == Precision::Int8)
+        {
+            rewriter.quantize(layer, record)?;
+            if expose && !rewriter.graph.outputs.contains(&layer.output) {
+                rewriter.graph.value_mut(layer.output).dtype = Some(DType::F32);
+                rewriter.graph.outputs.push(layer.output);
+            }
+        }
+    }
+    if rewriter.linear && !model.opsets.iter().any(|(domain, _)| domain == MICROSOFT) {
+        model.opsets.push((MICROSOFT.to_owned(), 1));
+    }
+    model.graph.sweep();
+    verify::verify(&model.graph).map_err(Error::Broken)?;
+    Ok(model)
+}
+
+/// Scales channels as the calibration says, in f32.
+pub(super) fn equalize_all(graph: &mut Graph, layers: &[Layer], calibration: &Calibration) -> Result<(), Error> {
+    let known: HashSet<&str> = layers.iter().map(|l| l.name.as_str()).collect();
+    for record in &calibration.layers {
+        let foreign = || Error::Foreign(record.layer.clone());
+        if !known.contains(record.layer.as_str()) {
+            return Err(foreign());
+        }
+        if !record.equalization.is_empty() {
+            equalize::apply(graph, layers, &record.layer, &record.equalization).ok_or_else(foreign)?;
+        }
+    }
+    Ok(())
+}
+
+struct Rewriter<'a> {
+    graph: &'a mut Graph,
+    ranges: HashMap<String, Affine>,
+    /// For each quantized value its codes, scale and zero point.
+    coded: HashMap<ValueId, [ValueId; 3]>,
+    /// Whether a linear layer was quantized.
+    linear: bool,
+}
+
+/// The constants of a quantized layer.
+struct Weights {
+    codes: Tensor,
+    scales: Vec<f32>,
+    biases: Vec<i32>,
+}
+
+impl Rewriter<'_> {
+    fn quantize(&mut self, layer: &Layer, record: &LayerRecord) -> Result<(), Error> {
+        let [codes, scale, zero] = self.input(layer)?;
+        let step = self.affine(layer.input)?.scale;
+        let weights = self.weights(layer, record, step)?;
+        let rows = layer.rows;
+        let name = &layer.name;
+        let weight = self.graph.add_constant(format!("{name}_weight_int8"), weights.codes);
+        let weight_scale = self.graph.add_constant(
+            format!("{name}_weight_scale"),
+            Tensor::from_f32(&[rows], &weights.scales),
+        );
+        let weight_zero = self
+            .graph
+            .add_constant(format!("{name}_weight_zero"), bytes(DType::I8, &[rows], vec![0; rows])?);
+        let bias: Vec<u8> = weights.biases.iter().flat_map(|b| b.to_le_bytes()).collect();
+        let bias = self
+            .graph
+            .add_constant(format!("{name}_bias_int32"), bytes(DType::I32, &[rows], bias)?);
+        let mut inputs = vec![codes, scale, zero, weight, weight_scale, weight_zero];
+        let old = self.graph.node(layer.node).cloned().unwrap_or_default();
+        let mut node = match layer.kind {
+            Kind::Conv(_) => {
+                let [output, output_scale, output_zero] = self.code(layer.output)?;
+                inputs.extend([output_scale, output_zero, bias]);
+                let mut node = Node::new("QLinearConv", inputs, vec![output]);
+                node.attributes.clone_from(&old.attributes);
+                node
+            }
+            Kind::Gemm { .. } => {
+                self.linear = true;
+                inputs.push(bias);
+                let node = Node::new("QGemm", inputs, vec![layer.output]);
+                Node {
+                    domain: MICROSOFT.to_owned(),
+                    ..node
+                }
+                .with("transB", AttributeValue::Int(1))
+            }
+        };
+        node.name.clone_from(&old.name);
+        self.graph.remove_node(layer.node);
+        if let Some(clip) = layer.clip {
+            self.graph.remove_node(clip.node);
+        }
+        self.graph.insert_node(Some(layer.node), node);
+        if let Some(coded) = self.coded.get(&layer.output) {
+            let node = Node::new("DequantizeLinear", coded.to_vec(), vec![layer.output]);
+            self.graph.insert_node(Some(layer.node), node);
+        }
+        Ok(())
+    }
+
+    /// The codes of what the layer reads, made before it where they do not exist yet.
+    fn input(&mut self, layer: &Layer) -> Result<[ValueId; 3], Error> {
+        if let Some(coded) = self.coded.get(&layer.input) {
+            return Ok(*coded);
+        }
+        let coded = self.code(layer.input)?;
+        let [codes, scale, zero] = coded;
+        let node = Node::new("QuantizeLinear", vec![layer.input, scale, zero], vec![codes]);
+        self.graph.insert_node(Some(layer.node), node);
+        Ok(coded)
+    }
+
+    /// New values for the codes of `value`.
+    fn code(&mut self, value: ValueId) -> Result<[ValueId; 3], Error> {
+        let Affine { scale, zero_point } = self.affine(value)?;
+        let name = self.graph.value(value).name.clone();
+        let scale = self
+            .graph
+            .add_constant(format!("{name}_scale"), Tensor::from_f32(&[], &[scale]));
+        let zero = self
+            .graph
+            .add_constant(format!("{name}_zero_point"), bytes(DType::U8, &[], vec![zero_point])?);
+        let shape = self.graph.value(value).shape.clone();
+        let codes = self.graph.add_value(Value {
+            dtype: Some(DType::U8),
+            shape,
+            ..Value::named(format!("{name}_uint8"))
+        });
+        self.coded.insert(value, [codes, scale, zero]);
+        Ok([codes, scale, zero])
+    }
+
+    fn affine(&self, value: ValueId) -> Result<Affine, Error> {
+        let name = &self.graph.value(value).name;
+        self.ranges
+            .get(name.as_str())
+            .copied()
+            .ok_or_else(|| Error::NoRange(name.clone()))
+    }
+
+    /// Codes, scales and biases. A bias counts in steps of the input's times the weight's scale.
+    fn weights(&self, layer: &Layer, record: &LayerRecord, step: f32) -> Result<Weights, Error> {
+        let foreign = || Error::Foreign(layer.name.clone());
+        let values = layer.weights(self.graph);
+        let up = bits::decode(&record.rounding, values.len()).ok_or_else(foreign)?;
+        if record.bias_correction.len() != layer.rows {
+            return Err(foreign());
+        }
+        let scales = scale::scales(&values, layer.columns, layer.taps());
+        let codes: Vec<u8> = values
+            .iter()
+            .zip(&up)
+            .enumerate()
+            .map(|(i, (value, up))| rounding::code(value / f64::from(scales[i / layer.columns]), *up) as u8)
+            .collect();
+        let shape = match layer.kind {
+            Kind::Conv(_) => self.graph.constant(layer.weight).map(|t| t.shape().to_vec()),
+            Kind::Gemm { .. } => Some(vec![layer.rows, layer.columns]),
+        };
+        let biases = layer.biases(self.graph);
+        let integer = |i: usize| {
+            let unit = f64::from(step) * f64::from(scales[i]);
+            let value = ((biases[i] + record.bias_correction[i]) / unit).round();
+            value.clamp(f64::from(i32::MIN), f64::from(i32::MAX)) as i32
+        };
+        Ok(Weights {
+            codes: bytes(DType::I8, &shape.unwrap_or_default(), codes)?,
+            biases: (0..layer.rows).map(integer).collect(),
+            scales,
+        })
+    }
+}
+
+fn bytes(dtype: DType, shape: &[usize], data: Vec<u8>) -> Result<Tensor, Error> {
+    Ok(Tensor::new(dtype, shape.to_vec(), Bytes::from(data))?)
+}

@@ -1,0 +1,102 @@
+//! Tensors from attributes and shapes: `Constant`, `ConstantOfShape`, `Range`, `Shape`, `Cast`.
+
+use super::arithmetic::Numbers;
+use super::{Call, elements, extents};
+use repserve_graph::{AttributeValue, DType, Tensor};
+
+impl Call<'_> {
+    pub(super) fn constant(&self) -> Option<Tensor> {
+        let [attribute] = &self.node.attributes[..] else {
+            return None;
+        };
+        Some(match (attribute.name.as_str(), &attribute.value) {
+            ("value", AttributeValue::Tensor(tensor)) => tensor.clone(),
+            ("value_float", AttributeValue::Float(v)) => Tensor::from_f32(&[], &[*v]),
+            ("value_floats", AttributeValue::Floats(v)) => Tensor::from_f32(&[v.len()], v),
+            ("value_int", AttributeValue::Int(v)) => Tensor::from_i64(&[], &[*v]),
+            ("value_ints", AttributeValue::Ints(v)) => Tensor::from_i64(&[v.len()], v),
+            _ => return None,
+        })
+    }
+
+    pub(super) fn constant_of_shape(&self) -> Option<Tensor> {
+        let shape = extents(&self.tensor(0)?.to_i64()?)?;
+        let value = match self.node.attribute("value") {
+            Some(AttributeValue::Tensor(tensor)) if tensor.len() == 1 => tensor.clone(),
+            Some(_) => return None,
+            None => Tensor::from_f32(&[1], &[0.0]),
+        };
+        let count = elements(&shape, value.dtype().size_bytes()?)?;
+        Tensor::new(value.dtype(), shape, value.data().repeat(count).into()).ok()
+    }
+
+    pub(super) fn range(&self) -> Option<Tensor> {
+        let dtype = self.tensor(0)?.dtype();
+        let one = |i: usize| {
+            self.tensor(i)
+                .filter(|t| t.len() == 1 && t.dtype() == dtype)?
+                .to_i64()?
+                .first()
+                .copied()
+        };
+        let (start, limit, step) = (one(0)?, one(1)?, one(2)?);
+        let span = limit.checked_sub(start)?;
+        if step == 0 {
+            return None;
+        }
+        let whole = span.checked_div(step)?;
+        let count = if span.checked_rem(step)? == 0 {
+            whole
+        } else {
+            whole.checked_add(i64::from((span > 0) == (step > 0)))?
+        };
+        let count = elements(&[usize::try_from(count.max(0)).ok()?], 8)?;
+        let values = (0..count as i64).map(|i| start + i * step).collect();
+        Numbers::Integers(values).into_tensor(dtype, vec![count])
+    }
+
+    /// The extents of a constant; those of other values are the caller's to know.
+    pub(super) fn shape(&self) -> Option<Tensor> {
+        let shape: Option<Vec<i64>> = self.tensor(0)?.shape().iter().map(|d| i64::try_from(*d).ok()).collect();
+        let part = shape_range(
+            &shape?,
+            self.int("start", 0),
+            self.node.attribute("end").and_then(|a| a.as_int()),
+        );
+        Some(Tensor::from_i64(&[part.len()], &part))
+    }
+
+    pub(super) fn cast(&self, to: DType) -> Option<Tensor> {
+        let tensor = self.tensor(0)?;
+        if tensor.dtype() == to {
+            return Some(tensor.clone());
+        }
+        elements(tensor.shape(), to.size_bytes()?)?;
+        let numbers = match (Numbers::of(tensor)?, to.is_float()) {
+            (Numbers::Floats(v), false) if to == DType::Bool => {
+                Numbers::Integers(v.iter().map(|v| i64::from(*v != 0.0)).collect())
+            }
+            (Numbers::Floats(v), false) => {
+                let exact = v.iter().all(|v| v.abs() < 9e15);
+                exact.then(|| Numbers::Integers(v.iter().map(|v| *v as i64).collect()))?
+            }
+            (Numbers::Integers(v), true) => {
+                let exact = v.iter().all(|v| v.unsigned_abs() < 1 << 53);
+                exact.then(|| Numbers::Floats(v.iter().map(|v| *v as f64).collect()))?
+            }
+            (Numbers::Integers(v), false) if to == DType::Bool => {
+                Numbers::Integers(v.iter().map(|v| i64::from(*v != 0)).collect())
+            }
+            (same, _) => same,
+        };
+        numbers.into_tensor(to, tensor.shape().to_vec())
+    }
+}
+
+/// The part `start..end` of a shape, as `Shape` of opset 15 gives it.
+pub(crate) fn shape_range<T: Clone>(shape: &[T], start: i64, end: Option<i64>) -> Vec<T> {
+    let rank = shape.len() as i64;
+    let clamp = |v: i64| (if v < 0 { v.saturating_add(rank) } else { v }).clamp(0, rank) as usize;
+    let (start, end) = (clamp(start), end.map_or(shape.len(), clamp));
+    shape.get(start..end.max(start)).unwrap_or_default().to_vec()
+}

@@ -1,0 +1,131 @@
+//! Operators evaluated on constant tensors: what exporters compute at run time though nothing of it depends on the input.
+//!
+//! [`evaluate`] knows the operators that shapes, indices, zero biases and weights are computed with, in all their
+//! operator sets (attributes that became inputs). What it does not know, or where an operand is odd, it leaves: the
+//! answer is then `None`, never a guess. Arithmetic is done in f64 and rounded once, which for `+ − × ÷ √` gives the
+//! very number that the operator's own type gives.
+
+mod arithmetic;
+mod construct;
+mod movement;
+mod reduce;
+mod reshape;
+mod scatter;
+#[cfg(test)]
+mod tests;
+mod view;
+
+pub(crate) use construct::shape_range;
+
+use repserve_graph::{DType, Node, Tensor};
+
+/// Bytes that one folded constant may take.
+pub(crate) const FOLDED_BYTES_MAX: usize = 64 << 20;
+
+/// One application of an operator to constants.
+pub(super) struct Call<'a> {
+    node: &'a Node,
+    inputs: &'a [Option<&'a Tensor>],
+    opset: i64,
+    like: Option<DType>,
+}
+
+/// The first output of `node` on `inputs`; `None` where it is not known.
+///
+/// `opset` is the version of ONNX's operator set, `like` the element type of input 1 for `CastLike`, whose input need
+/// not be constant.
+pub(crate) fn evaluate(node: &Node, inputs: &[Option<&Tensor>], opset: i64, like: Option<DType>) -> Option<Tensor> {
+    if !node.is(&node.op) {
+        return None;
+    }
+    let call = Call {
+        node,
+        inputs,
+        opset,
+        like,
+    };
+    match node.op.as_str() {
+        "Constant" => call.constant(),
+        "ConstantOfShape" => call.constant_of_shape(),
+        "Range" => call.range(),
+        "Shape" => call.shape(),
+        "Size" => Some(Tensor::from_i64(&[], &[i64::try_from(call.tensor(0)?.len()).ok()?])),
+        "Cast" => call.cast(DType::from_code(i32::try_from(call.int("to", 0)).ok()?)),
+        "CastLike" => call.cast(call.like?),
+        "Identity" => call.tensor(0).cloned(),
+        "Reshape" => call.reshape(),
+        "Flatten" => call.flatten(),
+        "Squeeze" => call.squeeze(),
+        "Unsqueeze" => call.unsqueeze(),
+        "Expand" => call.expand(),
+        "Transpose" => call.transpose(),
+        "Slice" => call.slice(),
+        "Concat" => call.concat(),
+        "Gather" => call.gather(),
+        "Pad" => call.pad(),
+        "ScatterND" => call.scatter_nd(),
+        "ScatterElements" | "Scatter" => call.scatter_elements(),
+        "Where" => call.select(),
+        "ReduceSum" | "ReduceMean" | "ReduceProd" | "ReduceL2" => call.reduce(),
+        _ => call.elementwise(),
+    }
+}
+
+impl<'a> Call<'a> {
+    fn tensor(&self, index: usize) -> Option<&'a Tensor> {
+        self.inputs.get(index).copied().flatten()
+    }
+
+    fn int(&self, name: &str, default: i64) -> i64 {
+        self.node.attribute(name).and_then(|a| a.as_int()).unwrap_or(default)
+    }
+
+    /// The integers of input `index`, or of the attribute that an older operator set has in its place.
+    fn list(&self, index: usize, name: &str) -> Option<Vec<i64>> {
+        if self.node.input(index).is_some() {
+            return self.tensor(index)?.to_i64();
+        }
+        self.node.attribute(name)?.as_ints().map(<[i64]>::to_vec)
+    }
+
+    /// Whether neither the input nor the attribute is given.
+    fn omits(&self, index: usize, name: &str) -> bool {
+        self.node.input(index).is_none() && self.node.attribute(name).is_none()
+    }
+}
+
+/// `axis` of a tensor of `rank` axes, counted from the end where negative.
+fn axis_of(axis: i64, rank: usize) -> Option<usize> {
+    let rank = i64::try_from(rank).ok()?;
+    let axis = if axis < 0 { axis.checked_add(rank)? } else { axis };
+    if (0..rank).contains(&axis) {
+        usize::try_from(axis).ok()
+    } else {
+        None
+    }
+}
+
+/// Number of elements of a shape whose bytes stay under the limit.
+fn elements(shape: &[usize], element_bytes: usize) -> Option<usize> {
+    let count = shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d))?;
+    (count.checked_mul(element_bytes)? <= FOLDED_BYTES_MAX).then_some(count)
+}
+
+/// Extents from integers of an operand.
+fn extents(list: &[i64]) -> Option<Vec<usize>> {
+    list.iter().map(|d| usize::try_from(*d).ok()).collect()
+}
+
+/// The shape that two shapes broadcast to.
+fn broadcast(a: &[usize], b: &[usize]) -> Option<Vec<usize>> {
+    let rank = a.len().max(b.len());
+    let at = |s: &[usize], i: usize| (i + s.len()).checked_sub(rank).map_or(1, |i| s[i]);
+    (0..rank)
+        .map(|i| match (at(a, i), at(b, i)) {
+            (x, y) if x == y => Some(x),
+            (1, y) => Some(y),
+            (x, 1) => Some(x),
+            _ => None,
+        })
+        .collect()
+}

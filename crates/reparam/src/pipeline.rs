@@ -1,0 +1,110 @@
+//! The passes in order, to a bounded fixed point.
+
+use std::collections::HashSet;
+
+use super::passes::{fold_constants, fuse_linear, merge_branches, rewrite_borders, sink_transposes};
+use super::report::Block;
+use super::{Error, Options};
+use repserve_graph::shapes::Shapes;
+use repserve_graph::{Model, ValueId, verify};
+
+/// Rounds after which the pipeline stops, whether or not the last one changed something.
+const ROUNDS_MAX: usize = 8;
+
+/// What the pipeline did.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    /// What was fused, in graph order.
+    pub(crate) blocks: Vec<Block>,
+    /// Whether the graph is another than before.
+    pub(crate) changed: bool,
+    /// What a reader should know besides.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Rewrites the model's graph into its deploy form. `shapes` are those of the model, and of what it became afterwards.
+///
+/// # Errors
+/// An output that does not exist, or a pass that broke the graph.
+pub(crate) fn run(model: &mut Model, options: &Options, shapes: &mut Shapes) -> Result<Outcome, Error> {
+    let mut outcome = Outcome::default();
+    if let Some(name) = &options.output {
+        outcome.changed |= select_output(model, name)?;
+    }
+    let opset = model.opset();
+    outcome.changed |= swept(model);
+    let folded = fold_constants::run(&mut model.graph, opset);
+    checked(model, "fold_constants")?;
+    let sunk = sink_transposes::run(&mut model.graph, opset);
+    outcome.changed |= sunk > 0;
+    checked(model, "sink_transposes")?;
+    let rewritten = rewrite_borders::run(&mut model.graph, opset);
+    checked(model, "rewrite_borders")?;
+    if folded + sunk + rewritten > 0 {
+        *shapes = Shapes::infer(&model.graph, opset);
+    }
+    for _ in 0..ROUNDS_MAX {
+        let mut blocks = fuse_linear::run(&mut model.graph, opset, shapes);
+        checked(model, "fuse_linear")?;
+        let mut partial = merge_branches::run(&mut model.graph, opset, shapes);
+        checked(model, "merge_branches")?;
+        blocks.splice(0..0, partial.drain(..));
+        if blocks.is_empty() {
+            break;
+        }
+        outcome.changed = true;
+        blocks.reverse();
+        outcome.blocks.append(&mut blocks);
+    }
+    outcome.changed |= swept(model);
+    if outcome.changed {
+        outcome.warnings.extend(fixed_inputs(model));
+    }
+    verify::verify(&model.graph).map_err(|source| Error::Broken { pass: "sweep", source })?;
+    shapes.update(&model.graph, opset);
+    Ok(outcome)
+}
+
+/// Keeps one of the model's outputs.
+fn select_output(model: &mut Model, name: &str) -> Result<bool, Error> {
+    let graph = &mut model.graph;
+    let names: Vec<String> = graph.outputs.iter().map(|v| graph.value(*v).name.clone()).collect();
+    let Some(keep) = graph.find(name).filter(|v| graph.outputs.contains(v)) else {
+        return Err(Error::NoSuchOutput {
+            name: name.to_owned(),
+            known: names.join(", "),
+        });
+    };
+    graph.outputs.retain(|v| *v == keep);
+    if names.len() > 1 {
+        graph.sweep();
+    }
+    Ok(names.len() > 1)
+}
+
+/// Takes weights off the list of inputs: after fusing, feeding others would have no effect on those already used.
+fn fixed_inputs(model: &mut Model) -> Option<String> {
+    let graph = &mut model.graph;
+    let weights: HashSet<ValueId> = graph
+        .inputs
+        .iter()
+        .copied()
+        .filter(|v| graph.constant(*v).is_some())
+        .collect();
+    graph.inputs.retain(|v| !weights.contains(v));
+    let count = weights.len();
+    (count > 0).then(|| format!("{count} weights were listed as inputs with default values; they are constants now"))
+}
+
+/// Removes what no output needs; whether there was such.
+fn swept(model: &mut Model) -> bool {
+    let swept = model.graph.sweep();
+    swept.nodes + swept.constants > 0
+}
+
+fn checked(model: &Model, pass: &'static str) -> Result<(), Error> {
+    if cfg!(debug_assertions) {
+        verify::verify(&model.graph).map_err(|source| Error::Broken { pass, source })?;
+    }
+    Ok(())
+}

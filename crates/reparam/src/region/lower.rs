@@ -1,0 +1,184 @@
+//! A region of the graph as a program of linear maps.
+
+use std::collections::HashMap;
+
+use super::channels::{Member, channels};
+use super::constants::{Layout, per_channel};
+use super::grow::Stop;
+use super::linear::{Kind, classify};
+use super::maps::Affine;
+use super::target::{Target, dtype, rounding, target};
+use super::{Context, Region};
+use crate::kernel::{Op, Program};
+use crate::reason::Reason;
+use repserve_graph::{DType, Node, NodeId, ValueId};
+
+/// A region as a program.
+pub(crate) struct Lowered<'a> {
+    /// The maps.
+    pub(crate) program: Program<'a>,
+    /// The node that each map stands for.
+    pub(crate) nodes: Vec<NodeId>,
+    /// What it can be written as.
+    pub(crate) target: Target,
+    /// Element type of its weights.
+    pub(crate) dtype: DType,
+    /// How many convolutions or matrix products it has.
+    pub(crate) convs: usize,
+}
+
+/// What is being built.
+pub(super) struct Lowering<'a> {
+    pub(super) cx: &'a Context<'a>,
+    pub(super) layout: Layout,
+    pub(super) channels: HashMap<ValueId, usize>,
+    values: HashMap<ValueId, usize>,
+    ops: Vec<Op<'a>>,
+    nodes: Vec<NodeId>,
+}
+
+/// Translates a region; `None` where it has no convolution or matrix product.
+///
+/// # Errors
+/// The node that is not understood.
+pub(crate) fn lower<'a>(cx: &'a Context<'a>, region: &Region<'_>) -> Result<Option<Lowered<'a>>, Stop> {
+    let members: Vec<Member<'_>> = region
+        .nodes
+        .iter()
+        .rev()
+        .filter_map(|id| {
+            let node = cx.graph.node(*id)?;
+            Some((*id, node, classify(cx, node).ok()?.0))
+        })
+        .collect();
+    let Some((target, layout)) = target(cx, region, &members)? else {
+        return Ok(None);
+    };
+    let dtype = dtype(cx, &members)?;
+    let channels = channels(cx, &members)?;
+    let Some(source_channels) = channels.get(&region.source).copied() else {
+        let node = region.nodes[0];
+        return Err(Stop {
+            node,
+            reason: Reason::NotUnderstood("region".into()),
+        });
+    };
+    let mut lowering = Lowering {
+        cx,
+        layout,
+        channels,
+        values: HashMap::from([(region.source, 0)]),
+        ops: Vec::new(),
+        nodes: Vec::new(),
+    };
+    for (id, node, kind) in &members {
+        lowering
+            .node(*id, node, *kind)
+            .map_err(|reason| Stop { node: *id, reason })?;
+    }
+    lowering.sum_terms(region)?;
+    let rank = if let Layout::Second(rank) = layout {
+        rank.saturating_sub(2)
+    } else {
+        0
+    };
+    let extents = cx
+        .shapes
+        .spatial(region.source, rank)
+        .and_then(|e| e.into_iter().collect());
+    let convs = lowering.ops.iter().filter(|op| matches!(op, Op::Conv(_))).count();
+    Ok(Some(Lowered {
+        program: Program {
+            rank,
+            channels: source_channels,
+            extents,
+            rounding: rounding(dtype),
+            ops: lowering.ops,
+        },
+        nodes: lowering.nodes,
+        target,
+        dtype,
+        convs,
+    }))
+}
+
+impl<'a> Lowering<'a> {
+    fn node(&mut self, id: NodeId, node: &'a Node, kind: Kind) -> Result<(), Reason> {
+        let unclear = || Reason::NotUnderstood(node.op.clone());
+        let (_, data) = classify(self.cx, node)?;
+        let inputs: Vec<usize> = data.iter().filter_map(|v| self.values.get(v).copied()).collect();
+        let output = node.output(0).ok_or_else(unclear)?;
+        if inputs.len() != data.len() || inputs.is_empty() {
+            return Err(unclear());
+        }
+        let (value, input) = (data[0], inputs[0]);
+        let channels = self.channels.get(&value).copied().ok_or_else(unclear)?;
+        let made = match kind {
+            Kind::Pass => input,
+            Kind::Conv => self.push(id, self.conv(node, input, value)?),
+            Kind::Gemm | Kind::MatMul => self.push(id, self.matrix(node, kind, input)?),
+            Kind::BatchNorm => self.push(id, affine(input, self.batch_norm(node, channels)?)),
+            Kind::AveragePool => {
+                let window = self.pool(node, value)?;
+                self.push(id, Op::Pool { input, window })
+            }
+            Kind::Pad => self.push(id, self.pad(node, input, channels)?),
+            Kind::Neg => self.push(id, affine(input, (vec![-1.0; channels], vec![0.0; channels]))),
+            Kind::Binary => self.push(id, affine(input, self.binary(node, value, channels)?)),
+            Kind::Sum => self.sum(id, node, &data, inputs, channels)?,
+        };
+        self.values.insert(output, made);
+        Ok(())
+    }
+
+    /// Where the result is no node's, the sum that makes it.
+    fn sum_terms(&mut self, region: &Region<'_>) -> Result<(), Stop> {
+        if region.terms.is_empty() {
+            return Ok(());
+        }
+        let node = region.nodes.last().copied().unwrap_or(NodeId(0));
+        let term = |(value, factor): &(ValueId, f64)| self.values.get(value).map(|v| (*v, *factor));
+        let terms: Option<Vec<_>> = region.terms.iter().map(term).collect();
+        let reason = Reason::NotUnderstood("sum".into());
+        let terms = terms.ok_or(Stop { node, reason })?;
+        self.push(node, Op::Sum { terms });
+        Ok(())
+    }
+
+    fn push(&mut self, id: NodeId, op: Op<'a>) -> usize {
+        self.ops.push(op);
+        self.nodes.push(id);
+        self.ops.len()
+    }
+
+    /// A sum of several values and constants.
+    fn sum(
+        &mut self,
+        id: NodeId,
+        node: &Node,
+        data: &[ValueId],
+        inputs: Vec<usize>,
+        channels: usize,
+    ) -> Result<usize, Reason> {
+        let operands = node.inputs.len() as f64;
+        let factor = if node.is("Mean") { 1.0 / operands } else { 1.0 };
+        let signed = |i: usize| if node.is("Sub") && i == 1 { -factor } else { factor };
+        let terms = inputs.into_iter().enumerate().map(|(i, v)| (v, signed(i))).collect();
+        let sum = self.push(id, Op::Sum { terms });
+        let mut shift: Option<Vec<f64>> = None;
+        for constant in node.inputs.iter().flatten().filter_map(|v| self.cx.graph.constant(*v)) {
+            let own = per_channel(self.cx, node, constant, data[0], self.layout, channels)
+                .ok_or_else(|| Reason::NotPerChannel(node.op.clone()))?;
+            let shift = shift.get_or_insert_with(|| vec![0.0; channels]);
+            shift.iter_mut().zip(own).for_each(|(s, v)| *s += factor * v);
+        }
+        Ok(match shift {
+            None => sum,
+            Some(shift) => self.push(id, affine(sum, (vec![1.0; channels], shift))),
+        })
+    }
+}
+
+fn affine<'a>(input: usize, (scale, shift): Affine) -> Op<'a> {
+    Op::Affine { input, scale, shift }
+}

@@ -1,0 +1,258 @@
+//! Graphs built node by node: the server's operators against ONNX Runtime's.
+
+use super::super::shared::{Int8, SharedModel};
+use super::super::{ModelSession, Pool, Runtime, RuntimeSettings, SessionOptions, WinogradMode, lower_for_session};
+use super::*;
+use repserve_graph::onnx;
+use repserve_graph::{Dim, Tensor, Value, ValueId};
+use repserve_scheduler::Width;
+
+const SIDE: usize = 9;
+
+/// A network under construction: the value that the next node reads, and its scale and zero where it holds codes.
+struct Net {
+    graph: Graph,
+    value: ValueId,
+    scale: ValueId,
+    zero: ValueId,
+}
+
+impl Net {
+    /// The input, quantized; behind a convolution in f32 of so many channels where there are any.
+    fn new(channels: usize) -> Self {
+        let mut graph = Graph::default();
+        let shape = vec![
+            Dim::Symbol("batch".into()),
+            Dim::Fixed(3),
+            Dim::Fixed(SIDE),
+            Dim::Fixed(SIDE),
+        ];
+        let value = graph.add_value(Value {
+            dtype: Some(DType::F32),
+            shape: Some(shape),
+            ..Value::named("input")
+        });
+        graph.inputs.push(value);
+        let mut net = Self {
+            graph,
+            value,
+            scale: value,
+            zero: value,
+        };
+        if channels > 0 {
+            let weights: Vec<f32> = (0..channels * 27).map(|i| ((i * 37) % 65) as f32 / 1000.0).collect();
+            let weight = net.floats("float_w".to_owned(), &[channels, 3, 3, 3], &weights);
+            let conv = Node::new("Conv", vec![], vec![]).with("pads", AttributeValue::Ints(vec![1; 4]));
+            net.append(conv, vec![net.value, weight], "float_conv");
+        }
+        net.quantize("input", 0.02, 7);
+        net
+    }
+
+    fn constant(&mut self, name: String, dtype: DType, shape: &[usize], data: Vec<u8>) -> ValueId {
+        let tensor = Tensor::new(dtype, shape.to_vec(), data.into()).unwrap();
+        self.graph.add_constant(name, tensor)
+    }
+
+    fn floats(&mut self, name: String, shape: &[usize], values: &[f32]) -> ValueId {
+        self.graph.add_constant(name, Tensor::from_f32(shape, values))
+    }
+
+    fn append(&mut self, node: Node, inputs: Vec<ValueId>, name: &str) {
+        let out = self.graph.add_value(Value::named(name));
+        let node = Node {
+            inputs: inputs.into_iter().map(Some).collect(),
+            outputs: vec![Some(out)],
+            ..node
+        };
+        self.graph.push_node(node);
+        self.value = out;
+    }
+
+    fn op(&mut self, op: &str, name: &str) {
+        self.append(Node::new(op, vec![], vec![]), vec![self.value], name);
+    }
+
+    fn quantize(&mut self, name: &str, scale: f32, zero: u8) {
+        self.scale = self.floats(format!("{name}_scale"), &[], &[scale]);
+        self.zero = self.constant(format!("{name}_zero"), DType::U8, &[], vec![zero]);
+        let inputs = vec![self.value, self.scale, self.zero];
+        self.append(
+            Node::new("QuantizeLinear", vec![], vec![]),
+            inputs,
+            &format!("{name}_codes"),
+        );
+    }
+
+    /// What is read, its scale and zero, and a layer's weights, their scales and zeros, and its biases.
+    fn parameters(&mut self, name: &str, shape: &[usize]) -> (Vec<ValueId>, ValueId) {
+        let (rows, count) = (shape[0], shape.iter().product::<usize>());
+        // Two neighbours sum to 128 at most: ONNX Runtime's kernels without VNNI saturate beyond.
+        let weights = (0..count)
+            .map(|i| ((i * 37 + name.len() * 11 + i / 7) % 65) as u8)
+            .collect();
+        let scales: Vec<f32> = (0..rows).map(|row| 0.001 + row as f32 * 1e-5).collect();
+        let biases = (0..rows)
+            .flat_map(|row| (row as i32 * 50 - 300).to_le_bytes())
+            .collect();
+        let inputs = vec![
+            self.value,
+            self.scale,
+            self.zero,
+            self.constant(format!("{name}_w"), DType::I8, shape, weights),
+            self.floats(format!("{name}_ws"), &[rows], &scales),
+            self.constant(format!("{name}_wz"), DType::I8, &[rows], vec![0; rows]),
+        ];
+        (inputs, self.constant(format!("{name}_b"), DType::I32, &[rows], biases))
+    }
+
+    /// A convolution with weights `[O, I/groups, side, side]` whose output's zero has the code `zero`.
+    fn conv(&mut self, name: &str, shape: [usize; 4], groups: usize, stride: i64, zero: u8) {
+        let (mut inputs, bias) = self.parameters(name, &shape);
+        let columns: usize = shape[1..].iter().product();
+        self.scale = self.floats(format!("{name}_s"), &[], &[0.001 * columns as f32]);
+        self.zero = self.constant(format!("{name}_z"), DType::U8, &[], vec![zero]);
+        inputs.extend([self.scale, self.zero, bias]);
+        let node = Node::new("QLinearConv", vec![], vec![])
+            .with("pads", AttributeValue::Ints(vec![shape[2] as i64 / 2; 4]))
+            .with("strides", AttributeValue::Ints(vec![stride; 2]))
+            .with("group", AttributeValue::Int(groups as i64));
+        self.append(node, inputs, name);
+    }
+
+    /// The mean of each of `channels`, a linear layer of ten classes, and done.
+    fn finish(mut self, channels: usize) -> Vec<u8> {
+        let inputs = vec![self.value, self.scale, self.zero];
+        self.append(Node::new("DequantizeLinear", vec![], vec![]), inputs, "floats");
+        self.op("GlobalAveragePool", "pooled");
+        self.op("Flatten", "flat");
+        self.quantize("flat", 0.05, 0);
+        let (mut inputs, bias) = self.parameters("gemm", &[10, channels]);
+        inputs.push(bias);
+        let mut gemm = Node::new("QGemm", vec![], vec![]).with("transB", AttributeValue::Int(1));
+        MICROSOFT.clone_into(&mut gemm.domain);
+        self.append(gemm, inputs, "logits");
+        self.graph.value_mut(self.value).dtype = Some(DType::F32);
+        self.graph.outputs.push(self.value);
+        onnx::write(Model {
+            graph: self.graph,
+            ir_version: 8,
+            opsets: vec![(String::new(), 17), (MICROSOFT.to_owned(), 1)],
+            ..Model::default()
+        })
+        .unwrap()
+    }
+}
+
+fn images() -> Vec<Vec<f32>> {
+    let pixel = |n: usize, i: usize| ((n * 29 + i * 101) % 255) as f32 / 50.0 - 0.1;
+    let image = |i: usize| (0..3 * SIDE * SIDE).map(|n| pixel(n, i)).collect();
+    (0..3).map(image).collect()
+}
+
+/// So many operators of the server's own, whose answers are ONNX Runtime's to the bit. A convolution is its weights' shape, its
+/// groups and its stride.
+#[track_caller]
+fn check(convolutions: &[([usize; 4], usize, i64)], own: usize) {
+    let mut net = Net::new(0);
+    for (i, (shape, groups, stride)) in convolutions.iter().enumerate() {
+        net.conv(&format!("conv{i}"), *shape, *groups, *stride, 3 * i as u8);
+    }
+    let onnx = net.finish(convolutions.last().unwrap().0[0]);
+    let runtime = Runtime::load(None).unwrap();
+    let images = images();
+    let options = SessionOptions {
+        int8_as_given: true,
+        ..SessionOptions::default()
+    };
+    let mut plain = ModelSession::from_memory(&runtime, &onnx, &options).unwrap();
+    let expected = plain.run(&images, [3, SIDE, SIDE]).unwrap();
+    for isa in CodeIsa::available() {
+        let shared = SharedModel::optimize(&runtime, &onnx, Layers::default(), Int8::Own(isa)).unwrap();
+        let of_ours = shared.operators.iter().filter(|(name, _)| name.starts_with(DOMAIN));
+        assert_eq!(
+            of_ours.map(|(_, count)| count).sum::<usize>(),
+            own,
+            "{:?}",
+            shared.operators
+        );
+        for threads in [1, 2] {
+            let session = shared.session(&runtime, threads).unwrap();
+            let mut session = ModelSession::of(session, &SessionOptions::default()).unwrap();
+            let found = session.run(&images, [3, SIDE, SIDE]).unwrap();
+            assert_eq!(found, expected, "{}", isa.name());
+        }
+    }
+}
+
+#[test]
+fn operators_answer_as_onnx_runtime_does() {
+    check(
+        &[([16, 3, 3, 3], 1, 2), ([40, 16, 3, 3], 1, 1), ([24, 40, 1, 1], 1, 1)],
+        4,
+    );
+    check(&[([32, 3, 5, 5], 1, 1), ([32, 8, 3, 3], 4, 1)], 3);
+}
+
+#[test]
+fn what_the_kernels_do_not_compute_stays() {
+    // Depthwise, and groups of few channels.
+    check(
+        &[([16, 3, 3, 3], 1, 1), ([16, 1, 3, 3], 16, 1), ([16, 4, 3, 3], 4, 1)],
+        2,
+    );
+}
+
+#[test]
+fn a_model_in_both_arithmetics_has_both_kinds_of_operators() {
+    let mut net = Net::new(32);
+    net.conv("conv", [16, 32, 3, 3], 1, 1, 3);
+    let onnx = bytes::Bytes::from(net.finish(16));
+    let runtime = Runtime::load(None).unwrap();
+    let shape = [3, SIDE, SIDE];
+    let mut plain = ModelSession::from_memory(&runtime, &onnx, &SessionOptions::default()).unwrap();
+    let expected = plain.run(&images(), shape).unwrap();
+    let lowered = lower_for_session(&runtime, &onnx, WinogradMode::On, shape, None).unwrap();
+    assert_eq!(lowered.layers.len(), 1);
+    let pool = Pool::new(
+        &runtime,
+        lowered.model,
+        lowered.layers,
+        None,
+        &RuntimeSettings::default(),
+    )
+    .unwrap();
+    let operators = pool.operators().unwrap();
+    assert_eq!(operators["repserve::BlockedConv"], 1, "{operators:?}");
+    let own = operators.get("repserve::Int8Gemm").copied().unwrap_or(0);
+    assert_eq!(own, usize::from(CodeIsa::detect().is_some()), "{operators:?}");
+    let found = pool.session(Width::Narrow).unwrap().run(&images(), shape).unwrap();
+    for (found, expected) in found.iter().flatten().zip(expected.iter().flatten()) {
+        assert!(
+            (found - expected).abs() < 0.05 * expected.abs().max(1.0),
+            "{found} {expected}"
+        );
+    }
+}
+
+#[test]
+fn sessions_of_an_int8_graph_share_the_weights_of_its_f32_convolutions() {
+    let onnx = Net::new(32).finish(32);
+    let runtime = Runtime::load(None).unwrap();
+    let options = SessionOptions {
+        int8_as_given: true,
+        ..SessionOptions::default()
+    };
+    let mut plain = ModelSession::from_memory(&runtime, &onnx, &options).unwrap();
+    let expected = plain.run(&images(), [3, SIDE, SIDE]).unwrap();
+    let own = CodeIsa::available().into_iter().map(Int8::Own);
+    for int8 in own.chain([Int8::OnnxRuntime]) {
+        let shared = SharedModel::optimize(&runtime, &onnx, Layers::default(), int8).unwrap();
+        assert_eq!(shared.weights.len(), 1, "{int8:?}: {:?}", shared.operators);
+        for _ in 0..2 {
+            let session = shared.session(&runtime, 1).unwrap();
+            let mut session = ModelSession::of(session, &options).unwrap();
+            assert_eq!(session.run(&images(), [3, SIDE, SIDE]).unwrap(), expected, "{int8:?}");
+        }
+    }
+}

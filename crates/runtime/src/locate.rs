@@ -1,0 +1,110 @@
+//! Where ONNX Runtime's shared library is found.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use super::RuntimeError;
+
+/// What the library's file is called, most specific first.
+const NAMES: [&str; 3] = ["libonnxruntime.so.1.31.1", "libonnxruntime.so", "libonnxruntime.dylib"];
+
+/// ONNX Runtime, loaded: there is one a process.
+#[derive(Debug, Clone)]
+pub struct Runtime {
+    pub(super) environment: ort::environment::Environment,
+    library: PathBuf,
+}
+
+static LOADED: OnceLock<Runtime> = OnceLock::new();
+
+impl Runtime {
+    /// Loads the library: `explicit` if given, else `ORT_DYLIB_PATH`, else the first that exists beside the executable or in a `.onnxruntime/`
+    /// folder of the working directory, of the checkout this was built from or of one above the executable; else what
+    /// the system's loader finds. A second call answers with what the first one loaded.
+    pub fn load(explicit: Option<&Path>) -> Result<Self, RuntimeError> {
+        static LOADING: std::sync::Mutex<()> = std::sync::Mutex::new(());
+        let _one_at_a_time = LOADING.lock();
+        if let Some(loaded) = LOADED.get() {
+            return Ok(loaded.clone());
+        }
+        let library = search(
+            explicit,
+            std::env::var_os("ORT_DYLIB_PATH").map(PathBuf::from),
+            &folders(),
+        );
+        let failed = |reason: String| RuntimeError::Library {
+            library: library.clone(),
+            reason,
+        };
+        let environment = ort::init_from(&library)
+            .map_err(|e| failed(e.to_string()))?
+            .with_name("repserve")
+            .with_telemetry(false)
+            .build()
+            .map_err(|e| failed(e.to_string()))?;
+        environment.set_log_level(ort::logging::LogLevel::Error);
+        Ok(LOADED.get_or_init(|| Self { environment, library }).clone())
+    }
+
+    /// The file that was loaded.
+    pub fn library(&self) -> &Path {
+        &self.library
+    }
+
+    /// What the library says of its version and build.
+    pub fn build_info(&self) -> &'static str {
+        ort::info()
+    }
+}
+
+fn folders() -> Vec<PathBuf> {
+    let executable = std::env::current_exe()
+        .ok()
+        .and_then(|p| p.parent().map(Path::to_owned));
+    let above = executable
+        .iter()
+        .flat_map(|p| p.ancestors().map(|a| a.join(".onnxruntime")));
+    let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.onnxruntime");
+    let here = std::env::current_dir().map(|d| d.join(".onnxruntime")).ok();
+    executable
+        .iter()
+        .cloned()
+        .chain(here)
+        .chain(above)
+        .chain([checkout])
+        .collect()
+}
+
+fn search(explicit: Option<&Path>, variable: Option<PathBuf>, folders: &[PathBuf]) -> PathBuf {
+    if let Some(named) = explicit
+        .map(Path::to_owned)
+        .or(variable.filter(|v| !v.as_os_str().is_empty()))
+    {
+        return named;
+    }
+    let candidates = folders.iter().flat_map(|folder| NAMES.map(|name| folder.join(name)));
+    candidates
+        .into_iter()
+        .find(|c| c.is_file())
+        .unwrap_or_else(|| PathBuf::from(NAMES[1]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_explicit_path_wins_then_the_variable_then_the_folders() {
+        let folder = tempfile::tempdir().unwrap();
+        let here = folder.path().join(NAMES[0]);
+        std::fs::write(&here, b"").unwrap();
+        let folders = [folder.path().join("none"), folder.path().to_owned()];
+        assert_eq!(
+            search(Some(Path::new("/a")), Some("/b".into()), &folders),
+            Path::new("/a")
+        );
+        assert_eq!(search(None, Some("/b".into()), &folders), Path::new("/b"));
+        assert_eq!(search(None, Some("".into()), &folders), here);
+        assert_eq!(search(None, None, &[]), Path::new(NAMES[1]));
+    }
+}
