@@ -8,6 +8,12 @@
 ARG RUST_IMAGE=rust:1.95.0-slim-trixie
 ARG RUNTIME_IMAGE=gcr.io/distroless/cc-debian13:nonroot
 
+# The crates' manifests alone: the layer of the dependencies below does not change with their sources.
+FROM ${RUST_IMAGE} AS manifests
+WORKDIR /build
+COPY crates crates
+RUN find crates -type f ! -name Cargo.toml -delete
+
 FROM ${RUST_IMAGE} AS build
 WORKDIR /build
 COPY docker/build-certificates/ /usr/local/share/ca-certificates/
@@ -19,22 +25,24 @@ RUN update-ca-certificates \
 COPY docker/fetch-onnxruntime.sh docker/
 RUN docker/fetch-onnxruntime.sh /image/opt/repserve && rm -rf /root/.cache
 
-# The dependencies, with an empty crate in the place of ours: rebuilt only when the manifest or the lock changes. The
+# The dependencies, with empty crates in the place of ours: rebuilt only when a manifest or the lock changes. The root's
 # manifest loses the tests and benches, whose files are not here.
 COPY Cargo.toml Cargo.lock ./
+COPY --from=manifests /build/crates crates
 RUN awk '/^\[/ { keep = !/^\[\[(bench|test|example)\]\]/ } keep' Cargo.toml >Cargo.trimmed.toml \
     && mv Cargo.trimmed.toml Cargo.toml \
-    && mkdir src \
+    && for crate in . crates/*; do mkdir -p $crate/src && touch $crate/src/lib.rs; done \
     && echo 'fn main() {}' >src/main.rs \
-    && touch src/lib.rs \
+    && cp src/main.rs crates/plots/src/main.rs \
     && cargo build --release --locked --features jpeg-turbo-simd,otlp --bin repserve \
-    && rm -r src
+    && rm -r src crates/*/src
 
 COPY models models
 COPY config config
+COPY crates crates
 COPY src src
-# Sources may be older than the empty crate, and cargo goes by the time of change.
-RUN find src -name '*.rs' -exec touch {} + \
+# Sources may be older than the empty crates, and cargo goes by the time of change.
+RUN find src crates -name '*.rs' -exec touch {} + \
     && cargo build --release --locked --features jpeg-turbo-simd,otlp --bin repserve \
     && install -D -m 0755 target/release/repserve /image/opt/repserve/repserve
 COPY LICENSE-* /image/opt/repserve/

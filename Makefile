@@ -23,7 +23,7 @@ build: onnxruntime cmake ## Build the release binary
 
 test: onnxruntime cmake ## Run every test that needs Rust and ONNX Runtime only
 	@echo "== Running the tests"
-	$(CARGO) test $(CARGO_FLAGS)
+	$(CARGO) test --workspace $(CARGO_FLAGS)
 
 test-interop: onnxruntime cmake ## Run the tests against other programs: Triton's client, Prometheus, a browser and more (installs them)
 	@FEATURES=$(FEATURES) tests/interop/run
@@ -33,16 +33,15 @@ compose-test: ## Build the image, bring the compose files up, restart and kill r
 
 lint: cmake ## Check formatting, clippy, documentation and licences
 	$(CARGO) fmt --check
-	$(CARGO) clippy $(CARGO_FLAGS) --all-targets -- -D warnings
-	$(CARGO) check --locked --lib --no-default-features
-	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps
+	$(CARGO) clippy --workspace $(CARGO_FLAGS) --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps
 	$(MAKE) --no-print-directory licences
 
 licences: ## Check every dependency's licence and source against deny.toml, offline
 	python3 .ci/licences.py
 
-doc: ## Build the library's documentation
-	$(CARGO) doc --locked --no-deps
+doc: ## Build the documentation of all crates
+	$(CARGO) doc --locked --workspace --no-deps
 
 onnxruntime: ## Fetch ONNX Runtime (pinned, by hash) into .onnxruntime/
 	@sh docker/fetch-onnxruntime.sh
@@ -58,7 +57,7 @@ bench: build ## Measure the server beside a bare loop; table and plots into docs
 	$(CARGO) run --release --locked --package repserve-plots -- docs/benchmarks
 
 microbench: onnxruntime cmake ## Time decoding, fusing and the kernels alone
-	$(CARGO) bench $(CARGO_FLAGS)
+	$(CARGO) bench --workspace $(CARGO_FLAGS)
 
 clean: ## Remove what was built (not .onnxruntime/)
 	$(CARGO) clean
