@@ -8,7 +8,7 @@ export CMAKE ?= $(or $(shell command -v cmake),$(CURDIR)/.tools/cmake/data/bin/c
 CARGO_FLAGS = --locked $(if $(FEATURES),--features $(FEATURES))
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-interop compose-test lint licences doc onnxruntime cmake deps bench microbench clean
+.PHONY: help run build test test-interop compose-test lint dependencies doc onnxruntime cmake deps bench microbench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,10 +35,15 @@ lint: cmake ## Check formatting, clippy, documentation and licences
 	$(CARGO) fmt --check
 	$(CARGO) clippy --workspace $(CARGO_FLAGS) --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps
-	$(MAKE) --no-print-directory licences
+	$(MAKE) --no-print-directory dependencies
 
-licences: ## Check every dependency's licence and source against deny.toml, offline
-	python3 .ci/licences.py
+dependencies: ## Check every dependency's licence, source and oldest Rust; its advisories where cargo-deny has a database
+	python3 .ci/dependencies.py
+	@if cargo deny --version >/dev/null 2>&1 && [ -d "$${CARGO_HOME:-$$HOME/.cargo}/advisory-dbs" ]; then \
+		cargo deny --all-features check advisories; \
+	else \
+		echo "advisories are not checked: no cargo-deny, or it has no database here"; \
+	fi
 
 doc: ## Build the documentation of all crates
 	$(CARGO) doc --locked --workspace --no-deps

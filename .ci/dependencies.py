@@ -1,6 +1,7 @@
-"""Checks every dependency's licence and source against deny.toml, from cargo's own metadata and without network.
+"""Checks every dependency from cargo's own metadata and without network: its licence and source against deny.toml, and that
+it builds with the oldest Rust that the workspace promises (`rust-version`).
 
-Advisories need a database that is fetched; run `cargo deny check advisories` where there is one.
+Where cargo-deny is installed and has a database of advisories, `make dependencies` runs it as well.
 """
 
 import json
@@ -53,7 +54,13 @@ def permits(expression: str) -> bool:
     return either()
 
 
+def version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
+
+
 faults = []
+own = [p for p in metadata["packages"] if p["source"] is None]
+promised = min(version(p["rust_version"]) for p in own)
 for package in metadata["packages"]:
     if package["source"] is None:
         continue
@@ -63,8 +70,10 @@ for package in metadata["packages"]:
     licence = package["license"]
     if not licence or not permits(licence):
         faults.append(f"{name}: licence {licence or 'not stated'} is not in deny.toml")
+    if version(package["rust_version"] or "1.0") > promised:
+        faults.append(f"{name}: needs Rust {package['rust_version']}; Cargo.toml promises {'.'.join(map(str, promised))}")
 
-print(f"{len(metadata['packages']) - 1} dependencies checked against {len(allowed)} licences")
+print(f"{len(metadata['packages']) - len(own)} dependencies checked: licence, source, Rust {'.'.join(map(str, promised))}")
 for fault in faults:
     print(f"error: {fault}", file=sys.stderr)
 sys.exit(1 if faults else 0)
