@@ -8,6 +8,7 @@ mod calibrate;
 mod clock;
 mod load;
 mod log;
+mod open_files;
 mod pool;
 mod signals;
 mod verify;
@@ -49,7 +50,8 @@ impl App {
     ///
     /// # Errors
     /// Where the address cannot be bound.
-    pub async fn build(settings: Settings) -> anyhow::Result<Self> {
+    pub async fn build(mut settings: Settings) -> anyhow::Result<Self> {
+        bound_connections(&mut settings);
         let security = Security::open(&settings.security).context("cannot secure the server")?;
         let (listener, address) = bind(settings.server.listen).await?;
         let admin = match settings.server.admin_listen {
@@ -178,6 +180,24 @@ async fn administer(server: Option<Server>, shared: Shared) {
     if let Some(server) = server {
         let (_open, never) = watch::channel(false);
         server.accept_until(admin_router(shared), never).await;
+    }
+}
+
+/// Keeps the connections within what the process may have open.
+fn bound_connections(settings: &mut Settings) {
+    let files = open_files::raise_limit();
+    let (wanted, allowed) = (
+        settings.server.connections_max,
+        open_files::connections_max(settings.server.connections_max, files),
+    );
+    if allowed < wanted {
+        tracing::warn!(
+            wanted,
+            allowed,
+            files,
+            "server.connections_max is more than the limit of open files allows; raise that limit (ulimit -n)"
+        );
+        settings.server.connections_max = allowed;
     }
 }
 

@@ -29,6 +29,13 @@ fn rules(s: &Settings) -> Vec<(&'static str, bool, &'static str)> {
     vec![
         ("server.connections_max", s.server.connections_max > 0, POSITIVE),
         ("server.header_timeout_ms", time(s.server.header_timeout_ms), TIME),
+        ("server.idle_timeout_ms", time(s.server.idle_timeout_ms), TIME),
+        ("server.write_timeout_ms", time(s.server.write_timeout_ms), TIME),
+        (
+            "server.write_bytes_per_second_min",
+            s.server.write_bytes_per_second_min > 0,
+            POSITIVE,
+        ),
         ("server.body_timeout_ms", time(s.server.body_timeout_ms), TIME),
         ("server.request_timeout_ms", time(s.server.request_timeout_ms), TIME),
         ("server.top_k", s.server.top_k > 0, POSITIVE),
@@ -47,6 +54,7 @@ fn rules(s: &Settings) -> Vec<(&'static str, bool, &'static str)> {
             s.limits.bodies_bytes_max >= s.limits.request_bytes_max,
             "must not be less than limits.request_bytes_max",
         ),
+        ("limits.answers_bytes_max", s.limits.answers_bytes_max > 0, POSITIVE),
         (
             "security.tls_key_file",
             s.security.tls_is_whole(),

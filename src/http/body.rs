@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::HeaderMap;
-use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::once;
 use http_body_util::BodyExt;
@@ -14,8 +14,6 @@ use super::error::{Code, Problem};
 use super::settings::LimitSettings;
 use crate::classify::Item;
 
-/// How long the rest of a body that is too large is still read, so that its sender sees the answer.
-const LINGER: Duration = Duration::from_secs(2);
 /// What is allocated at once on the word of a `content-length`.
 const RESERVE_BYTES_MAX: usize = 1 << 20;
 
@@ -81,9 +79,6 @@ pub(super) async fn read(
         .get(CONTENT_LENGTH)
         .and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > bytes_max as u64) {
-        if !headers.contains_key(EXPECT) {
-            linger(body);
-        }
         return Err(too_large(bytes_max));
     }
     let reserve = announced.map_or(0, |length| length as usize).min(RESERVE_BYTES_MAX);
@@ -92,10 +87,7 @@ pub(super) async fn read(
             Code::BodyTimeout,
             format!("the body did not arrive within {} ms", timeout.as_millis()),
         )),
-        Ok(Err(Broken::TooLarge)) => {
-            linger(body);
-            Err(too_large(bytes_max))
-        }
+        Ok(Err(Broken::TooLarge)) => Err(too_large(bytes_max)),
         Ok(Err(Broken::Cut)) => Err(Problem::new(Code::Malformed, "the body ended before it was complete")),
         Ok(Ok(bytes)) => Ok(bytes),
     }
@@ -138,14 +130,6 @@ async fn collect(body: &mut Body, bytes_max: usize, reserve: usize) -> Result<By
         all.extend_from_slice(&data);
     }
     Ok(first.unwrap_or_else(|| all.freeze()))
-}
-
-/// Reads on for a moment and drops what comes. A socket that is closed with unread data is reset, and the reset can
-/// overtake the answer.
-fn linger(mut body: Body) {
-    tokio::spawn(tokio::time::timeout(LINGER, async move {
-        while let Some(Ok(_)) = body.frame().await {}
-    }));
 }
 
 fn too_large(bytes_max: usize) -> Problem {

@@ -47,6 +47,10 @@ pub enum Code {
     Draining,
     /// No answer before the deadline.
     Deadline,
+    /// Every connection that may be open has a request.
+    NoConnection,
+    /// A part of HTTP that is not read here.
+    NotImplemented,
     /// Ours.
     Internal,
 }
@@ -115,6 +119,18 @@ impl Code {
                 "deadline",
                 "No answer before the deadline",
                 Some(Reason::Deadline),
+            ),
+            Self::NoConnection => (
+                S::SERVICE_UNAVAILABLE,
+                "no_connection",
+                "The server has no connection left",
+                Some(Reason::Overloaded),
+            ),
+            Self::NotImplemented => (
+                S::NOT_IMPLEMENTED,
+                "not_implemented",
+                "The request uses a part of HTTP that is not read here",
+                None,
             ),
             Self::Internal => (S::INTERNAL_SERVER_ERROR, "internal", "An error of the server", None),
         }

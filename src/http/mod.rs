@@ -1,15 +1,19 @@
 //! The only room that knows HTTP: every route on one page ([`router`]), one table of errors ([`error`]), the accept loop
-//! ([`server`]). What an answer looks like stands in [`wire`]; what it says comes from `crate::classify`.
+//! ([`server`], and [`connection`] for what becomes of each). What an answer looks like stands in [`wire`]; what it says comes from `crate::classify`.
 
+mod answers;
 mod body;
 mod budget;
 mod classify;
+mod connection;
 pub mod error;
+mod framing;
 mod health;
 mod metrics;
 mod observe;
 mod openapi;
 mod page;
+mod reserve;
 mod router;
 mod secure;
 mod server;

@@ -10,6 +10,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::openapi::{Content, ObjectBuilder, PathItem, Ref, Required, ResponseBuilder, SecurityRequirement, Type};
 use utoipa::{Modify, OpenApi};
 
+use super::answers::Fixed;
 use super::{Shared, classify, health, metrics, v2, wire};
 
 /// The document, before it is known whether keys are needed.
@@ -180,7 +181,9 @@ pub(super) async fn document(State(shared): State<Shared>) -> Response {
     } else {
         OPEN.as_str()
     };
-    ([(CONTENT_TYPE, "application/json")], text).into_response()
+    let mut response = ([(CONTENT_TYPE, "application/json")], text).into_response();
+    response.extensions_mut().insert(Fixed);
+    response
 }
 
 #[cfg(test)]

@@ -6,16 +6,17 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, Uri};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
+use super::answers::{self, Answers};
 use super::budget::{self, Budget};
 use super::error::{Code, Problem};
 use super::secure::{auth, headers};
 use super::shed::Shed;
-use super::{Shared, classify, health, metrics, observe, openapi, page, v2};
+use super::{Shared, classify, framing, health, metrics, observe, openapi, page, reserve, v2};
 
 /// All routes, with what happens to every request around them.
 pub fn router(shared: Shared) -> Router {
@@ -58,6 +59,9 @@ fn around(routes: Router<Shared>, shared: Shared) -> Router {
         .layer(DefaultBodyLimit::disable())
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(Budget::new(&shared.limits), budget::within))
+        .layer(from_fn(reserve::probes_only))
+        .layer(from_fn(framing::check))
+        .layer(from_fn_with_state(Answers::new(&shared.limits), answers::within))
         .layer(from_fn_with_state(shared.clone(), headers::harden))
         .layer(from_fn_with_state(
             (shared.clone(), Arc::new(Shed::default())),
@@ -117,7 +121,10 @@ mod tests {
     #[tokio::test]
     async fn a_panic_in_the_inference_protocol_is_an_error_of_its_own_kind() {
         let routes = v2::caught(Router::new().route("/v2/panics", get(panics)));
-        let request = Request::get("/v2/panics").body(Body::empty()).unwrap();
+        let request = Request::get("/v2/panics")
+            .header("host", "x")
+            .body(Body::empty())
+            .unwrap();
         let answer = around(routes, shared()).oneshot(request).await.unwrap();
         assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
         let body = axum::body::to_bytes(answer.into_body(), 4096).await.unwrap();
@@ -129,7 +136,7 @@ mod tests {
     async fn a_handler_that_panics_is_an_answer_and_counted() {
         let shared = shared();
         let routes = around(Router::new().route("/panics", get(panics)), shared.clone());
-        let request = Request::get("/panics").body(Body::empty()).unwrap();
+        let request = Request::get("/panics").header("host", "x").body(Body::empty()).unwrap();
         let answer = routes.oneshot(request).await.unwrap();
         assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
         assert_eq!(answer.headers()["content-type"], "application/problem+json");

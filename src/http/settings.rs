@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
+use super::connection::Timeouts;
 use repserve_preprocess::Limits;
 
 /// Section `[server]`.
@@ -21,8 +22,14 @@ pub struct ServerSettings {
     pub failure_linger_ms: u64,
     /// Connections at one time.
     pub connections_max: usize,
-    /// Time for a request head, and of an idle connection.
+    /// Time for a request head.
     pub header_timeout_ms: u64,
+    /// Time that a connection without a request is kept.
+    pub idle_timeout_ms: u64,
+    /// Time without a byte of an answer that the client takes.
+    pub write_timeout_ms: u64,
+    /// Rate at which a client must take an answer after that time, bytes a second.
+    pub write_bytes_per_second_min: u64,
     /// Time for a request body.
     pub body_timeout_ms: u64,
     /// Time for an answer, from the request head.
@@ -43,6 +50,9 @@ impl Default for ServerSettings {
             failure_linger_ms: 0,
             connections_max: 1024,
             header_timeout_ms: 30_000,
+            idle_timeout_ms: 15_000,
+            write_timeout_ms: 10_000,
+            write_bytes_per_second_min: 1024,
             body_timeout_ms: 30_000,
             request_timeout_ms: 30_000,
             top_k: 5,
@@ -57,8 +67,13 @@ impl ServerSettings {
         Duration::from_millis(self.body_timeout_ms)
     }
 
-    pub(super) fn header_timeout(&self) -> Duration {
-        Duration::from_millis(self.header_timeout_ms)
+    pub(super) fn connection_timeouts(&self) -> Timeouts {
+        Timeouts {
+            idle: Duration::from_millis(self.idle_timeout_ms),
+            head: Duration::from_millis(self.header_timeout_ms),
+            write: Duration::from_millis(self.write_timeout_ms),
+            write_bytes_per_second_min: self.write_bytes_per_second_min,
+        }
     }
 
     /// How long a request may take that asks for `timeout_ms`.
@@ -106,6 +121,8 @@ pub struct LimitSettings {
     pub request_bytes_max: usize,
     /// Bytes of all requests' bodies in memory at one time.
     pub bodies_bytes_max: usize,
+    /// Bytes of all answers that wait for their clients to read them.
+    pub answers_bytes_max: usize,
 }
 
 impl Default for LimitSettings {
@@ -117,6 +134,7 @@ impl Default for LimitSettings {
             request_images_max: 64,
             request_bytes_max: 64 << 20,
             bodies_bytes_max: 256 << 20,
+            answers_bytes_max: 64 << 20,
         }
     }
 }

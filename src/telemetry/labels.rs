@@ -84,7 +84,7 @@ impl Reason {
 
 /// Status codes as text, without allocating for those that are common.
 pub(super) fn code_label(code: u16) -> &'static str {
-    const CODES: [(u16, &str); 16] = [
+    const CODES: [(u16, &str); 17] = [
         (200, "200"),
         (304, "304"),
         (400, "400"),
@@ -99,6 +99,7 @@ pub(super) fn code_label(code: u16) -> &'static str {
         (431, "431"),
         (499, "499"),
         (500, "500"),
+        (501, "501"),
         (503, "503"),
         (504, "504"),
     ];

@@ -6,6 +6,7 @@ use prometheus::{
     Encoder, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder,
 };
 
+use super::connections::ConnectionMetrics;
 use super::labels::{Reason, Stage, code_label};
 use super::maker::Maker;
 use super::model_metrics::ModelMetrics;
@@ -26,6 +27,8 @@ const BATCH: &[f64] = &[1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 64
 pub struct Metrics {
     /// What loading a model sets.
     pub model: ModelMetrics,
+    /// Connections of all listeners.
+    pub connections: ConnectionMetrics,
     registry: Registry,
     http_requests: IntCounterVec,
     request_duration: HistogramVec,
@@ -76,6 +79,7 @@ impl Metrics {
             rejected: rejected(&make)?,
             images: make.counter("images_total", "Images that were classified.")?,
             model: ModelMetrics::new(&make)?,
+            connections: ConnectionMetrics::new(&make)?,
             registry,
         })
     }
@@ -178,6 +182,7 @@ fn rejected(make: &Maker<'_>) -> Result<[IntCounter; Reason::ALL.len()], prometh
 
 #[cfg(test)]
 mod tests {
+    use super::super::connections::{Closed, ConnectionState};
     use super::super::model_metrics::ModelInfo;
     use super::*;
 
@@ -217,6 +222,8 @@ mod tests {
             .map(Reason::label)
             .iter()
             .chain(&Stage::ALL.map(Stage::label))
+            .chain(&Closed::ALL.map(Closed::label))
+            .chain(&ConnectionState::ALL.map(ConnectionState::label))
         {
             assert!(documented.contains(&format!("`{label}`")), "{label}");
         }

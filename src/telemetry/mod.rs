@@ -1,5 +1,6 @@
-//! What an operator sees: the log ([`logging`]), the metrics ([`metrics`], [`model_metrics`]) and the spans ([`spans`]).
+//! What an operator sees: the log ([`logging`]), the metrics ([`metrics`], [`model_metrics`], [`connections`]) and the spans ([`spans`]).
 
+mod connections;
 mod labels;
 mod logging;
 mod maker;
@@ -9,6 +10,7 @@ mod model_metrics;
 mod otlp;
 mod spans;
 
+pub use connections::{Closed, ConnectionMetrics, ConnectionState};
 pub use labels::{Reason, Stage};
 pub use logging::{LogFormat, LogSettings, init};
 pub use metrics::Metrics;

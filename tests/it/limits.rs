@@ -99,6 +99,7 @@ fn exchange(server: &Server, bytes: &'static [u8]) -> tokio::task::JoinHandle<St
 async fn a_slow_body_is_answered_and_a_slow_head_is_closed() {
     let mut settings = settings();
     settings.server.header_timeout_ms = 100;
+    settings.server.idle_timeout_ms = 100;
     settings.server.body_timeout_ms = 100;
     let server = Server::ready(settings).await;
     let body = b"POST /classify HTTP/1.1\r\nhost: x\r\ncontent-type: image/png\r\ncontent-length: 10\r\n\r\nhalf";
@@ -110,15 +111,16 @@ async fn a_slow_body_is_answered_and_a_slow_head_is_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_beyond_the_limit_wait_for_their_turn() {
+async fn a_connection_beyond_the_limit_takes_the_place_of_an_idle_one() {
     let mut settings = settings();
     settings.server.connections_max = 1;
     let server = Server::ready(settings).await;
-    let first = TcpStream::connect(server.address).unwrap();
+    let mut first = TcpStream::connect(server.address).unwrap();
+    first.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let close = b"GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
     let second = exchange(&server, close);
-    drop(first);
     assert!(second.await.unwrap().starts_with("HTTP/1.1 200 OK"));
+    assert_eq!(first.read(&mut [0]).unwrap(), 0, "the first is closed");
 }
 
 #[tokio::test(flavor = "multi_thread")]

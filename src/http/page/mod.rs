@@ -11,6 +11,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
+use super::answers::Fixed;
+
 const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
 
 static INDEX: LazyLock<Page> = LazyLock::new(|| Page::new(include_str!("index.html")));
@@ -47,6 +49,7 @@ impl Page {
         } else {
             self.html.into_response()
         };
+        response.extensions_mut().insert(Fixed);
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
         headers.insert(CONTENT_SECURITY_POLICY, self.policy.clone());

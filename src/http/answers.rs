@@ -1,0 +1,111 @@
+//! Bytes of all answers that wait for their clients to read them: bounded, whatever the number of connections.
+//!
+//! An answer is charged when it is made and until the socket has taken its last byte. One that goes beyond what is left is
+//! replaced by 429. Small answers are not charged: a connection has one at a time. Nor are documents that all answers share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::body::HttpBody;
+use axum::extract::{Request, State};
+use axum::http::HeaderValue;
+use axum::http::header::CONNECTION;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::error::{Code, Problem};
+use super::settings::LimitSettings;
+
+/// Answers up to this size are not charged.
+const SMALL_BYTES_MAX: usize = 16 << 10;
+/// When a refused request may come again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Marks an answer whose body is part of the program.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fixed;
+
+/// What is left of the bytes.
+#[derive(Debug, Clone)]
+pub(super) struct Answers {
+    left: Arc<AtomicUsize>,
+}
+
+/// What one answer has been charged; given back when dropped.
+#[derive(Debug)]
+pub(super) struct Charge {
+    left: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl Answers {
+    pub(super) fn new(limits: &LimitSettings) -> Self {
+        Self {
+            left: Arc::new(AtomicUsize::new(limits.answers_bytes_max)),
+        }
+    }
+
+    /// Charges `bytes`, where there are as many.
+    fn charge(&self, bytes: usize) -> Option<Charge> {
+        let less = |left: usize| left.checked_sub(bytes);
+        self.left
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less)
+            .ok()?;
+        Some(Charge {
+            left: Arc::clone(&self.left),
+            bytes,
+        })
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.left.fetch_add(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// The layer. The charge travels with the response to its connection, which holds it until the answer is written.
+pub(super) async fn within(State(answers): State<Answers>, request: Request, next: Next) -> Response {
+    let uri = request.uri().clone();
+    let mut response = next.run(request).await;
+    let hint = response.body().size_hint();
+    let bytes = usize::try_from(hint.upper().unwrap_or(hint.lower())).unwrap_or(usize::MAX);
+    if bytes <= SMALL_BYTES_MAX || response.extensions().get::<Fixed>().is_some() {
+        return response;
+    }
+    if let Some(charge) = answers.charge(bytes) {
+        response.extensions_mut().insert(Arc::new(charge));
+        return response;
+    }
+    drop(response);
+    let detail = "the answers that their clients have not read fill the memory that is set aside for them";
+    let mut response = Problem::new(Code::Overloaded, detail)
+        .retry_after(RETRY_AFTER)
+        .at(&uri)
+        .into_response();
+    response
+        .headers_mut()
+        .insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_charged_while_there_are_any_and_given_back() {
+        let answers = Answers::new(&LimitSettings {
+            answers_bytes_max: 100,
+            ..LimitSettings::default()
+        });
+        let first = answers.charge(60).unwrap();
+        assert!(answers.charge(41).is_none());
+        let second = answers.charge(40).unwrap();
+        assert!(answers.charge(1).is_none());
+        drop((first, second));
+        assert!(answers.charge(101).is_none());
+        assert!(answers.charge(100).is_some());
+    }
+}

@@ -1,0 +1,239 @@
+//! A TCP stream that tells its connection's [`Link`] what it reads and writes, and lingers when it is shut down.
+
+use std::io::{self, IoSlice};
+use std::net::Shutdown;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::link::Link;
+
+/// What is read at once of what nobody wants.
+const DROPPED_BYTES: usize = 16 << 10;
+/// What is read at once to see whether the client is still there.
+const AHEAD_BYTES: usize = 512;
+
+/// The socket. Also below TLS: what counts as progress is what the peer's kernel takes.
+#[derive(Debug)]
+pub(super) struct Stream {
+    tcp: Arc<TcpStream>,
+    link: Arc<Link>,
+    shut: Option<Shut>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shut {
+    Lingering,
+    Done,
+}
+
+impl Stream {
+    pub(super) fn new(tcp: Arc<TcpStream>, link: Arc<Link>) -> Self {
+        Self { tcp, link, shut: None }
+    }
+
+    /// Writes as soon as the socket takes something.
+    fn poll_send(
+        &self,
+        context: &mut Context<'_>,
+        mut send: impl FnMut(&TcpStream) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            let Poll::Ready(writable) = self.tcp.poll_write_ready(context) else {
+                self.link.stalled();
+                return Poll::Pending;
+            };
+            writable?;
+            match send(&self.tcp) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Ok(bytes) => {
+                    self.link.wrote(bytes);
+                    return Poll::Ready(Ok(bytes));
+                }
+                failed => return Poll::Ready(failed),
+            }
+        }
+    }
+
+    /// Reads and drops what comes until the peer closes, or it has been enough.
+    fn poll_linger(&self, context: &mut Context<'_>) -> Poll<()> {
+        let mut dropped = [0; DROPPED_BYTES];
+        loop {
+            if ready!(self.tcp.poll_read_ready(context)).is_err() {
+                return Poll::Ready(());
+            }
+            match self.tcp.try_read(&mut dropped) {
+                Ok(bytes @ 1..) if self.link.dropped(bytes) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                _ => return Poll::Ready(()),
+            }
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.tcp.poll_read_ready(context))?;
+            match self.tcp.try_read_buf(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Ok(0) => return Poll::Ready(Ok(())),
+                read => {
+                    self.link.read();
+                    return Poll::Ready(read.map(drop));
+                }
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_send(context, |tcp| tcp.try_write(bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_send(context, |tcp| tcp.try_write_vectored(slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.link.flushed();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Shuts the write side, then lingers (RFC 9112, section 9.6).
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.shut.is_none() {
+            SockRef::from(&*self.tcp).shutdown(Shutdown::Write)?;
+            let lingers = self.link.shut();
+            self.shut = Some(if lingers { Shut::Lingering } else { Shut::Done });
+        }
+        if self.shut == Some(Shut::Lingering) {
+            ready!(self.poll_linger(context));
+            self.shut = Some(Shut::Done);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A stream that two may use, one after the other: hyper, and what asks whether the client is still there.
+#[derive(Debug)]
+pub(super) struct Shared<S>(Arc<Mutex<Inner<S>>>);
+
+#[derive(Debug)]
+struct Inner<S> {
+    stream: S,
+    /// What was read before hyper asked for it.
+    ahead: Vec<u8>,
+}
+
+impl<S> Clone for Shared<S> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<S> Shared<S> {
+    pub(super) fn new(stream: S) -> Self {
+        let ahead = Vec::new();
+        Self(Arc::new(Mutex::new(Inner { stream, ahead })))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner<S>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S: AsyncRead + Unpin> Shared<S> {
+    /// Reads a little for hyper to find later. Returns how much there is; 0: nothing more comes.
+    pub(super) fn poll_read_ahead(&self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut inner = self.lock();
+        if inner.ahead.is_empty() {
+            let mut bytes = [0; AHEAD_BYTES];
+            let mut buffer = ReadBuf::new(&mut bytes);
+            ready!(Pin::new(&mut inner.stream).poll_read(context, &mut buffer))?;
+            inner.ahead.extend_from_slice(buffer.filled());
+        }
+        Poll::Ready(Ok(inner.ahead.len()))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Shared<S> {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let mut inner = self.lock();
+        if inner.ahead.is_empty() {
+            return Pin::new(&mut inner.stream).poll_read(context, buffer);
+        }
+        let bytes = inner.ahead.len().min(buffer.remaining());
+        buffer.put_slice(&inner.ahead[..bytes]);
+        inner.ahead.drain(..bytes);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Shared<S> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.lock().stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.lock().stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.lock().stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.lock().stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.lock().stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_read_ahead_is_read_first() {
+        let (mut client, server) = tokio::io::duplex(1024);
+        let mut shared = Shared::new(server);
+        client.write_all(b"one two").await.unwrap();
+        let ahead = shared.clone();
+        let first = std::future::poll_fn(|context| ahead.poll_read_ahead(context)).await;
+        assert_eq!(first.unwrap(), 7);
+        client.write_all(b" three").await.unwrap();
+        let again = std::future::poll_fn(|context| ahead.poll_read_ahead(context)).await;
+        assert_eq!(again.unwrap(), 7, "no more is read while that waits");
+        drop(client);
+        let mut text = [0; 3];
+        shared.read_exact(&mut text).await.unwrap();
+        assert_eq!(&text, b"one");
+        let mut rest = String::new();
+        shared.read_to_string(&mut rest).await.unwrap();
+        assert_eq!(rest, " two three");
+        let end = std::future::poll_fn(|context| ahead.poll_read_ahead(context)).await;
+        assert_eq!(end.unwrap(), 0);
+    }
+}

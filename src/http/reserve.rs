@@ -1,0 +1,42 @@
+//! Connections beyond the limit: each gets one answer, to a probe. So what watches the server can see it also when clients
+//! hold every connection.
+
+use std::time::Duration;
+
+use axum::extract::Request;
+use axum::http::HeaderValue;
+use axum::http::header::CONNECTION;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::connection::Reserved;
+use super::error::{Code, Problem};
+
+/// When a refused request may come again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// The layer.
+pub(super) async fn probes_only(request: Request, next: Next) -> Response {
+    if request.extensions().get::<Reserved>().is_none() {
+        return next.run(request).await;
+    }
+    let mut response = if is_probe(request.uri().path()) {
+        next.run(request).await
+    } else {
+        Problem::new(Code::NoConnection, "every connection that may be open has a request")
+            .retry_after(RETRY_AFTER)
+            .at(request.uri())
+            .into_response()
+    };
+    response
+        .headers_mut()
+        .insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+fn is_probe(path: &str) -> bool {
+    matches!(
+        path,
+        "/livez" | "/readyz" | "/healthz" | "/v2/health/live" | "/v2/health/ready"
+    )
+}
