@@ -18,7 +18,7 @@ use super::error::{Code, Problem};
 use super::settings::LimitSettings;
 
 /// Answers up to this size are not charged.
-const SMALL_BYTES_MAX: usize = 16 << 10;
+const SMALL_BYTES_MAX: usize = 4 << 10;
 /// When a refused request may come again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 

@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use super::connection::{Connections, Slots};
+use super::connection::{Connections, Slots, give_back};
 use super::secure::Tls;
 use super::settings::ServerSettings;
 use super::shed::Shed;
@@ -60,6 +60,7 @@ impl Server {
     /// Accepts until `closing` holds, then takes what had connected already and closes the listener. Returns what waits for
     /// the connections.
     pub async fn accept_until(self, router: Router, mut closing: watch::Receiver<bool>) -> Draining {
+        tokio::spawn(give_back(self.slots.live()));
         loop {
             let accepted = tokio::select! {
                 biased;

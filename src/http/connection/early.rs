@@ -192,7 +192,8 @@ mod tests {
 
     fn link() -> Arc<Link> {
         let slots = Slots::new(1, Arc::new(Metrics::new().unwrap()));
-        Arc::new(Link::new(slots.take().unwrap()))
+        let timeouts = crate::http::ServerSettings::default().connection_timeouts();
+        Arc::new(Link::new(slots.take().unwrap(), timeouts))
     }
 
     /// A body of so many pieces of 1 kB, of unknown length.

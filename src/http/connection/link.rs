@@ -25,9 +25,9 @@ struct Inner {
 }
 
 impl Link {
-    pub(super) fn new(slot: Slot) -> Self {
+    pub(super) fn new(slot: Slot, timeouts: Timeouts) -> Self {
         Self(Mutex::new(Inner {
-            course: Course::new(Instant::now()),
+            course: Course::new(timeouts, Instant::now()),
             slot: Some(slot),
             unwritten: Vec::new(),
         }))
@@ -112,11 +112,11 @@ impl Link {
     }
 
     /// Waits until a timeout has passed, and returns which. It must be polled after whatever changes the state.
-    pub(super) async fn expired(&self, timeouts: &Timeouts) -> Closed {
+    pub(super) async fn expired(&self) -> Closed {
         let mut timer = pin!(tokio::time::sleep_until(Instant::now().into()));
         poll_fn(|context| {
             loop {
-                let Some((deadline, reason)) = self.lock().course.deadline(timeouts) else {
+                let Some((deadline, reason)) = self.lock().course.deadline() else {
                     return Poll::Pending;
                 };
                 if deadline <= Instant::now() {

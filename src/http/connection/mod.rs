@@ -2,16 +2,19 @@
 //!
 //! [`Connections`] drives it: TLS, then hyper. [`phase`] says what it is doing and until when it may, [`slots`] how many there
 //! may be and which one makes room, [`link`] holds both together with what the parts tell: [`stream`] (the socket), [`requests`]
-//! (the router around one connection's requests), [`early`] (answers before the end of a body), [`hang_up`] (clients that go).
+//! (the router around one connection's requests), [`early`] (answers before the end of a body), [`hang_up`] (clients that go). [`memory`] returns what
+//! they leave.
 
 mod early;
 mod hang_up;
 mod link;
+mod memory;
 mod phase;
 mod requests;
 mod slots;
 mod stream;
 
+pub(super) use memory::give_back;
 pub(super) use phase::Timeouts;
 pub(super) use requests::Reserved;
 pub(super) use slots::{Slot, Slots};
@@ -85,13 +88,13 @@ impl Connections {
             timeouts.idle = timeouts.idle.min(RESERVE_TIMEOUT);
             timeouts.head = timeouts.head.min(RESERVE_TIMEOUT);
         }
-        let (tcp, link) = (Arc::new(tcp), Arc::new(Link::new(slot)));
+        let (tcp, link) = (Arc::new(tcp), Arc::new(Link::new(slot, timeouts)));
         let requests = Requests::new(router, Arc::clone(&link), reserve);
         let closed = tokio::select! {
             biased;
             closed = self.converse(&tcp, &link, requests) => closed,
             () = close.notified() => Some(Closed::Evicted),
-            reason = link.expired(&timeouts) => Some(reason),
+            reason = link.expired() => Some(reason),
         };
         if let Some(reason) = closed {
             self.metrics.connections.closed(reason);

@@ -33,23 +33,43 @@ pub(in crate::http) struct Timeouts {
     pub(in crate::http) write_bytes_per_second_min: u64,
 }
 
-impl Timeouts {
-    /// When writing ends that has been held up since `stalled.since`.
-    fn write_deadline(&self, stalled: &Stalled) -> Instant {
-        let rate = self.write_bytes_per_second_min.max(1);
-        let earned = Duration::from_millis(stalled.bytes.saturating_mul(1000) / rate);
-        let silent = stalled.progress + self.write;
-        let slow = (stalled.since + self.write).checked_add(earned);
-        slow.map_or(silent, |slow| slow.min(silent))
-    }
+/// How long the peer may still hold up writing by not reading. Waiting for it uses that time up, each byte that it takes earns some.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    left: Duration,
+    waiting_since: Option<Instant>,
 }
 
-/// Writing that the peer holds up by not reading.
-#[derive(Debug, Clone, Copy)]
-struct Stalled {
-    since: Instant,
-    progress: Instant,
-    bytes: u64,
+impl Patience {
+    fn wait(&mut self, now: Instant) {
+        self.waiting_since.get_or_insert(now);
+    }
+
+    /// Uses up what has been waited so far.
+    fn settle(&mut self, now: Instant) {
+        if let Some(since) = &mut self.waiting_since {
+            self.left = self.left.saturating_sub(now.saturating_duration_since(*since));
+            *since = now;
+        }
+    }
+
+    fn earn(&mut self, bytes: usize, timeouts: &Timeouts, now: Instant) {
+        self.settle(now);
+        let micros = (bytes as u64).saturating_mul(1_000_000) / timeouts.write_bytes_per_second_min.max(1);
+        self.left = self
+            .left
+            .saturating_add(Duration::from_micros(micros))
+            .min(timeouts.write);
+    }
+
+    fn end(&mut self, now: Instant) {
+        self.settle(now);
+        self.waiting_since = None;
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        Some(self.waiting_since? + self.left)
+    }
 }
 
 /// A request that has no answer yet.
@@ -67,19 +87,24 @@ pub(super) struct Course {
     phase: Phase,
     since: Instant,
     open: Open,
-    stalled: Option<Stalled>,
+    patience: Patience,
+    timeouts: Timeouts,
     closing: bool,
     progress: Instant,
     dropped_bytes: u64,
 }
 
 impl Course {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(super) fn new(timeouts: Timeouts, now: Instant) -> Self {
         Self {
             phase: Phase::Idle,
             since: now,
             open: Open::default(),
-            stalled: None,
+            patience: Patience {
+                left: timeouts.write,
+                waiting_since: None,
+            },
+            timeouts,
             closing: false,
             progress: now,
             dropped_bytes: 0,
@@ -129,24 +154,17 @@ impl Course {
     /// The socket took `bytes`.
     pub(super) fn wrote(&mut self, bytes: usize, now: Instant) {
         self.open.begun = true;
-        if let Some(stalled) = &mut self.stalled {
-            stalled.progress = now;
-            stalled.bytes = stalled.bytes.saturating_add(bytes as u64);
-        }
+        self.patience.earn(bytes, &self.timeouts, now);
     }
 
     /// The socket takes nothing more.
     pub(super) fn stalled(&mut self, now: Instant) {
-        self.stalled.get_or_insert(Stalled {
-            since: now,
-            progress: now,
-            bytes: 0,
-        });
+        self.patience.wait(now);
     }
 
     /// The socket took everything that there was. Whether an answer ended with it.
     pub(super) fn flushed(&mut self, now: Instant) -> bool {
-        self.stalled = None;
+        self.patience.end(now);
         let ended = self.phase == Phase::Busy && self.open.answered;
         if ended {
             self.enter(Phase::Idle, now);
@@ -173,7 +191,7 @@ impl Course {
 
     /// Whether a client that goes away now has lost interest in an answer of which it has seen nothing.
     pub(super) fn awaits_answer(&self) -> bool {
-        self.phase == Phase::Busy && self.open.body_ended && !self.open.begun && self.stalled.is_none()
+        self.phase == Phase::Busy && self.open.body_ended && !self.open.begun && self.patience.waiting_since.is_none()
     }
 
     /// Whether an interim response may be sent to a client that [awaits an answer](Self::awaits_answer).
@@ -182,13 +200,13 @@ impl Course {
     }
 
     /// Until when the connection may go on like this, and what it is closed for then.
-    pub(super) fn deadline(&self, timeouts: &Timeouts) -> Option<(Instant, Closed)> {
-        if let Some(stalled) = &self.stalled {
-            return Some((timeouts.write_deadline(stalled), Closed::WriteTimeout));
+    pub(super) fn deadline(&self) -> Option<(Instant, Closed)> {
+        if let Some(end) = self.patience.deadline() {
+            return Some((end, Closed::WriteTimeout));
         }
         match self.phase {
-            Phase::Idle => Some((self.since + timeouts.idle, Closed::Idle)),
-            Phase::Head => Some((self.since + timeouts.head, Closed::HeadTimeout)),
+            Phase::Idle => Some((self.since + self.timeouts.idle, Closed::Idle)),
+            Phase::Head => Some((self.since + self.timeouts.head, Closed::HeadTimeout)),
             Phase::Busy => None,
             Phase::Lingering => {
                 let end = (self.progress + LINGER_PAUSE).min(self.since + LINGER_TOTAL);
@@ -211,7 +229,7 @@ mod tests {
 
     #[track_caller]
     fn check(course: &Course, expected: Option<(Instant, Closed)>) {
-        assert_eq!(course.deadline(&TIMEOUTS), expected, "{course:?}");
+        assert_eq!(course.deadline(), expected, "{course:?}");
     }
 
     fn seconds(count: u64) -> Duration {
@@ -221,7 +239,7 @@ mod tests {
     #[test]
     fn idle_time_and_a_head_have_each_their_own() {
         let start = Instant::now();
-        let mut course = Course::new(start);
+        let mut course = Course::new(TIMEOUTS, start);
         check(&course, Some((start + seconds(15), Closed::Idle)));
         course.read(start + seconds(14));
         course.read(start + seconds(20));
@@ -236,35 +254,60 @@ mod tests {
     #[test]
     fn writing_ends_without_progress_and_below_the_rate() {
         let start = Instant::now();
-        let mut course = Course::new(start);
+        let mut course = Course::new(TIMEOUTS, start);
         course.called(true, start);
-        course.answered();
         course.stalled(start);
+        course.stalled(start + seconds(4));
         check(&course, Some((start + seconds(10), Closed::WriteTimeout)));
-        course.wrote(100_000, start + seconds(1));
-        course.stalled(start + seconds(1));
-        check(&course, Some((start + seconds(11), Closed::WriteTimeout)));
-        let mut slow = Course::new(start);
-        slow.called(true, start);
-        slow.stalled(start);
-        for second in 1..=9 {
-            slow.wrote(10, start + seconds(second));
+        course.wrote(1_000_000, start + seconds(5));
+        check(&course, Some((start + seconds(15), Closed::WriteTimeout)));
+        assert!(!course.flushed(start + seconds(5)), "its answer has not ended");
+        check(&course, None);
+    }
+
+    #[test]
+    fn a_trickle_does_not_hold_a_connection_not_even_over_many_answers() {
+        let start = Instant::now();
+        let mut slow = Course::new(TIMEOUTS, start);
+        for second in 0..9 {
+            let now = start + seconds(second);
+            slow.called(true, now);
+            slow.stalled(now);
+            check(
+                &slow,
+                Some((
+                    start + seconds(10) + Duration::from_millis(10 * second),
+                    Closed::WriteTimeout,
+                )),
+            );
+            slow.wrote(10, now + seconds(1));
+            slow.answered();
+            assert!(slow.flushed(now + seconds(1)));
         }
-        let end = start + seconds(10) + Duration::from_millis(90);
-        check(&slow, Some((end, Closed::WriteTimeout)));
-        assert!(!slow.flushed(start + seconds(10)), "its answer has not ended");
-        check(&slow, None);
+    }
+
+    #[test]
+    fn a_client_that_keeps_the_rate_is_waited_for() {
+        let start = Instant::now();
+        let mut course = Course::new(TIMEOUTS, start);
+        course.called(true, start);
+        for second in (0..1000).step_by(8) {
+            course.stalled(start + seconds(second));
+            let (end, _) = course.deadline().unwrap();
+            assert!(end > start + seconds(second + 8), "{second}");
+            course.wrote(8000, start + seconds(second + 8));
+        }
     }
 
     #[test]
     fn what_has_been_answered_or_could_not_be_read_lingers_and_what_is_idle_does_not() {
         let start = Instant::now();
-        let mut idle = Course::new(start);
+        let mut idle = Course::new(TIMEOUTS, start);
         assert!(!idle.shut(start));
-        let mut unreadable = Course::new(start);
+        let mut unreadable = Course::new(TIMEOUTS, start);
         unreadable.read(start);
         assert!(unreadable.shut(start));
-        let mut last = Course::new(start);
+        let mut last = Course::new(TIMEOUTS, start);
         last.called(true, start);
         last.closing();
         last.answered();
@@ -281,7 +324,7 @@ mod tests {
     #[test]
     fn a_client_awaits_its_answer_until_the_first_byte() {
         let start = Instant::now();
-        let mut course = Course::new(start);
+        let mut course = Course::new(TIMEOUTS, start);
         course.called(true, start);
         assert!(!course.awaits_answer(), "its body is not complete");
         course.body_ended();
