@@ -570,3 +570,23 @@ async fn the_memory_of_large_heads_goes_back() {
         assert!(left <= GROWTH_BYTES_MAX, "{left} bytes more");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_are_bounded_by_the_files_that_may_be_open() {
+    let server = Process::start_after("ulimit -n 400", &["runtime.measure_ms_max=50"]).await;
+    let mut held = Vec::new();
+    for _ in 0..600 {
+        held.push(connect(server.address).await);
+    }
+    for _ in 0..20 {
+        alive(server.address).await;
+    }
+    assert!(server.metric("process_max_fds").await <= 400.0);
+    assert!(server.metric("process_open_fds").await < 300.0);
+    assert!(
+        server
+            .metric("repserve_connections_closed_total{reason=\"evicted\"}")
+            .await
+            >= 500.0
+    );
+}

@@ -79,13 +79,15 @@ impl Link {
     }
 
     /// As [`Course::shut`].
-    pub(super) fn shut(&self) -> bool {
+    pub(super) fn shut(&self) {
         let mut inner = self.lock();
-        let lingers = inner.course.shut(Instant::now());
-        if lingers {
+        if inner.course.shut(Instant::now()) {
             inner.slot.iter_mut().for_each(Slot::linger);
         }
-        lingers
+    }
+
+    pub(super) fn lingers(&self) -> bool {
+        self.lock().course.phase() == Phase::Lingering
     }
 
     /// As [`Course::dropped`].

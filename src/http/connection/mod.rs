@@ -2,11 +2,12 @@
 //!
 //! [`Connections`] drives it: TLS, then hyper. [`phase`] says what it is doing and until when it may, [`slots`] how many there
 //! may be and which one makes room, [`link`] holds both together with what the parts tell: [`stream`] (the socket), [`requests`]
-//! (the router around one connection's requests), [`early`] (answers before the end of a body), [`hang_up`] (clients that go). [`memory`] returns what
-//! they leave.
+//! (the router around one connection's requests), [`early`] (answers before the end of a body), [`hang_up`] (clients that go), [`linger`]
+//! (the end), [`memory`] (what connections leave).
 
 mod early;
 mod hang_up;
+mod linger;
 mod link;
 mod memory;
 mod phase;
@@ -30,6 +31,7 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use self::hang_up::HangUp;
+use self::linger::linger;
 use self::link::Link;
 use self::requests::Requests;
 use self::stream::{Shared, Stream};
@@ -92,7 +94,7 @@ impl Connections {
         let requests = Requests::new(router, Arc::clone(&link), reserve);
         let closed = tokio::select! {
             biased;
-            closed = self.converse(&tcp, &link, requests) => closed,
+            closed = self.to_its_end(&tcp, &link, requests) => closed,
             () = close.notified() => Some(Closed::Evicted),
             reason = link.expired() => Some(reason),
         };
@@ -107,6 +109,15 @@ impl Connections {
             tracing::debug!(%error, "cannot discard what was written");
         }
         link.ended();
+    }
+
+    /// Everything that is said on a connection, and what nobody wants to hear after that.
+    async fn to_its_end(&self, tcp: &Arc<TcpStream>, link: &Arc<Link>, requests: Requests) -> Option<Closed> {
+        let closed = self.converse(tcp, link, requests).await;
+        if closed.is_none() && link.lingers() {
+            linger(tcp, link).await;
+        }
+        closed
     }
 
     /// TLS where there is a certificate, then HTTP. Returns why it was closed from here, where it was.

@@ -175,7 +175,7 @@ impl Course {
     /// The write side has been shut. Whether to read on until the peer closes: it may not have read the answer yet, and what it
     /// sends to a closed socket is answered by a reset, which discards that answer.
     pub(super) fn shut(&mut self, now: Instant) -> bool {
-        let lingers = self.closing || self.phase == Phase::Head;
+        let lingers = self.phase != Phase::Lingering && (self.closing || self.phase == Phase::Head);
         if lingers {
             self.enter(Phase::Lingering, now);
         }

@@ -270,7 +270,8 @@ mod tests {
         last.busy();
         assert!(slots.take().is_none());
         drop((busy, reserve, next, last));
-        assert_eq!((slots.lock().ordinary, slots.lock().reserve), (0, 0));
+        assert_eq!(slots.lock().ordinary, 0);
+        assert_eq!(slots.lock().reserve, 0);
         assert!(!slots.take().unwrap().is_reserve());
     }
 

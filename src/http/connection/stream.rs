@@ -1,4 +1,4 @@
-//! A TCP stream that tells its connection's [`Link`] what it reads and writes, and lingers when it is shut down.
+//! A TCP stream that tells its connection's [`Link`] what it reads and writes.
 
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
@@ -12,8 +12,6 @@ use tokio::net::TcpStream;
 
 use super::link::Link;
 
-/// What is read at once of what nobody wants.
-const DROPPED_BYTES: usize = 16 << 10;
 /// What is read at once to see whether the client is still there.
 const AHEAD_BYTES: usize = 512;
 
@@ -22,18 +20,11 @@ const AHEAD_BYTES: usize = 512;
 pub(super) struct Stream {
     tcp: Arc<TcpStream>,
     link: Arc<Link>,
-    shut: Option<Shut>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Shut {
-    Lingering,
-    Done,
 }
 
 impl Stream {
     pub(super) fn new(tcp: Arc<TcpStream>, link: Arc<Link>) -> Self {
-        Self { tcp, link, shut: None }
+        Self { tcp, link }
     }
 
     /// Writes as soon as the socket takes something.
@@ -55,21 +46,6 @@ impl Stream {
                     return Poll::Ready(Ok(bytes));
                 }
                 failed => return Poll::Ready(failed),
-            }
-        }
-    }
-
-    /// Reads and drops what comes until the peer closes, or it has been enough.
-    fn poll_linger(&self, context: &mut Context<'_>) -> Poll<()> {
-        let mut dropped = [0; DROPPED_BYTES];
-        loop {
-            if ready!(self.tcp.poll_read_ready(context)).is_err() {
-                return Poll::Ready(());
-            }
-            match self.tcp.try_read(&mut dropped) {
-                Ok(bytes @ 1..) if self.link.dropped(bytes) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                _ => return Poll::Ready(()),
             }
         }
     }
@@ -113,18 +89,10 @@ impl AsyncWrite for Stream {
         Poll::Ready(Ok(()))
     }
 
-    /// Shuts the write side, then lingers (RFC 9112, section 9.6).
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.shut.is_none() {
-            SockRef::from(&*self.tcp).shutdown(Shutdown::Write)?;
-            let lingers = self.link.shut();
-            self.shut = Some(if lingers { Shut::Lingering } else { Shut::Done });
-        }
-        if self.shut == Some(Shut::Lingering) {
-            ready!(self.poll_linger(context));
-            self.shut = Some(Shut::Done);
-        }
-        Poll::Ready(Ok(()))
+    /// Shuts the write side. What drives the connection lingers then.
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.link.shut();
+        Poll::Ready(SockRef::from(&*self.tcp).shutdown(Shutdown::Write))
     }
 }
 

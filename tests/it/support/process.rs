@@ -13,6 +13,13 @@ pub struct Process {
     pub address: SocketAddr,
 }
 
+/// The arguments of a server on a free port that logs JSON.
+fn serve<'a>(sets: &[&'a str]) -> Vec<&'a str> {
+    let mut args = vec!["serve", "--listen", "127.0.0.1:0", "--set", "log.format=json"];
+    args.extend(sets.iter().flat_map(|set| ["--set", *set]));
+    args
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -31,10 +38,25 @@ impl Process {
         Self::start_heard(sets, false).await
     }
 
+    /// The same in a shell that has run `setup`, such as `ulimit -n 400`.
+    #[allow(dead_code, reason = "only the tests that attack use it")]
+    pub async fn start_after(setup: &str, sets: &[&str]) -> Self {
+        let direct = repserve(&serve(sets));
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{setup} && exec \"$@\""), "sh"]);
+        shell.arg(direct.get_program()).args(direct.get_args());
+        for (name, _) in direct.get_envs() {
+            shell.env_remove(name);
+        }
+        Self::begun(shell.stdin(Stdio::null()), true).await
+    }
+
     async fn start_heard(sets: &[&str], heard: bool) -> Self {
-        let mut args = vec!["serve", "--listen", "127.0.0.1:0", "--set", "log.format=json"];
-        args.extend(sets.iter().flat_map(|set| ["--set", *set]));
-        let mut child = repserve(&args).stderr(Stdio::piped()).spawn().unwrap();
+        Self::begun(&mut repserve(&serve(sets)), heard).await
+    }
+
+    async fn begun(command: &mut Command, heard: bool) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
         let address = loop {
             let line: serde_json::Value = serde_json::from_str(&log.next().unwrap().unwrap()).unwrap();
