@@ -451,6 +451,33 @@ async fn a_client_that_half_closes_gets_its_answer() {
     check_half_close(&server, stream, &prediction("1.1", "")).await;
 }
 
+/// Sends a request, and before it is answered another one in two pieces.
+async fn check_ahead(server: &Server, mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+    let served = server.served();
+    served.batcher().hold();
+    send(&mut stream, &prediction("1.1", "")).await;
+    until("it waits", || served.snapshot().queue_depth == 1).await;
+    send(&mut stream, &PROBING[..20]).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    send(&mut stream, &PROBING[20..]).await;
+    send(&mut stream, &prediction("1.1", "")).await;
+    served.batcher().release();
+    for expected in ["predictions", "live", "predictions"] {
+        let seen = answer(&mut stream).await;
+        assert_eq!(seen.status, 200);
+        assert!(String::from_utf8(seen.body).unwrap().contains(expected));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_are_sent_ahead_are_answered_in_order() {
+    let server = Server::ready(settings()).await;
+    check_ahead(&server, connect(server.address).await).await;
+    let folder = tempfile::tempdir().unwrap();
+    let (server, connector) = with_tls(settings(), folder.path()).await;
+    check_ahead(&server, connect_tls(server.address, &connector).await).await;
+}
+
 /// Sends a request and goes away as `leave` does: the request is given up before a session takes it.
 async fn check_gone<S: AsyncRead + AsyncWrite + Unpin>(server: &Server, mut stream: S, leave: impl AsyncFnOnce(S)) {
     let served = server.served();
