@@ -2,6 +2,7 @@
 //!
 //! An answer is charged when it is made and until the socket has taken its last byte. One that goes beyond what is left is
 //! replaced by 429. Small answers are not charged: a connection has one at a time. Nor are documents that all answers share.
+//! Each listener counts its own; the second one has metrics and probes alone.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,11 +10,10 @@ use std::time::Duration;
 
 use axum::body::HttpBody;
 use axum::extract::{Request, State};
-use axum::http::HeaderValue;
-use axum::http::header::CONNECTION;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::connection::close_after;
 use super::error::{Code, Problem};
 use super::settings::LimitSettings;
 
@@ -84,9 +84,7 @@ pub(super) async fn within(State(answers): State<Answers>, request: Request, nex
         .retry_after(RETRY_AFTER)
         .at(&uri)
         .into_response();
-    response
-        .headers_mut()
-        .insert(CONNECTION, HeaderValue::from_static("close"));
+    close_after(&mut response);
     response
 }
 

@@ -4,12 +4,13 @@
 //! Where the head is not sure, the end of the message is not either: the connection closes after the answer.
 
 use axum::extract::Request;
-use axum::http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use axum::http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, Version};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::connection::close_after;
 use super::error::{Code, Problem};
 
 /// The layer.
@@ -23,9 +24,7 @@ pub(super) async fn check(request: Request, next: Next) -> Response {
         return next.run(request).await;
     };
     let mut response = problem.at(request.uri()).into_response();
-    response
-        .headers_mut()
-        .insert(CONNECTION, HeaderValue::from_static("close"));
+    close_after(&mut response);
     response
 }
 

@@ -4,12 +4,10 @@
 use std::time::Duration;
 
 use axum::extract::Request;
-use axum::http::HeaderValue;
-use axum::http::header::CONNECTION;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::connection::Reserved;
+use super::connection::{Reserved, close_after};
 use super::error::{Code, Problem};
 
 /// When a refused request may come again.
@@ -28,9 +26,7 @@ pub(super) async fn probes_only(request: Request, next: Next) -> Response {
             .at(request.uri())
             .into_response()
     };
-    response
-        .headers_mut()
-        .insert(CONNECTION, HeaderValue::from_static("close"));
+    close_after(&mut response);
     response
 }
 
@@ -39,4 +35,24 @@ fn is_probe(path: &str) -> bool {
         path,
         "/livez" | "/readyz" | "/healthz" | "/v2/health/live" | "/v2/health/ready"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(path: &str, expected: bool) {
+        assert_eq!(is_probe(path), expected, "{path}");
+    }
+
+    #[test]
+    fn probes_are_told_from_work() {
+        check("/livez", true);
+        check("/v2/health/ready", true);
+        check("/livez/", false);
+        check("/metrics", false);
+        check("/v2/models/m/ready", false);
+        check("/classify", false);
+    }
 }

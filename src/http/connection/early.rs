@@ -82,9 +82,7 @@ impl<B: HttpBody<Data = Bytes> + Unpin> Owner<B> {
             }
         };
         if !goes_on {
-            response
-                .headers_mut()
-                .insert(CONNECTION, HeaderValue::from_static("close"));
+            close_after(response);
         }
     }
 }
@@ -102,6 +100,13 @@ impl Asked {
             expects: headers.contains_key(EXPECT),
         }
     }
+}
+
+/// Makes an answer the last one of its connection.
+pub(in crate::http) fn close_after<A>(response: &mut Response<A>) {
+    response
+        .headers_mut()
+        .insert(CONNECTION, HeaderValue::from_static("close"));
 }
 
 /// Whether a message says that the connection ends with it.

@@ -15,6 +15,7 @@ mod requests;
 mod slots;
 mod stream;
 
+pub(super) use early::close_after;
 pub(super) use memory::give_back;
 pub(super) use phase::Timeouts;
 pub(super) use requests::Reserved;
