@@ -26,6 +26,9 @@ use bytes::Bytes;
 use repserve_preprocess::ImageError;
 use repserve_scheduler::{Deadline, Outcome, Rejected, SessionError, Timings, Work};
 
+/// Characters of an image's name that an error repeats at most.
+const NAME_CHARS_MAX: usize = 100;
+
 /// One image of a request.
 #[derive(Debug, Clone)]
 pub struct Item {
@@ -169,7 +172,10 @@ fn part(index: usize, of: usize, name: Option<&str>) -> String {
     match (of, name) {
         (1, None) => "the image".to_owned(),
         (_, None) => format!("image {}", index + 1),
-        (_, Some(name)) => format!("image {} ({name:?})", index + 1),
+        (_, Some(name)) => {
+            let shown: String = name.chars().take(NAME_CHARS_MAX).collect();
+            format!("image {} ({shown:?})", index + 1)
+        }
     }
 }
 

@@ -37,6 +37,7 @@ fn rules(s: &Settings) -> Vec<(&'static str, bool, &'static str)> {
             POSITIVE,
         ),
         ("server.body_timeout_ms", time(s.server.body_timeout_ms), TIME),
+        ("server.body_grace_ms", time(s.server.body_grace_ms), TIME),
         ("server.request_timeout_ms", time(s.server.request_timeout_ms), TIME),
         ("server.top_k", s.server.top_k > 0, POSITIVE),
         ("server.drain_delay_ms", s.server.drain_delay_ms <= MS_MAX, DRAIN),

@@ -1,17 +1,23 @@
 //! A request's body: read within its limits and its time, then taken apart into images.
 
-use std::time::Duration;
+use std::error::Error as StdError;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use bytes::{Bytes, BytesMut};
-use futures_util::stream::once;
 use http_body_util::BodyExt;
-use multer::{Constraints, Multipart, SizeLimit};
 
+use super::budget::{Charge, NoRoom};
+use super::echo::echo;
 use super::error::{Code, Problem};
-use super::settings::LimitSettings;
+use super::form;
+use super::offload::offload;
+use super::pace::{MinimumRate, Pace};
+use super::settings::{LimitSettings, ServerSettings};
 use crate::classify::Item;
 
 /// What is allocated at once on the word of a `content-length`.
@@ -27,22 +33,30 @@ enum Kind {
 pub(super) async fn images(
     headers: &HeaderMap,
     body: Body,
-    limits: &LimitSettings,
-    timeout: Duration,
+    charge: &Charge,
+    limits: &Arc<LimitSettings>,
+    within: Within,
 ) -> Result<Vec<Item>, Problem> {
     let kind = kind(headers)?;
     let bytes_max = match kind {
         Kind::Image => limits.image_bytes_max,
         Kind::Multipart { .. } => limits.request_bytes_max,
     };
-    let bytes = read(headers, body, bytes_max, timeout).await?;
+    let bytes = read(headers, body, bytes_max, within).await?;
     match kind {
         Kind::Image if bytes.is_empty() => Err(Problem::new(
             Code::NoImage,
             "the body is empty; send the bytes of an image",
         )),
         Kind::Image => Ok(vec![Item { name: None, bytes }]),
-        Kind::Multipart { boundary } => parts(bytes, boundary, limits).await,
+        Kind::Multipart { boundary } => {
+            // The images are copies of its parts.
+            charge.hold(bytes.len().saturating_mul(2))?;
+            let limits = Arc::clone(limits);
+            let items = offload(bytes.len(), move || form::images(bytes, boundary, &limits)).await??;
+            charge.hold(items.iter().map(|item| item.bytes.len()).sum())?;
+            Ok(items)
+        }
     }
 }
 
@@ -62,17 +76,34 @@ fn kind(headers: &HeaderMap) -> Result<Kind, Problem> {
         image if image.starts_with("image/") => Ok(Kind::Image),
         other => Err(Problem::new(
             Code::UnsupportedType,
-            format!("content-type {other:?} is not read here; {HINT}"),
+            format!("content-type {:?} is not read here; {HINT}", echo(other)),
         )),
     }
 }
 
-/// The whole body, at most `bytes_max` of it, within `timeout`.
+/// How fast a body must arrive.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Within {
+    /// All of it.
+    timeout: Duration,
+    rate: MinimumRate,
+}
+
+impl Within {
+    pub(super) fn new(settings: &ServerSettings) -> Self {
+        Self {
+            timeout: settings.body_timeout(),
+            rate: settings.body_rate(),
+        }
+    }
+}
+
+/// The whole body, at most `bytes_max` of it.
 pub(super) async fn read(
     headers: &HeaderMap,
     mut body: Body,
     bytes_max: usize,
-    timeout: Duration,
+    within: Within,
 ) -> Result<Bytes, Problem> {
     plain(headers)?;
     let announced = headers
@@ -82,15 +113,30 @@ pub(super) async fn read(
         return Err(too_large(bytes_max));
     }
     let reserve = announced.map_or(0, |length| length as usize).min(RESERVE_BYTES_MAX);
-    match tokio::time::timeout(timeout, collect(&mut body, bytes_max, reserve)).await {
-        Err(_) => Err(Problem::new(
+    let collected = collect(&mut body, bytes_max, reserve, within.rate);
+    let broken = match tokio::time::timeout(within.timeout, collected).await {
+        Ok(Ok(bytes)) => return Ok(bytes),
+        Ok(Err(broken)) => broken,
+        Err(_) => Broken::Late,
+    };
+    Err(match broken {
+        Broken::TooLarge => too_large(bytes_max),
+        Broken::NoRoom(no_room) => no_room.into(),
+        Broken::Cut => Problem::new(Code::Malformed, "the body ended before it was complete").cancelled(),
+        Broken::Malformed => Problem::new(Code::Malformed, "the body is not chunked as HTTP wants it"),
+        Broken::Late => Problem::new(
             Code::BodyTimeout,
-            format!("the body did not arrive within {} ms", timeout.as_millis()),
-        )),
-        Ok(Err(Broken::TooLarge)) => Err(too_large(bytes_max)),
-        Ok(Err(Broken::Cut)) => Err(Problem::new(Code::Malformed, "the body ended before it was complete")),
-        Ok(Ok(bytes)) => Ok(bytes),
-    }
+            format!("the body did not arrive within {} ms", within.timeout.as_millis()),
+        ),
+        Broken::Slow => Problem::new(
+            Code::BodyTimeout,
+            format!(
+                "less than {} bytes a second of the body arrived over {} ms",
+                within.rate.bytes_per_second,
+                within.rate.window.as_millis()
+            ),
+        ),
+    })
 }
 
 /// A body that is compressed on the way would have to be unpacked within its limits; images are compressed already.
@@ -104,18 +150,70 @@ fn plain(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
+/// Why a body is not there as a whole.
+#[derive(Debug)]
 enum Broken {
     TooLarge,
+    NoRoom(NoRoom),
+    /// Its sender closed the connection, or half of it.
     Cut,
+    /// It breaks the rules of its transfer encoding.
+    Malformed,
+    Late,
+    Slow,
 }
 
-async fn collect(body: &mut Body, bytes_max: usize, reserve: usize) -> Result<Bytes, Broken> {
+impl From<axum::Error> for Broken {
+    fn from(error: axum::Error) -> Self {
+        let mut source: Option<&(dyn StdError + 'static)> = Some(&error);
+        while let Some(error) = source {
+            if let Some(no_room) = error.downcast_ref::<NoRoom>() {
+                return Self::NoRoom(*no_room);
+            }
+            if let Some(error) = error.downcast_ref::<io::Error>() {
+                return match error.kind() {
+                    io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => Self::Malformed,
+                    _ => Self::Cut,
+                };
+            }
+            source = error.source();
+        }
+        Self::Cut
+    }
+}
+
+/// The next part of a body, unless it is too slow.
+async fn next(body: &mut Body, pace: &mut Pace) -> Result<Option<Bytes>, Broken> {
+    loop {
+        let frame = match pace.due() {
+            None => body.frame().await,
+            Some(due) => match tokio::time::timeout_at(due.into(), body.frame()).await {
+                Ok(frame) => frame,
+                Err(_) => {
+                    if !pace.judge(Instant::now().max(due)) {
+                        return Err(Broken::Slow);
+                    }
+                    continue;
+                }
+            },
+        };
+        match frame {
+            None => return Ok(None),
+            Some(frame) => {
+                if let Ok(data) = frame?.into_data() {
+                    pace.arrived(data.len());
+                    return Ok(Some(data));
+                }
+            }
+        }
+    }
+}
+
+async fn collect(body: &mut Body, bytes_max: usize, reserve: usize, rate: MinimumRate) -> Result<Bytes, Broken> {
     let mut first: Option<Bytes> = None;
     let mut all = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_| Broken::Cut)?.into_data() else {
-            continue;
-        };
+    let mut pace = Pace::new(rate, Instant::now());
+    while let Some(data) = next(body, &mut pace).await? {
         if first.as_ref().map_or(all.len(), Bytes::len) + data.len() > bytes_max {
             return Err(Broken::TooLarge);
         }
@@ -134,49 +232,4 @@ async fn collect(body: &mut Body, bytes_max: usize, reserve: usize) -> Result<By
 
 fn too_large(bytes_max: usize) -> Problem {
     Problem::new(Code::TooLarge, format!("the body has more than {bytes_max} bytes"))
-}
-
-/// Every part of a form is an image; its file name, or else its field's name, is the image's name.
-async fn parts(bytes: Bytes, boundary: String, limits: &LimitSettings) -> Result<Vec<Item>, Problem> {
-    let size = SizeLimit::new().per_field(limits.image_bytes_max as u64);
-    let whole = once(async move { Ok::<_, std::convert::Infallible>(bytes) });
-    let mut form = Multipart::with_constraints(whole, boundary, Constraints::new().size_limit(size));
-    let mut items = Vec::new();
-    while let Some(field) = form.next_field().await.map_err(|e| broken(&e, items.len(), limits))? {
-        if items.len() == limits.request_images_max {
-            return Err(Problem::new(
-                Code::TooLarge,
-                format!("the request has more than {} images", limits.request_images_max),
-            ));
-        }
-        let name = field.file_name().or(field.name()).map(str::to_owned);
-        let bytes = field.bytes().await.map_err(|e| broken(&e, items.len(), limits))?;
-        if bytes.is_empty() {
-            return Err(Problem::new(
-                Code::NoImage,
-                format!("image {} is empty", items.len() + 1),
-            ));
-        }
-        items.push(Item { name, bytes });
-    }
-    if items.is_empty() {
-        return Err(Problem::new(
-            Code::NoImage,
-            "the form has no parts; each part is an image",
-        ));
-    }
-    Ok(items)
-}
-
-fn broken(error: &multer::Error, index: usize, limits: &LimitSettings) -> Problem {
-    match error {
-        multer::Error::FieldSizeExceeded { .. } => Problem::new(
-            Code::TooLarge,
-            format!("image {} has more than {} bytes", index + 1, limits.image_bytes_max),
-        ),
-        other => Problem::new(
-            Code::Malformed,
-            format!("not a valid form, after {index} images: {other}"),
-        ),
-    }
 }

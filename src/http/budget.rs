@@ -1,9 +1,12 @@
-//! Bytes of all request bodies that are in memory at one time: bounded, whatever the number of connections.
+//! Memory for the bodies of all requests, bounded whatever the number of connections, and shared out among clients.
 //!
-//! A body is charged as it arrives and until its request has been answered. One that goes beyond what is left is answered 429.
+//! A request is charged for its body as it arrives, for what is made of the body while it is read, and until it has been answered.
+//! The rules stand in [`ledger`], who a client is in [`client`].
+
+mod client;
+mod ledger;
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -11,100 +14,131 @@ use std::time::Duration;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use hyper::body::{Frame, SizeHint};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use self::client::Client;
+use self::ledger::{Ledger, Sizes};
+use super::Shared;
 use super::error::{Code, Problem};
-use super::settings::LimitSettings;
+use super::secure::Security;
 
-/// Bytes are counted in units of this size, so that a permit holds any number of them.
-const UNIT_BYTES: usize = 1024;
+pub(super) use self::client::Peer;
+pub(super) use self::ledger::NoRoom;
+
 /// When a refused request may come again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// What is left of the bytes.
+/// What all requests are charged to.
 #[derive(Debug, Clone)]
 pub(super) struct Budget {
-    units: Arc<Semaphore>,
+    ledger: Arc<Mutex<Ledger<Client>>>,
+    security: Security,
     request_bytes_max: usize,
 }
 
 impl Budget {
-    pub(super) fn new(limits: &LimitSettings) -> Self {
-        let units = limits.bodies_bytes_max.div_ceil(UNIT_BYTES).min(Semaphore::MAX_PERMITS);
+    pub(super) fn new(shared: &Shared) -> Self {
+        let limits = &shared.limits;
+        let sizes = Sizes::new(
+            limits.bodies_bytes_max,
+            limits.request_bytes_max,
+            limits.image_bytes_max,
+        );
         Self {
-            units: Arc::new(Semaphore::new(units)),
+            ledger: Arc::new(Mutex::new(Ledger::new(sizes))),
+            security: shared.security.clone(),
             request_bytes_max: limits.request_bytes_max,
         }
     }
 }
 
-/// What one request has been charged.
+/// What one request is charged; an extension of the request. It is given back when the last copy is dropped.
+#[derive(Debug, Clone)]
+pub(super) struct Charge(Arc<Account>);
+
 #[derive(Debug)]
 struct Account {
     budget: Budget,
-    held: Mutex<Held>,
-    refused: AtomicBool,
+    client: Client,
+    bytes: Mutex<usize>,
 }
 
-#[derive(Debug, Default)]
-struct Held {
-    bytes: usize,
-    units: usize,
-    permit: Option<OwnedSemaphorePermit>,
+impl Charge {
+    fn new(budget: Budget, client: Client) -> Self {
+        Self(Arc::new(Account {
+            budget,
+            client,
+            bytes: Mutex::new(0),
+        }))
+    }
+
+    /// Charges what the request holds from now on, in bytes.
+    ///
+    /// # Errors
+    /// Where it may not hold so much; it is then charged what it was.
+    pub(super) fn hold(&self, bytes: usize) -> Result<(), NoRoom> {
+        self.0.change(|_| bytes)
+    }
+
+    /// Charges for a part of the body that has arrived. Nothing is charged beyond what a body may have: the rest of one that is
+    /// too large is read and dropped.
+    fn arrived(&self, bytes: usize) -> Result<(), NoRoom> {
+        let most = self.0.budget.request_bytes_max;
+        self.0.change(|before| before.saturating_add(bytes).min(most))
+    }
 }
 
 impl Account {
-    /// Charges `bytes` more; answers whether there were enough. Nothing is charged beyond what a request may keep: the rest of
-    /// a body that is too large is read and dropped.
-    fn charge(&self, bytes: usize) -> bool {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.bytes = held.bytes.saturating_add(bytes).min(self.budget.request_bytes_max);
-        let more = held.bytes.div_ceil(UNIT_BYTES) - held.units;
-        let Ok(count) = u32::try_from(more) else {
-            return false;
-        };
-        let Ok(permit) = Arc::clone(&self.budget.units).try_acquire_many_owned(count) else {
-            return false;
-        };
-        held.units += more;
-        match &mut held.permit {
-            Some(all) => all.merge(permit),
-            None => held.permit = Some(permit),
+    fn change(&self, to: impl FnOnce(usize) -> usize) -> Result<(), NoRoom> {
+        let mut bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        let after = to(*bytes);
+        if after != *bytes {
+            let mut ledger = self.budget.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+            ledger.change(self.client, *bytes, after)?;
+            *bytes = after;
         }
-        true
+        Ok(())
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        // To hold nothing is always allowed.
+        let _ = self.change(|_| 0);
+    }
+}
+
+impl From<NoRoom> for Problem {
+    fn from(no_room: NoRoom) -> Self {
+        let detail = no_room.to_string();
+        match no_room {
+            NoRoom::Full | NoRoom::Share => Self::new(Code::Overloaded, detail).retry_after(RETRY_AFTER),
+            NoRoom::Never { .. } => Self::new(Code::TooLarge, detail),
+        }
     }
 }
 
 /// The layer.
-pub(super) async fn within(State(budget): State<Budget>, request: Request, next: Next) -> Response {
-    if request.body().is_end_stream() {
-        return next.run(request).await;
-    }
-    let account = Arc::new(Account {
-        budget,
-        held: Mutex::default(),
-        refused: AtomicBool::new(false),
+pub(super) async fn within(State(budget): State<Budget>, mut request: Request, next: Next) -> Response {
+    let client = Client::of(&request, &budget.security);
+    let charge = Charge::new(budget, client);
+    request.extensions_mut().insert(charge.clone());
+    let request = request.map(|body| {
+        Body::new(Charged {
+            body,
+            charge: charge.clone(),
+        })
     });
-    let charged = Arc::clone(&account);
-    let request = request.map(|body| Body::new(Charged { body, account: charged }));
-    let uri = request.uri().clone();
     let response = next.run(request).await;
-    if account.refused.load(Ordering::Relaxed) {
-        let detail = "the bodies of the requests at hand fill the memory that is set aside for them";
-        return Problem::new(Code::Overloaded, detail)
-            .retry_after(RETRY_AFTER)
-            .at(&uri)
-            .into_response();
-    }
+    drop(charge);
     response
 }
 
-/// A body that is charged as it is read.
+/// A body that is charged as it is read. Where there is no room for it, reading ends with [`NoRoom`].
 struct Charged {
     body: Body,
-    account: Arc<Account>,
+    charge: Charge,
 }
 
 impl HttpBody for Charged {
@@ -120,11 +154,10 @@ impl HttpBody for Charged {
             Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
             _ => 0,
         };
-        if !self.account.charge(bytes) {
-            self.account.refused.store(true, Ordering::Relaxed);
-            return Poll::Ready(Some(Err(axum::Error::new("no memory is left for the body"))));
-        }
-        Poll::Ready(frame)
+        Poll::Ready(match self.charge.arrived(bytes) {
+            Ok(()) => frame,
+            Err(no_room) => Some(Err(axum::Error::new(no_room))),
+        })
     }
 
     fn is_end_stream(&self) -> bool {
@@ -139,32 +172,61 @@ impl HttpBody for Charged {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::LimitSettings;
 
-    fn account(budget: &Budget) -> Account {
-        Account {
-            budget: budget.clone(),
-            held: Mutex::default(),
-            refused: AtomicBool::new(false),
-        }
-    }
-
-    #[test]
-    fn bytes_are_charged_in_units_and_given_back() {
-        let budget = Budget::new(&LimitSettings {
+    fn budget() -> Budget {
+        let limits = LimitSettings {
             bodies_bytes_max: 4096,
             request_bytes_max: 3000,
             ..LimitSettings::default()
-        });
-        let first = account(&budget);
-        assert!(first.charge(1) && first.charge(1023));
-        assert_eq!(budget.units.available_permits(), 3);
-        assert!(first.charge(1_000_000), "no more than a request may keep");
-        assert_eq!(budget.units.available_permits(), 1);
-        let second = account(&budget);
-        assert!(second.charge(1024) && !second.charge(1));
-        drop(first);
-        assert!(second.charge(1024));
-        drop(second);
-        assert_eq!(budget.units.available_permits(), 4);
+        };
+        let sizes = Sizes::new(
+            limits.bodies_bytes_max,
+            limits.request_bytes_max,
+            limits.image_bytes_max,
+        );
+        Budget {
+            ledger: Arc::new(Mutex::new(Ledger::new(sizes))),
+            security: Security::default(),
+            request_bytes_max: limits.request_bytes_max,
+        }
+    }
+
+    #[track_caller]
+    fn held(budget: &Budget, bytes: usize) {
+        assert_eq!(budget.ledger.lock().unwrap().held_bytes(), bytes);
+    }
+
+    #[test]
+    fn a_request_is_charged_as_its_body_arrives_and_until_it_ends() {
+        let budget = budget();
+        let charge = Charge::new(budget.clone(), Client::Unknown);
+        charge.arrived(1).unwrap();
+        charge.arrived(1000).unwrap();
+        held(&budget, 1001);
+        charge.arrived(1_000_000).unwrap();
+        held(&budget, 3000);
+        let copy = charge.clone();
+        drop(charge);
+        held(&budget, 3000);
+        copy.hold(10).unwrap();
+        held(&budget, 10);
+        drop(copy);
+        held(&budget, 0);
+    }
+
+    #[test]
+    fn what_is_refused_is_not_charged() {
+        let budget = budget();
+        let charge = Charge::new(budget.clone(), Client::Unknown);
+        charge.arrived(100).unwrap();
+        assert_eq!(
+            charge.hold(5000).unwrap_err(),
+            NoRoom::Never {
+                wanted: 5000,
+                most: 3072
+            }
+        );
+        held(&budget, 100);
     }
 }

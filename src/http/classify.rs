@@ -12,12 +12,18 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
+use super::budget::Charge;
+use super::echo::echo;
 use super::error::{Code, Problem};
 use super::observe::{Arrived, Spent, milliseconds};
+use super::offload::offload;
 use super::{Shared, body, wire};
 use crate::classify::{Answer, Served, classify as run};
 use crate::telemetry::Stage;
 use repserve_scheduler::Timings;
+
+/// Bytes that a class takes in an answer, about.
+const CLASS_BYTES: usize = 64;
 
 /// What the query may say.
 #[derive(Debug, Clone, Copy, Default, Deserialize, IntoParams)]
@@ -58,23 +64,26 @@ pub(super) struct Params {
 pub(super) async fn classify(
     State(shared): State<Shared>,
     Extension(Arrived(arrived)): Extension<Arrived>,
+    Extension(charge): Extension<Charge>,
     params: Result<Query<Params>, QueryRejection>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let params = checked(params)?;
     let served = shared.models.primary().ok_or_else(|| shared.health.problem())?;
-    let items = body::images(&headers, body, &shared.limits, shared.server.body_timeout()).await?;
+    let within = body::Within::new(&shared.server);
+    let items = body::images(&headers, body, &charge, &shared.limits, within).await?;
     let deadline = arrived + shared.server.request_timeout(params.timeout_ms);
     let top_k = params.top_k.unwrap_or(shared.server.top_k);
     let answer = run(&served, items, top_k, Some(deadline)).await?;
     shared.metrics.stage(Stage::Postprocess, answer.postprocess);
-    Ok(respond(&served, &answer))
+    let classes: usize = answer.predictions.iter().map(|p| p.classes.len()).sum();
+    offload(classes * CLASS_BYTES, move || respond(&served, &answer)).await
 }
 
 fn checked(params: Result<Query<Params>, QueryRejection>) -> Result<Params, Problem> {
     let malformed = |detail: String| Problem::new(Code::Malformed, detail);
-    let Query(params) = params.map_err(|e| malformed(e.body_text()))?;
+    let Query(params) = params.map_err(|e| malformed(echo(&e.body_text()).to_string()))?;
     if params.top_k == Some(0) {
         return Err(malformed("top_k must be at least 1".to_owned()));
     }

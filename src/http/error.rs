@@ -16,6 +16,9 @@ use crate::telemetry::Reason;
 use repserve_preprocess::ImageError;
 use repserve_scheduler::Rejected;
 
+/// Characters of a detail at most.
+const DETAIL_CHARS_MAX: usize = 1000;
+
 /// What went wrong, stable over versions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Code {
@@ -39,6 +42,8 @@ pub enum Code {
     UnsupportedType,
     /// The image is broken.
     InvalidImage,
+    /// The model's output overflows on this input.
+    NotFinite,
     /// The queue is full.
     Overloaded,
     /// The model is not loaded.
@@ -96,6 +101,12 @@ impl Code {
                 "The image cannot be decoded",
                 bad,
             ),
+            Self::NotFinite => (
+                S::UNPROCESSABLE_ENTITY,
+                "not_finite",
+                "The model's output is not finite",
+                bad,
+            ),
             Self::Overloaded => (
                 S::TOO_MANY_REQUESTS,
                 "overloaded",
@@ -144,6 +155,7 @@ pub struct Problem {
     detail: Cow<'static, str>,
     retry_after: Option<Duration>,
     counted: bool,
+    cancelled: bool,
     error_member: bool,
 }
 
@@ -156,9 +168,10 @@ impl Problem {
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
         Self {
             code,
-            detail: detail.into(),
+            detail: bounded(detail.into()),
             retry_after: None,
             counted: true,
+            cancelled: false,
             error_member: false,
         }
     }
@@ -172,6 +185,12 @@ impl Problem {
     /// The same for a request that asked for no prediction.
     pub(super) fn uncounted(mut self) -> Self {
         self.counted = false;
+        self
+    }
+
+    /// The same where its sender does not wait for the answer: it counts as cancelled.
+    pub(super) fn cancelled(mut self) -> Self {
+        self.cancelled = true;
         self
     }
 
@@ -235,6 +254,11 @@ impl IntoResponse for Problem {
             let seconds = after.as_secs_f64().ceil().max(1.0) as u64;
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
+        let reason = if self.cancelled {
+            Some(Reason::Cancelled)
+        } else {
+            reason
+        };
         if let Some(reason) = reason.filter(|_| self.counted) {
             response.extensions_mut().insert(Refused(reason));
         }
@@ -265,8 +289,20 @@ impl From<Failure> for Problem {
             Failure::Invalid { part, error } => Self::new(code_of(&error), format!("{part}: {error}")),
             Failure::Expired => Self::new(Code::Deadline, "the deadline passed while the request waited"),
             Failure::Aborted => Self::new(Code::Draining, "the server went down before the request was answered"),
-            Failure::Session(_) | Failure::NotFinite => Self::internal(),
+            Failure::NotFinite => Self::new(
+                Code::NotFinite,
+                "the model's output is NaN or infinity for this input; its values may be too large",
+            ),
+            Failure::Session(_) => Self::internal(),
         }
+    }
+}
+
+/// A detail of a bounded length, whatever it was made of.
+fn bounded(detail: Cow<'static, str>) -> Cow<'static, str> {
+    match detail.char_indices().nth(DETAIL_CHARS_MAX) {
+        Some((end, _)) => Cow::Owned(format!("{}…", &detail[..end])),
+        None => detail,
     }
 }
 

@@ -99,8 +99,11 @@ pub(super) async fn observe(
     let version = request.version();
     let mut response = next.run(request).await;
     entry.answered = Some(response.status());
-    if let Some(Refused(reason)) = response.extensions().get() {
-        entry.shared.metrics.rejected(*reason);
+    match response.extensions().get() {
+        // Nobody may be there to read it: the request counts as one whose client went away.
+        Some(Refused(Reason::Cancelled)) => entry.answered = None,
+        Some(Refused(reason)) => entry.shared.metrics.rejected(*reason),
+        None => {}
     }
     log(&entry, &shed, &id, trace, response.status());
     export(&entry, &id, trace, &response);

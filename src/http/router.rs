@@ -13,6 +13,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use super::answers::{self, Answers};
 use super::budget::{self, Budget};
+use super::echo::echo;
 use super::error::{Code, Problem};
 use super::secure::{auth, headers};
 use super::shed::Shed;
@@ -58,7 +59,7 @@ fn around(routes: Router<Shared>, shared: Shared) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::disable())
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn_with_state(Budget::new(&shared.limits), budget::within))
+        .layer(from_fn_with_state(Budget::new(&shared), budget::within))
         .layer(from_fn(reserve::probes_only))
         .layer(from_fn(framing::check))
         .layer(from_fn_with_state(Answers::new(&shared.limits), answers::within))
@@ -71,15 +72,16 @@ fn around(routes: Router<Shared>, shared: Shared) -> Router {
 }
 
 async fn not_found(uri: Uri) -> Problem {
-    Problem::new(Code::NotFound, format!("there is nothing at {}", uri.path())).at(&uri)
+    Problem::new(Code::NotFound, format!("there is nothing at {}", echo(uri.path()))).at(&uri)
 }
 
 async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
     Problem::new(
         Code::MethodNotAllowed,
         format!(
-            "{} does not know {method}; the header `allow` says what it knows",
-            uri.path()
+            "{} does not know {}; the header `allow` says what it knows",
+            echo(uri.path()),
+            echo(method.as_str())
         ),
     )
     .at(&uri)

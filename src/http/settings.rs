@@ -7,6 +7,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
 use super::connection::Timeouts;
+use super::pace::MinimumRate;
 use repserve_preprocess::Limits;
 
 /// Section `[server]`.
@@ -32,6 +33,10 @@ pub struct ServerSettings {
     pub write_bytes_per_second_min: u64,
     /// Time for a request body.
     pub body_timeout_ms: u64,
+    /// Bytes a second at which a body must arrive, over each span of [`Self::body_grace_ms`]; 0: any.
+    pub body_rate_bytes_min: usize,
+    /// How long a body may fall behind that.
+    pub body_grace_ms: u64,
     /// Time for an answer, from the request head.
     pub request_timeout_ms: u64,
     /// Classes in an answer, unless the request says otherwise.
@@ -54,6 +59,8 @@ impl Default for ServerSettings {
             write_timeout_ms: 10_000,
             write_bytes_per_second_min: 1024,
             body_timeout_ms: 30_000,
+            body_rate_bytes_min: 4096,
+            body_grace_ms: 5_000,
             request_timeout_ms: 30_000,
             top_k: 5,
             drain_delay_ms: 2_000,
@@ -73,6 +80,13 @@ impl ServerSettings {
             head: Duration::from_millis(self.header_timeout_ms),
             write: Duration::from_millis(self.write_timeout_ms),
             write_bytes_per_second_min: self.write_bytes_per_second_min,
+        }
+    }
+
+    pub(super) fn body_rate(&self) -> MinimumRate {
+        MinimumRate {
+            bytes_per_second: self.body_rate_bytes_min,
+            window: Duration::from_millis(self.body_grace_ms),
         }
     }
 

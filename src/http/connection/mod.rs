@@ -36,6 +36,7 @@ use self::linger::linger;
 use self::link::Link;
 use self::requests::Requests;
 use self::stream::{Shared, Stream};
+use super::budget::Peer;
 use super::secure::Tls;
 use super::settings::ServerSettings;
 use crate::telemetry::{Closed, Metrics};
@@ -91,8 +92,9 @@ impl Connections {
             timeouts.idle = timeouts.idle.min(RESERVE_TIMEOUT);
             timeouts.head = timeouts.head.min(RESERVE_TIMEOUT);
         }
+        let peer = Peer(tcp.peer_addr().ok());
         let (tcp, link) = (Arc::new(tcp), Arc::new(Link::new(slot, timeouts)));
-        let requests = Requests::new(router, Arc::clone(&link), reserve);
+        let requests = Requests::new(router, Arc::clone(&link), reserve, peer);
         let closed = tokio::select! {
             biased;
             closed = self.to_its_end(&tcp, &link, requests) => closed,

@@ -15,6 +15,7 @@ use tower::ServiceExt;
 use super::early::{Asked, closes, lend};
 use super::link::Link;
 use crate::http::answers::Charge;
+use crate::http::budget::Peer;
 
 /// Marks a request of a connection beyond the limit.
 #[derive(Debug, Clone, Copy)]
@@ -26,11 +27,17 @@ pub(super) struct Requests {
     router: Router,
     link: Arc<Link>,
     reserve: bool,
+    peer: Peer,
 }
 
 impl Requests {
-    pub(super) fn new(router: Router, link: Arc<Link>, reserve: bool) -> Self {
-        Self { router, link, reserve }
+    pub(super) fn new(router: Router, link: Arc<Link>, reserve: bool, peer: Peer) -> Self {
+        Self {
+            router,
+            link,
+            reserve,
+            peer,
+        }
     }
 }
 
@@ -41,6 +48,7 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         self.link.called(request.version() > Version::HTTP_10);
+        request.extensions_mut().insert(self.peer);
         if self.reserve {
             request.extensions_mut().insert(Reserved);
         }

@@ -98,7 +98,8 @@ pub(in crate::http) async fn require_key(State(shared): State<Shared>, request: 
     }
 }
 
-fn brought(headers: &HeaderMap) -> Option<&[u8]> {
+/// The key that a request brings.
+pub(in crate::http) fn brought(headers: &HeaderMap) -> Option<&[u8]> {
     let bearer = |value: &'_ HeaderValue| -> Option<usize> {
         let scheme = value.as_bytes().get(..7)?;
         scheme.eq_ignore_ascii_case(b"bearer ").then_some(7)

@@ -10,18 +10,20 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 
+use super::super::budget::Charge;
 use super::super::error::{Code, Problem};
 use super::super::observe::{Arrived, Spent};
+use super::super::offload::offload;
 use super::super::{Shared, body, classify};
 use super::{Error, Name, answer, request, wire};
-use crate::classify::{Served, infer as run};
+use crate::classify::{Failure, Served, infer as run};
 
 /// Length of the JSON where raw bytes follow it.
 const HEAD_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
+/// Bytes that a value takes in an answer, about.
+const VALUE_BYTES: usize = 12;
 /// A PNG of one pixel, for the example.
 const PIXEL: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC";
-/// Bodies from this size on are parsed off the threads that serve connections.
-const PARSE_INLINE_BYTES_MAX: usize = 256 << 10;
 
 #[utoipa::path(
     post,
@@ -35,7 +37,7 @@ const PARSE_INLINE_BYTES_MAX: usize = 256 << 10;
         ("inference-header-content-length" = Option<usize>, Header, description = "Length of the JSON where raw bytes follow it")
     ),
     request_body(
-        content = request::Head,
+        content = wire::Infer,
         description = "FP32 tensors under the graph's input name, or encoded images (BYTES) under the name `images`; as JSON or as raw bytes behind it",
         example = json!({
             "inputs": [{"name": "images", "shape": [1], "datatype": "BYTES", "data": [PIXEL]}],
@@ -47,6 +49,7 @@ const PARSE_INLINE_BYTES_MAX: usize = 256 << 10;
 pub(super) async fn infer(
     State(shared): State<Shared>,
     Extension(Arrived(arrived)): Extension<Arrived>,
+    Extension(charge): Extension<Charge>,
     name: Name,
     headers: HeaderMap,
     body: Body,
@@ -54,8 +57,8 @@ pub(super) async fn infer(
     let served = name.find(&shared)?;
     let head_len = head_len(&headers)?;
     let bytes_max = shared.limits.request_bytes_max;
-    let body = body::read(&headers, body, bytes_max, shared.server.body_timeout()).await?;
-    let request = read(body, head_len, &served, &shared).await?;
+    let body = body::read(&headers, body, bytes_max, body::Within::new(&shared.server)).await?;
+    let request = read(body, head_len, &charge, &served, &shared).await?;
 
     let mut deadline = arrived + shared.server.request_timeout(None);
     if let Some(us) = request.timeout_us {
@@ -65,19 +68,39 @@ pub(super) async fn infer(
         .await
         .map_err(Problem::from)?;
     if !rows.iter().flatten().all(|x| x.is_finite()) {
-        tracing::error!(model = served.name(), "the model's output is not finite");
-        return Err(Problem::internal().into());
+        return Err(Problem::from(Failure::NotFinite).into());
     }
     shared.metrics.images(rows.len());
 
+    let values = rows.iter().map(Vec::len).sum::<usize>();
+    let (outputs, id) = (request.outputs, request.id);
+    let mut response = offload(values * VALUE_BYTES, move || {
+        encode(&served, &rows, &outputs, id.as_deref())
+    })
+    .await??;
+    classify::time_headers(response.headers_mut(), &timings);
+    response.extensions_mut().insert(Spent {
+        timings,
+        postprocess: Duration::ZERO,
+    });
+    Ok(response)
+}
+
+/// The answer, encoded.
+fn encode(
+    served: &Served,
+    rows: &[Vec<f32>],
+    wanted: &[request::Wanted],
+    id: Option<&str>,
+) -> Result<Response, Problem> {
     let said = answer::Said {
         output: &served.signature().output,
-        rows: &rows,
+        rows,
         kind: served.output_kind(),
     };
-    let (outputs, raw) = answer::outputs(said, &request.outputs, |index| served.label(index));
+    let (outputs, raw) = answer::outputs(said, wanted, |index| served.label(index));
     let head = wire::Inferred {
-        id: request.id.as_deref(),
+        id,
         model_name: served.name(),
         model_version: served.version(),
         outputs,
@@ -86,13 +109,7 @@ pub(super) async fn infer(
         tracing::error!(%error, "cannot encode an answer");
         Problem::internal()
     })?;
-    let mut response = respond(head, &raw);
-    classify::time_headers(response.headers_mut(), &timings);
-    response.extensions_mut().insert(Spent {
-        timings,
-        postprocess: Duration::ZERO,
-    });
-    Ok(response)
+    Ok(respond(head, &raw))
 }
 
 fn head_len(headers: &HeaderMap) -> Result<Option<usize>, Problem> {
@@ -105,9 +122,11 @@ fn head_len(headers: &HeaderMap) -> Result<Option<usize>, Problem> {
         .ok_or_else(|| Problem::new(Code::Malformed, format!("{HEAD_LENGTH} is no number of bytes")))
 }
 
+/// The request in a body. It is charged for what is made of the body, then for what is left of it.
 async fn read(
     body: Bytes,
     head_len: Option<usize>,
+    charge: &Charge,
     served: &Arc<Served>,
     shared: &Shared,
 ) -> Result<request::Request, Problem> {
@@ -115,21 +134,17 @@ async fn read(
         images_max: shared.limits.request_images_max,
         image_bytes_max: shared.limits.image_bytes_max,
     };
-    let read = if body.len() < PARSE_INLINE_BYTES_MAX {
-        request::read(body, head_len, served.signature(), cost)
-    } else {
-        let served = Arc::clone(served);
-        tokio::task::spawn_blocking(move || request::read(body, head_len, served.signature(), cost))
-            .await
-            .map_err(|error| {
-                tracing::error!(%error, "reading a request panicked");
-                Problem::internal()
-            })?
-    };
-    read.map_err(|error| match error {
+    let bytes = body.len();
+    let beside = cost.read_bytes_max(bytes, head_len.unwrap_or(bytes).min(bytes), served.signature());
+    charge.hold(bytes.saturating_add(beside))?;
+    let served = Arc::clone(served);
+    let read = offload(bytes, move || request::read(body, head_len, served.signature(), cost)).await?;
+    let request = read.map_err(|error| match error {
         request::RequestError::Malformed(detail) => Problem::new(Code::Malformed, detail),
         request::RequestError::TooLarge(detail) => Problem::new(Code::TooLarge, detail),
-    })
+    })?;
+    charge.hold(request.bytes)?;
+    Ok(request)
 }
 
 /// JSON alone, or JSON with raw bytes behind it.

@@ -1,11 +1,14 @@
 //! The Open Inference Protocol, version 2: JSON and the binary-data extension, as Triton's and KServe's clients speak it.
 //!
-//! [`about`] says what is served, [`infer`] runs it; [`request`] and [`answer`] translate, [`tensor`] knows the encodings,
-//! [`wire`] the JSON; what is asked of a model is in `crate::classify`.
+//! [`about`] says what is served, [`infer`] runs it; [`request`] and [`answer`] translate, [`input`], [`data`] and [`json`] read a
+//! request's JSON, [`tensor`] its raw bytes; [`wire`] is the JSON that is written; what is asked of a model is in `crate::classify`.
 
 mod about;
 mod answer;
+mod data;
 mod infer;
+mod input;
+mod json;
 mod request;
 mod tensor;
 mod wire;
@@ -23,6 +26,7 @@ use serde::Deserialize;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::Shared;
+use super::echo::echo;
 use super::error::{Code, Problem};
 use crate::classify::Served;
 
@@ -86,7 +90,9 @@ impl FromRequestParts<Shared> for Name {
     async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<Self, Error> {
         let Path(name) = Path::from_request_parts(parts, shared)
             .await
-            .map_err(|rejection: PathRejection| Problem::new(Code::Malformed, rejection.body_text()))?;
+            .map_err(|rejection: PathRejection| {
+                Problem::new(Code::Malformed, echo(&rejection.body_text()).to_string())
+            })?;
         Ok(name)
     }
 }
@@ -97,12 +103,16 @@ impl Name {
             if shared.models.all().is_empty() {
                 return Err(shared.health.problem().into());
             }
-            return Err(Problem::new(Code::ModelNotFound, format!("no model is called {:?}", self.model)).into());
+            return Err(Problem::new(
+                Code::ModelNotFound,
+                format!("no model is called {:?}", echo(&self.model)),
+            )
+            .into());
         };
         match &self.version {
             Some(version) if version != served.version() => Err(Problem::new(
                 Code::ModelNotFound,
-                format!("model {:?} is served in version {:?}", self.model, served.version()),
+                format!("model {:?} is served in version {:?}", served.name(), served.version()),
             )
             .into()),
             _ => Ok(served),

@@ -1,73 +1,16 @@
 //! An inference request: the JSON head, the tensors, and what is asked of the outputs. Pure: bytes in, images out.
 
 use bytes::Bytes;
-use serde::Deserialize;
-use utoipa::ToSchema;
+use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess};
 
-use super::tensor::{self, Data, Datatype};
+use super::input::Input;
+use super::json::{Array, Elements, Members, Object, Scalar, skip};
 use crate::classify::{Signature, Tensor};
+use crate::http::echo::echo;
 use repserve_scheduler::Work;
 
 /// The name under which encoded images may be sent, besides the graph's own input.
 pub(super) const IMAGES: &str = "images";
-
-/// A request as JSON says it.
-#[derive(Debug, Deserialize, ToSchema)]
-#[schema(as = InferenceRequest)]
-pub(super) struct Head {
-    id: Option<String>,
-    #[serde(default)]
-    parameters: Parameters,
-    inputs: Vec<Input>,
-    #[serde(default)]
-    outputs: Vec<Output>,
-}
-
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[schema(as = InferenceParameters)]
-struct Parameters {
-    /// Whether outputs come as raw bytes where they do not say themselves.
-    binary_data_output: Option<bool>,
-    /// Microseconds, as Triton's clients send it.
-    #[schema(value_type = Option<usize>)]
-    timeout: Option<u64>,
-}
-
-#[derive(Debug, Deserialize, ToSchema)]
-#[schema(as = InferenceInput)]
-struct Input {
-    name: String,
-    shape: Vec<u64>,
-    /// FP32: tensors. BYTES: encoded images, in JSON as base64.
-    #[schema(value_type = String)]
-    datatype: Datatype,
-    #[serde(default)]
-    parameters: InputParameters,
-    /// Elements in row-major order, nested or flat.
-    #[schema(value_type = Option<Vec<Object>>)]
-    data: Option<Data>,
-}
-
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[schema(as = InferenceInputParameters)]
-struct InputParameters {
-    binary_data_size: Option<usize>,
-}
-
-#[derive(Debug, Deserialize, ToSchema)]
-#[schema(as = RequestedOutput)]
-struct Output {
-    name: String,
-    #[serde(default)]
-    parameters: OutputParameters,
-}
-
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[schema(as = RequestedOutputParameters)]
-struct OutputParameters {
-    binary_data: Option<bool>,
-    classification: Option<usize>,
-}
 
 /// How an output is to be answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -89,6 +32,8 @@ pub(super) struct Request {
     pub(super) outputs: Vec<Wanted>,
     /// The longest that it may take, in microseconds.
     pub(super) timeout_us: Option<u64>,
+    /// Bytes that its images hold in memory.
+    pub(super) bytes: usize,
 }
 
 /// What a request may cost.
@@ -96,6 +41,37 @@ pub(super) struct Request {
 pub(super) struct Cost {
     pub(super) images_max: usize,
     pub(super) image_bytes_max: usize,
+}
+
+impl Cost {
+    /// Bytes that reading a request makes beside its body, at most: copies of its raw bytes, numbers, or strings without their
+    /// escapes.
+    pub(super) fn read_bytes_max(self, body_bytes: usize, head_bytes: usize, signature: &Signature) -> usize {
+        let image = signature.image_len().saturating_mul(size_of::<f32>());
+        // The shortest number is two bytes of JSON, `0,`. Room for an image is made whole.
+        let numbers = (head_bytes / 2).saturating_mul(size_of::<f32>()).saturating_add(image);
+        let numbers = numbers.min(image.saturating_mul(self.images_max));
+        numbers.max(head_bytes).max(body_bytes.saturating_sub(head_bytes))
+    }
+
+    pub(super) fn too_many_images(self) -> RequestError {
+        TooLarge(format!(
+            "more than {} images in one request are not taken",
+            self.images_max
+        ))
+    }
+
+    /// Whether an image may have so many bytes. Images are counted from 1.
+    pub(super) fn check_image(self, index: usize, bytes: usize) -> Result<(), RequestError> {
+        if bytes <= self.image_bytes_max {
+            return Ok(());
+        }
+        Err(TooLarge(format!(
+            "image {} has {bytes} bytes, at most {} are read",
+            index + 1,
+            self.image_bytes_max
+        )))
+    }
 }
 
 /// Why a request cannot be run.
@@ -111,6 +87,12 @@ pub(super) enum RequestError {
 
 use RequestError::{Malformed, TooLarge};
 
+impl RequestError {
+    pub(super) fn not_finite() -> Self {
+        Malformed("the input holds NaN or infinity".to_owned())
+    }
+}
+
 /// Reads a request. `head_len` is the length of the JSON where raw bytes follow it.
 pub(super) fn read(
     body: Bytes,
@@ -125,168 +107,187 @@ pub(super) fn read(
             body.len()
         )));
     }
+    let mut head = Head {
+        id: None,
+        binary: None,
+        timeout_us: None,
+        inputs: None,
+        input: Input::new(signature, cost),
+        outputs: 0,
+        output: Output::default(),
+    };
+    let mut json = serde_json::Deserializer::from_slice(&body[..head_len]);
+    let parsed = Object(&mut head).deserialize(&mut json).and_then(|()| json.end());
+    if let Err(error) = parsed {
+        let refusal = head.input.data.refusal.take();
+        return Err(refusal.unwrap_or_else(|| Malformed(echo(&error.to_string()).to_string())));
+    }
+    let outputs = vec![head.wanted(signature)?];
+    match head.inputs {
+        Some(1) => {}
+        Some(count) => return Err(Malformed(format!("the model has one input, the request {count}"))),
+        None => return Err(Malformed("the request has no `inputs`".to_owned())),
+    }
     let raw = body.slice(head_len..);
-    let head: Head = serde_json::from_slice(&body[..head_len]).map_err(|e| Malformed(e.to_string()))?;
-    let outputs = wanted(&head, signature)?;
-    let [input] = <[Input; 1]>::try_from(head.inputs)
-        .map_err(|all| Malformed(format!("the model has one input, the request {}", all.len())))?;
+    // Encoded images behind the JSON are parts of the body, and keep all of it.
+    let kept = if raw.is_empty() { 0 } else { body.len() };
+    let work = head.input.images(raw, signature, cost)?;
+    let bytes = work.iter().map(|image| match image {
+        Work::Ready(values) => size_of_val(&values[..]),
+        Work::Raw(_) if kept > 0 => 0,
+        Work::Raw(encoded) => encoded.len(),
+    });
     Ok(Request {
         id: head.id,
-        work: images(input, raw, signature, cost)?,
+        bytes: bytes.sum::<usize>() + kept,
+        work,
         outputs,
-        timeout_us: head.parameters.timeout.filter(|us| *us > 0),
+        timeout_us: head.timeout_us.filter(|us| *us > 0),
     })
 }
 
-fn wanted(head: &Head, signature: &Signature) -> Result<Vec<Wanted>, RequestError> {
-    let binary = head.parameters.binary_data_output.unwrap_or(false);
-    if head.outputs.is_empty() {
-        return Ok(vec![Wanted {
-            binary,
-            classification: None,
-        }]);
-    }
-    if head.outputs.len() > 1 {
-        return Err(Malformed(format!(
-            "the model has one output, {} are asked for",
-            head.outputs.len()
-        )));
-    }
-    let one = |output: &Output| {
-        if output.name != signature.output {
+/// A request as its JSON says it.
+struct Head {
+    id: Option<String>,
+    binary: Option<bool>,
+    timeout_us: Option<u64>,
+    /// How many there were, where there was the member.
+    inputs: Option<usize>,
+    input: Input,
+    outputs: usize,
+    output: Output,
+}
+
+impl Head {
+    fn wanted(&self, signature: &Signature) -> Result<Wanted, RequestError> {
+        let binary = self.binary.unwrap_or(false);
+        if self.outputs == 0 {
+            return Ok(Wanted {
+                binary,
+                classification: None,
+            });
+        }
+        let name = self.output.name.as_deref();
+        let name = name.ok_or_else(|| Malformed("the output has no name".to_owned()))?;
+        if name != signature.output {
             return Err(Malformed(format!(
                 "there is no output {:?}; the model's is {:?}",
-                output.name, signature.output
+                echo(name),
+                signature.output
             )));
         }
         Ok(Wanted {
-            binary: output.parameters.binary_data.unwrap_or(binary),
-            classification: output.parameters.classification.filter(|k| *k > 0),
+            binary: self.output.binary.unwrap_or(binary),
+            classification: self.output.classification.filter(|k| *k > 0),
         })
-    };
-    head.outputs.iter().map(one).collect()
+    }
 }
 
-fn images(
-    input: Input,
-    raw: Bytes,
-    signature: &Signature,
-    cost: Cost,
-) -> Result<Vec<Work<Bytes, Tensor>>, RequestError> {
-    if input.name != signature.input && input.name != IMAGES {
-        return Err(Malformed(format!(
-            "there is no input {:?}; send FP32 as {:?}, or encoded images (BYTES) as {IMAGES:?}",
-            input.name, signature.input
-        )));
-    }
-    if let Some(size) = input.parameters.binary_data_size {
-        if input.data.is_some() {
-            return Err(Malformed("the input has both `data` and `binary_data_size`".to_owned()));
+impl Members for Head {
+    const NAME: &'static str = "the request";
+
+    fn member<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
+        match key {
+            "id" => self.id = map.next_value::<Scalar>()?.text(key)?,
+            "parameters" => map.next_value_seed(Object(&mut RequestParameters(self)))?,
+            "inputs" => map.next_value_seed(Array(&mut Inputs(self)))?,
+            "outputs" => map.next_value_seed(Array(&mut Outputs(self)))?,
+            _ => skip(map)?,
         }
-        if size != raw.len() {
-            return Err(Malformed(format!(
-                "binary_data_size is {size}, {} bytes follow the JSON",
-                raw.len()
-            )));
+        Ok(())
+    }
+}
+
+struct RequestParameters<'a>(&'a mut Head);
+
+impl Members for RequestParameters<'_> {
+    const NAME: &'static str = "`parameters`";
+
+    fn member<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
+        match key {
+            "binary_data_output" => self.0.binary = map.next_value::<Scalar>()?.flag(key)?,
+            "timeout" => self.0.timeout_us = map.next_value::<Scalar>()?.whole(key)?,
+            _ => skip(map)?,
         }
-    } else if !raw.is_empty() {
-        return Err(Malformed(format!(
-            "{} bytes follow the JSON, and no input has `binary_data_size`",
-            raw.len()
-        )));
-    }
-    match input.datatype {
-        Datatype::Fp32 => tensors(input, &raw, signature, cost),
-        Datatype::Bytes => encoded(input, raw, cost),
-        Datatype::Other => Err(Malformed("the input's datatype must be FP32 or BYTES".to_owned())),
+        Ok(())
     }
 }
 
-fn tensors(
-    input: Input,
-    raw: &[u8],
-    signature: &Signature,
-    cost: Cost,
-) -> Result<Vec<Work<Bytes, Tensor>>, RequestError> {
-    let [channels, height, width] = signature.image;
-    let [count, rest @ ..] = &input.shape[..] else {
-        return Err(Malformed("the input has no shape".to_owned()));
-    };
-    if *rest != [channels as u64, height as u64, width as u64] {
-        return Err(Malformed(format!(
-            "the input's shape is {:?}, the model wants [n, {channels}, {height}, {width}]",
-            input.shape
-        )));
-    }
-    let count = counted(*count, cost)?;
-    let values = match input.data {
-        Some(Data::Numbers(values)) => values,
-        Some(Data::Empty) => Vec::new(),
-        Some(Data::Strings(_)) => return Err(Malformed("FP32 `data` holds strings".to_owned())),
-        None => tensor::floats(raw).map_err(Malformed)?,
-    };
-    let len = signature.image_len();
-    if values.len() != count * len {
-        return Err(Malformed(format!(
-            "the shape {:?} has {} elements, the data {}",
-            input.shape,
-            count * len,
-            values.len()
-        )));
-    }
-    if !values.iter().all(|x| x.is_finite()) {
-        return Err(Malformed("the input holds NaN or infinity".to_owned()));
-    }
-    Ok(values
-        .chunks_exact(len)
-        .map(|image| Work::Ready(image.to_vec()))
-        .collect())
-}
+struct Inputs<'a>(&'a mut Head);
 
-fn encoded(input: Input, raw: Bytes, cost: Cost) -> Result<Vec<Work<Bytes, Tensor>>, RequestError> {
-    let count = match input.shape[..] {
-        [n] | [n, 1] => counted(n, cost)?,
-        _ => {
-            return Err(Malformed(format!(
-                "the input's shape is {:?}, encoded images come as [n]",
-                input.shape
-            )));
+impl Elements for Inputs<'_> {
+    const NAME: &'static str = "`inputs`";
+
+    fn element<'de, A: SeqAccess<'de>>(&mut self, seq: &mut A) -> Result<bool, A::Error> {
+        let count = self.0.inputs.get_or_insert(0);
+        if *count == 1 {
+            let further = seq.next_element::<IgnoredAny>()?;
+            return match further {
+                None => Ok(false),
+                Some(_) => Err(A::Error::custom("the model has one input, the request more")),
+            };
         }
-    };
-    let images = match input.data {
-        Some(Data::Strings(strings)) => tensor::decoded(&strings),
-        Some(Data::Empty) => Ok(Vec::new()),
-        Some(Data::Numbers(_)) => Err("BYTES `data` holds numbers".to_owned()),
-        None => tensor::strings(raw),
-    };
-    let images = images.map_err(Malformed)?;
-    if images.len() != count {
-        return Err(Malformed(format!(
-            "the shape {:?} has {count} elements, the data {}",
-            input.shape,
-            images.len()
-        )));
+        let found = seq.next_element_seed(Object(&mut self.0.input))?.is_some();
+        *count += usize::from(found);
+        Ok(found)
     }
-    if let Some((index, image)) = images.iter().enumerate().find(|(_, i)| i.len() > cost.image_bytes_max) {
-        return Err(TooLarge(format!(
-            "image {} has {} bytes, at most {} are read",
-            index + 1,
-            image.len(),
-            cost.image_bytes_max
-        )));
-    }
-    Ok(images.into_iter().map(Work::Raw).collect())
 }
 
-/// The number of images that a shape's first extent says.
-fn counted(count: u64, cost: Cost) -> Result<usize, RequestError> {
-    match usize::try_from(count) {
-        Ok(0) => Err(Malformed("the request holds no image".to_owned())),
-        Ok(count) if count <= cost.images_max => Ok(count),
-        _ => Err(TooLarge(format!(
-            "{count} images in one request, at most {} are taken",
-            cost.images_max
-        ))),
+struct Outputs<'a>(&'a mut Head);
+
+impl Elements for Outputs<'_> {
+    const NAME: &'static str = "`outputs`";
+
+    fn element<'de, A: SeqAccess<'de>>(&mut self, seq: &mut A) -> Result<bool, A::Error> {
+        if self.0.outputs == 1 {
+            let further = seq.next_element::<IgnoredAny>()?;
+            return match further {
+                None => Ok(false),
+                Some(_) => Err(A::Error::custom("the model has one output, more are asked for")),
+            };
+        }
+        let found = seq.next_element_seed(Object(&mut self.0.output))?.is_some();
+        self.0.outputs += usize::from(found);
+        Ok(found)
+    }
+}
+
+/// An output that is asked for.
+#[derive(Default)]
+struct Output {
+    name: Option<String>,
+    binary: Option<bool>,
+    classification: Option<usize>,
+}
+
+impl Members for Output {
+    const NAME: &'static str = "an output";
+
+    fn member<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
+        match key {
+            "name" => self.name = map.next_value::<Scalar>()?.text(key)?,
+            "parameters" => map.next_value_seed(Object(&mut OutputParameters(self)))?,
+            _ => skip(map)?,
+        }
+        Ok(())
+    }
+}
+
+struct OutputParameters<'a>(&'a mut Output);
+
+impl Members for OutputParameters<'_> {
+    const NAME: &'static str = "`parameters`";
+
+    fn member<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
+        match key {
+            "binary_data" => self.0.binary = map.next_value::<Scalar>()?.flag(key)?,
+            "classification" => {
+                let classes = map.next_value::<Scalar>()?.whole(key)?;
+                self.0.classification = classes.map(|k| usize::try_from(k).unwrap_or(usize::MAX));
+            }
+            _ => skip(map)?,
+        }
+        Ok(())
     }
 }
 

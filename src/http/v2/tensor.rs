@@ -1,153 +1,52 @@
-//! Tensors of the Open Inference Protocol, on the wire and off it: a JSON array, or raw bytes behind the JSON.
+//! Tensors of the Open Inference Protocol as raw bytes behind the JSON.
 
-use std::fmt;
-
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::{Buf, Bytes};
-use serde::Deserialize;
-use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 
-/// A type of element, as the protocol calls it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+/// A type of element.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Datatype {
     /// 32-bit floating point.
-    #[serde(rename = "FP32")]
     Fp32,
     /// Byte strings of any length.
-    #[serde(rename = "BYTES")]
     Bytes,
     /// One that is not read here.
-    #[serde(other)]
     Other,
 }
 
-/// The elements of a JSON `data` array, nested as deep as it likes, in row-major order.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Data {
-    /// Nothing was in it.
-    Empty,
-    /// Numbers.
-    Numbers(Vec<f32>),
-    /// Strings.
-    Strings(Vec<String>),
-}
-
-/// Collects nested arrays into one [`Data`].
-struct Collect;
-
-enum Element {
-    Leaf(Leaf),
-    Nested(Data),
-}
-
-enum Leaf {
-    Number(f32),
-    String(String),
-}
-
-impl Data {
-    fn push<E: Error>(&mut self, leaf: Leaf) -> Result<(), E> {
-        match (&mut *self, leaf) {
-            (Self::Numbers(all), Leaf::Number(x)) => all.push(x),
-            (Self::Strings(all), Leaf::String(s)) => all.push(s),
-            (Self::Empty, Leaf::Number(x)) => *self = Self::Numbers(vec![x]),
-            (Self::Empty, Leaf::String(s)) => *self = Self::Strings(vec![s]),
-            _ => return Err(E::custom("`data` mixes numbers and strings")),
+impl Datatype {
+    /// The type that the protocol calls so.
+    pub(super) fn called(name: &str) -> Self {
+        match name {
+            "FP32" => Self::Fp32,
+            "BYTES" => Self::Bytes,
+            _ => Self::Other,
         }
-        Ok(())
-    }
-
-    fn append<E: Error>(&mut self, other: Self) -> Result<(), E> {
-        match (&mut *self, other) {
-            (_, Self::Empty) => {}
-            (Self::Empty, other) => *self = other,
-            (Self::Numbers(all), Self::Numbers(more)) => all.extend(more),
-            (Self::Strings(all), Self::Strings(more)) => all.extend(more),
-            _ => return Err(E::custom("`data` mixes numbers and strings")),
-        }
-        Ok(())
     }
 }
 
-impl<'de> Deserialize<'de> for Data {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(Collect)
+/// How many FP32 elements raw bytes are.
+pub(super) fn floats_len(raw: &[u8]) -> Result<usize, String> {
+    match raw.as_chunks::<4>() {
+        (chunks, []) => Ok(chunks.len()),
+        _ => Err(format!("{} bytes are no whole number of FP32 elements", raw.len())),
     }
 }
 
-impl<'de> Visitor<'de> for Collect {
-    type Value = Data;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array of numbers or of strings")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Data, A::Error> {
-        let mut all = Data::Empty;
-        while let Some(element) = seq.next_element::<Element>()? {
-            match element {
-                Element::Leaf(leaf) => all.push(leaf)?,
-                Element::Nested(nested) => all.append(nested)?,
-            }
-        }
-        Ok(all)
-    }
+/// FP32 elements out of raw little-endian bytes, cut into tensors of `len` elements.
+pub(super) fn floats(raw: &[u8], len: usize) -> Vec<Vec<f32>> {
+    let (elements, _) = raw.as_chunks::<4>();
+    let tensor = |elements: &[[u8; 4]]| elements.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+    elements.chunks(len.max(1)).map(tensor).collect()
 }
 
-impl<'de> Deserialize<'de> for Element {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Any;
-
-        impl<'de> Visitor<'de> for Any {
-            type Value = Element;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a number, a string or an array of them")
-            }
-
-            fn visit_f64<E: Error>(self, x: f64) -> Result<Element, E> {
-                Ok(Element::Leaf(Leaf::Number(x as f32)))
-            }
-
-            fn visit_i64<E: Error>(self, x: i64) -> Result<Element, E> {
-                Ok(Element::Leaf(Leaf::Number(x as f32)))
-            }
-
-            fn visit_u64<E: Error>(self, x: u64) -> Result<Element, E> {
-                Ok(Element::Leaf(Leaf::Number(x as f32)))
-            }
-
-            fn visit_str<E: Error>(self, s: &str) -> Result<Element, E> {
-                Ok(Element::Leaf(Leaf::String(s.to_owned())))
-            }
-
-            fn visit_string<E: Error>(self, s: String) -> Result<Element, E> {
-                Ok(Element::Leaf(Leaf::String(s)))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Element, A::Error> {
-                Collect.visit_seq(seq).map(Element::Nested)
-            }
-        }
-
-        deserializer.deserialize_any(Any)
-    }
-}
-
-/// FP32 elements out of raw little-endian bytes.
-pub(super) fn floats(raw: &[u8]) -> Result<Vec<f32>, String> {
-    let (chunks, rest) = raw.as_chunks::<4>();
-    if !rest.is_empty() {
-        return Err(format!("{} bytes are no whole number of FP32 elements", raw.len()));
-    }
-    Ok(chunks.iter().map(|c| f32::from_le_bytes(*c)).collect())
-}
-
-/// BYTES elements out of raw bytes: each a little-endian 32-bit length and that many bytes. Nothing is copied.
-pub(super) fn strings(mut raw: Bytes) -> Result<Vec<Bytes>, String> {
+/// BYTES elements out of raw bytes: each a little-endian 32-bit length and that many bytes. Nothing is copied; more than `count`
+/// are an error.
+pub(super) fn strings(mut raw: Bytes, count: usize) -> Result<Vec<Bytes>, String> {
     let mut all = Vec::new();
     while !raw.is_empty() {
+        if all.len() == count {
+            return Err(format!("the shape has {count} elements, the data more"));
+        }
         let Ok(length) = raw.try_get_u32_le() else {
             return Err(format!("element {}: its length is cut off", all.len()));
         };
@@ -162,18 +61,6 @@ pub(super) fn strings(mut raw: Bytes) -> Result<Vec<Bytes>, String> {
         all.push(raw.split_to(length));
     }
     Ok(all)
-}
-
-/// BYTES elements out of JSON strings, which hold them as base64.
-pub(super) fn decoded(strings: &[String]) -> Result<Vec<Bytes>, String> {
-    let decode = |(index, text): (usize, &String)| {
-        STANDARD.decode(text).map(Bytes::from).map_err(|error| {
-            format!(
-                "element {index}: an image within JSON is a base64 string ({error}); the binary extension needs none"
-            )
-        })
-    };
-    strings.iter().enumerate().map(decode).collect()
 }
 
 /// The raw bytes of BYTES elements.
@@ -192,56 +79,36 @@ mod tests {
 
     use super::*;
 
-    #[track_caller]
-    fn check(json: &str, expected: Result<Data, &str>) {
-        let got = serde_json::from_str::<Data>(json).map_err(|e| e.to_string());
-        match (got, expected) {
-            (Ok(got), Ok(expected)) => assert_eq!(got, expected),
-            (Err(got), Err(expected)) => assert!(got.contains(expected), "{got}"),
-            (got, expected) => panic!("{got:?}, expected {expected:?}"),
-        }
-    }
-
-    #[test]
-    fn arrays_are_flattened_in_order() {
-        check("[]", Ok(Data::Empty));
-        check("[[[]],[]]", Ok(Data::Empty));
-        check("[1,2.5,-3]", Ok(Data::Numbers(vec![1.0, 2.5, -3.0])));
-        check("[[[1],[2]],[[3],[4]]]", Ok(Data::Numbers(vec![1.0, 2.0, 3.0, 4.0])));
-        check("[\"a\",[\"b\"]]", Ok(Data::Strings(vec!["a".into(), "b".into()])));
-    }
-
-    #[test]
-    fn what_is_no_tensor_is_refused() {
-        check("[1,\"a\"]", Err("mixes numbers and strings"));
-        check("[[1],[\"a\"]]", Err("mixes numbers and strings"));
-        check("[true]", Err("a number, a string or an array"));
-        check("[null]", Err("a number, a string or an array"));
-        check("[{}]", Err("a number, a string or an array"));
-        check("1", Err("an array of numbers or of strings"));
-        check(&"[".repeat(10_000), Err("recursion limit"));
-    }
-
     #[test]
     fn cut_elements_are_refused() {
-        assert!(floats(&[0; 7]).is_err());
-        assert!(strings(Bytes::from_static(&[1, 0])).is_err());
-        assert!(strings(Bytes::from_static(&[2, 0, 0, 0, 1])).is_err());
-        assert!(strings(Bytes::from_static(&[255, 255, 255, 255])).is_err());
-        assert!(decoded(&["%".to_owned()]).is_err());
+        assert!(floats_len(&[0; 7]).is_err());
+        assert!(strings(Bytes::from_static(&[1, 0]), 9).is_err());
+        assert!(strings(Bytes::from_static(&[2, 0, 0, 0, 1]), 9).is_err());
+        assert!(strings(Bytes::from_static(&[255, 255, 255, 255]), 9).is_err());
+    }
+
+    #[test]
+    fn the_first_string_too_many_ends_it() {
+        let empty = Bytes::from(vec![0; 4 << 20]);
+        assert_eq!(strings(empty.slice(..12), 3).unwrap().len(), 3);
+        assert_eq!(
+            strings(empty, 3).unwrap_err(),
+            "the shape has 3 elements, the data more"
+        );
     }
 
     proptest! {
         #[test]
         fn byte_strings_survive(all in prop::collection::vec("[a-z]{0,9}", 0..9)) {
-            let back = strings(Bytes::from(length_prefixed(&all))).unwrap();
+            let back = strings(Bytes::from(length_prefixed(&all)), all.len()).unwrap();
             prop_assert_eq!(back, all);
         }
 
         #[test]
         fn any_bytes_are_read_or_refused(raw in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = floats(&raw);
-            if let Ok(all) = strings(Bytes::from(raw.clone())) {
+            let values: usize = floats(&raw, 3).iter().map(Vec::len).sum();
+            prop_assert_eq!(values, raw.len() / 4);
+            if let Ok(all) = strings(Bytes::from(raw.clone()), 200) {
                 prop_assert_eq!(all.iter().map(|s| s.len() + 4).sum::<usize>(), raw.len());
             }
         }

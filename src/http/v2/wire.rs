@@ -63,6 +63,75 @@ pub(super) struct TensorMetadata<'a> {
     pub(super) shape: Vec<i64>,
 }
 
+/// An inference request. It is not made of these types: `request` reads it member by member.
+#[derive(Debug, ToSchema)]
+#[schema(as = InferenceRequest)]
+#[allow(dead_code)]
+pub(super) struct Infer {
+    #[schema(max_length = 1024)]
+    id: Option<String>,
+    #[schema(required = false)]
+    parameters: InferParameters,
+    #[schema(min_items = 1, max_items = 1)]
+    inputs: Vec<Input>,
+    #[schema(required = false, max_items = 1)]
+    outputs: Vec<WantedOutput>,
+}
+
+#[derive(Debug, ToSchema)]
+#[schema(as = InferenceParameters)]
+#[allow(dead_code)]
+struct InferParameters {
+    /// Whether outputs come as raw bytes where they do not say themselves.
+    binary_data_output: Option<bool>,
+    /// Microseconds, as Triton's clients send it.
+    #[schema(value_type = Option<usize>)]
+    timeout: Option<u64>,
+}
+
+#[derive(Debug, ToSchema)]
+#[schema(as = InferenceInput)]
+#[allow(dead_code)]
+struct Input {
+    #[schema(max_length = 1024)]
+    name: String,
+    #[schema(max_items = 8)]
+    shape: Vec<u64>,
+    /// FP32: tensors. BYTES: encoded images, in JSON as base64.
+    #[schema(max_length = 1024)]
+    datatype: String,
+    #[schema(required = false)]
+    parameters: InputParameters,
+    /// Elements in row-major order, flat or nested up to eight arrays deep.
+    #[schema(value_type = Option<Vec<Object>>)]
+    data: Option<Vec<f32>>,
+}
+
+#[derive(Debug, ToSchema)]
+#[schema(as = InferenceInputParameters)]
+#[allow(dead_code)]
+struct InputParameters {
+    binary_data_size: Option<usize>,
+}
+
+#[derive(Debug, ToSchema)]
+#[schema(as = RequestedOutput)]
+#[allow(dead_code)]
+struct WantedOutput {
+    #[schema(max_length = 1024)]
+    name: String,
+    #[schema(required = false)]
+    parameters: OutputParameters,
+}
+
+#[derive(Debug, ToSchema)]
+#[schema(as = RequestedOutputParameters)]
+#[allow(dead_code)]
+struct OutputParameters {
+    binary_data: Option<bool>,
+    classification: Option<usize>,
+}
+
 /// The answer to an inference request.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = InferenceResponse)]
