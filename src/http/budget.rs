@@ -22,6 +22,7 @@ use self::ledger::{Ledger, Sizes};
 use super::Shared;
 use super::error::{Code, Problem};
 use super::secure::Security;
+use crate::telemetry::Metrics;
 
 pub(super) use self::client::Peer;
 pub(super) use self::ledger::NoRoom;
@@ -34,6 +35,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub(super) struct Budget {
     ledger: Arc<Mutex<Ledger<Client>>>,
     security: Security,
+    metrics: Arc<Metrics>,
     request_bytes_max: usize,
 }
 
@@ -48,6 +50,7 @@ impl Budget {
         Self {
             ledger: Arc::new(Mutex::new(Ledger::new(sizes))),
             security: shared.security.clone(),
+            metrics: Arc::clone(&shared.metrics),
             request_bytes_max: limits.request_bytes_max,
         }
     }
@@ -96,6 +99,7 @@ impl Account {
         if after != *bytes {
             let mut ledger = self.budget.ledger.lock().unwrap_or_else(PoisonError::into_inner);
             ledger.change(self.client, *bytes, after)?;
+            self.budget.metrics.body_charged(*bytes, after);
             *bytes = after;
         }
         Ok(())
@@ -188,6 +192,7 @@ mod tests {
         Budget {
             ledger: Arc::new(Mutex::new(Ledger::new(sizes))),
             security: Security::default(),
+            metrics: Arc::new(Metrics::new().unwrap()),
             request_bytes_max: limits.request_bytes_max,
         }
     }

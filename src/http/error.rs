@@ -34,7 +34,7 @@ pub enum Code {
     ModelNotFound,
     /// The path does not know this method.
     MethodNotAllowed,
-    /// The body did not arrive in time.
+    /// The body did not arrive in time, or too slowly.
     BodyTimeout,
     /// Too many bytes, pixels or images.
     TooLarge,

@@ -17,6 +17,8 @@ mod offload;
 mod openapi;
 mod pace;
 mod page;
+#[doc(hidden)]
+pub mod parsers;
 mod reserve;
 mod router;
 mod secure;

@@ -65,10 +65,18 @@ const PROBLEMS: [(&str, &str, &[&str]); 11] = [
         ],
     ),
     ("404", "There is no such model", &["infer", "model", "model_ready"]),
-    ("408", "The body did not arrive in time", &["classify", "infer"]),
+    (
+        "408",
+        "The body did not arrive in time, or too slowly",
+        &["classify", "infer"],
+    ),
     ("413", "Too many bytes, pixels or images", &["classify", "infer"]),
     ("415", "Not an image type that is read here", &["classify", "infer"]),
-    ("422", "An image cannot be decoded", &["classify", "infer"]),
+    (
+        "422",
+        "An image cannot be decoded, or the model's output overflows on it",
+        &["classify", "infer"],
+    ),
     (
         "429",
         "Busy; `retry-after` says when to try again",

@@ -38,6 +38,7 @@ pub struct Metrics {
     queue_capacity: IntGauge,
     ready: IntGauge,
     requests_in_flight: IntGauge,
+    bodies_bytes: IntGauge,
     sessions: IntGaugeVec,
     rejected: [IntCounter; Reason::ALL.len()],
     images: IntCounter,
@@ -75,6 +76,7 @@ impl Metrics {
                 "1 where requests are taken: fused, verified, warm, not draining.",
             )?,
             requests_in_flight: make.number("requests_in_flight", "HTTP requests that are being answered.")?,
+            bodies_bytes: make.number("bodies_bytes", "Memory charged for request bodies, in bytes.")?,
             sessions: make.numbers("sessions", &["state"], "ONNX Runtime sessions by what they do.")?,
             rejected: rejected(&make)?,
             images: make.counter("images_total", "Images that were classified.")?,
@@ -125,6 +127,11 @@ impl Metrics {
     /// Images were classified.
     pub fn images(&self, count: usize) {
         self.images.inc_by(count as u64);
+    }
+
+    /// The memory that is charged for bodies went from `before` to `after` bytes for one request.
+    pub fn body_charged(&self, before: usize, after: usize) {
+        self.bodies_bytes.add(after as i64 - before as i64);
     }
 
     /// How many images wait, over all models.

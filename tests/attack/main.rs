@@ -10,6 +10,7 @@ mod connections;
 mod decoding;
 mod files;
 mod logging;
+mod raw;
 mod tensors;
 
 #[path = "../it/support/mod.rs"]

@@ -9,8 +9,12 @@ use crate::support::images::png;
 
 #[path = "../../fuzz/checks/calibration.rs"]
 mod calibration;
+#[path = "../../fuzz/checks/form.rs"]
+mod form;
 #[path = "../../fuzz/checks/image_decode.rs"]
 mod image_decode;
+#[path = "../../fuzz/checks/infer_request.rs"]
+mod infer_request;
 #[path = "../../fuzz/checks/onnx_convert.rs"]
 mod onnx_convert;
 
@@ -93,4 +97,53 @@ fn damaged_calibrations() {
 fn damaged_images() {
     let file = png(3);
     check(&file, file.len(), 500, image_decode::check);
+}
+
+/// Requests of each kind that is read: numbers flat and nested, strings, raw tensors, raw strings.
+#[test]
+fn damaged_inference_requests() {
+    let requests: [(&str, &[u8]); 5] = [
+        (
+            r#"{"id":"7","inputs":[{"name":"input","shape":[1,3,1,2],"datatype":"FP32","data":[1,2.5,-3e2,4,5,6]}]}"#,
+            b"",
+        ),
+        (
+            r#"{"inputs":[{"data":[[[[1,2]],[[3,4]],[[5,6]]]],"datatype":"FP32","shape":[1,3,1,2],"name":"input"}]}"#,
+            b"",
+        ),
+        (
+            r#"{"inputs":[{"name":"images","shape":[2],"datatype":"BYTES","data":["YWJj","Z\u0041=="]}],
+                "outputs":[{"name":"logits","parameters":{"classification":3}}]}"#,
+            b"",
+        ),
+        (
+            r#"{"parameters":{"binary_data_output":true,"timeout":2500},"inputs":[{"name":"input","shape":[1,3,1,2],
+                "datatype":"FP32","parameters":{"binary_data_size":24}}]}"#,
+            &[0; 24],
+        ),
+        (
+            r#"{"inputs":[{"name":"images","shape":[2,1],"datatype":"BYTES","parameters":{"binary_data_size":24}}]}"#,
+            b"\x03\0\0\0abc\x0d\0\0\0defghijklmnop",
+        ),
+    ];
+    for (head, raw) in requests {
+        let body = [head.as_bytes(), raw].concat();
+        infer_request::check(&body);
+        check(&body, body.len(), 500, infer_request::check);
+    }
+}
+
+#[test]
+fn damaged_forms() {
+    let part = |name: &str, image: Vec<u8>| {
+        let head = format!("--B\r\ncontent-disposition: form-data; name=\"i\"; filename=\"{name}\"\r\n\r\n");
+        [head.into_bytes(), image, b"\r\n".to_vec()].concat()
+    };
+    let body = [
+        part("a.png", png(1)),
+        part("b\\\".png", vec![b'-'; 100]),
+        b"--B--\r\n".to_vec(),
+    ]
+    .concat();
+    check(&body, body.len(), 500, form::check);
 }

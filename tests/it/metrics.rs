@@ -53,6 +53,7 @@ async fn every_name_is_there_with_its_help() {
         "batch_size",
         "queue_depth",
         "requests_in_flight",
+        "bodies_bytes",
         "sessions",
         "rejected_total",
         "images_total",

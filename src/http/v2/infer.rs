@@ -130,10 +130,7 @@ async fn read(
     served: &Arc<Served>,
     shared: &Shared,
 ) -> Result<request::Request, Problem> {
-    let cost = request::Cost {
-        images_max: shared.limits.request_images_max,
-        image_bytes_max: shared.limits.image_bytes_max,
-    };
+    let cost = request::Cost::of(&shared.limits);
     let bytes = body.len();
     let beside = cost.read_bytes_max(bytes, head_len.unwrap_or(bytes).min(bytes), served.signature());
     charge.hold(bytes.saturating_add(beside))?;

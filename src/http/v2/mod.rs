@@ -22,13 +22,15 @@ use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use bytes::Bytes;
 use serde::Deserialize;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::Shared;
 use super::echo::echo;
 use super::error::{Code, Problem};
-use crate::classify::Served;
+use super::settings::LimitSettings;
+use crate::classify::{Served, Signature};
 
 pub(super) use about::*;
 pub(super) use infer::*;
@@ -59,6 +61,18 @@ pub(super) fn caught(routes: Router<Shared>) -> Router<Shared> {
     routes.layer(CatchPanicLayer::custom(|payload: Box<dyn Any + Send>| {
         Error(Problem::panicked(&*payload)).into_response()
     }))
+}
+
+/// Reads an inference request: how many images it has and how many bytes they hold, or why it is refused.
+pub(super) fn images(
+    body: Bytes,
+    head_len: Option<usize>,
+    signature: &Signature,
+    limits: &LimitSettings,
+) -> Result<(usize, usize), String> {
+    let read = request::read(body, head_len, signature, request::Cost::of(limits));
+    read.map(|request| (request.work.len(), request.bytes))
+        .map_err(|error| error.to_string())
 }
 
 /// A problem whose body also has the member `error`, in which the protocol's clients look.

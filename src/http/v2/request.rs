@@ -6,6 +6,7 @@ use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess};
 use super::input::Input;
 use super::json::{Array, Elements, Members, Object, Scalar, skip};
 use crate::classify::{Signature, Tensor};
+use crate::http::LimitSettings;
 use crate::http::echo::echo;
 use repserve_scheduler::Work;
 
@@ -44,6 +45,13 @@ pub(super) struct Cost {
 }
 
 impl Cost {
+    pub(super) fn of(limits: &LimitSettings) -> Self {
+        Self {
+            images_max: limits.request_images_max,
+            image_bytes_max: limits.image_bytes_max,
+        }
+    }
+
     /// Bytes that reading a request makes beside its body, at most: copies of its raw bytes, numbers, or strings without their
     /// escapes.
     pub(super) fn read_bytes_max(self, body_bytes: usize, head_bytes: usize, signature: &Signature) -> usize {

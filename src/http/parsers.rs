@@ -1,0 +1,42 @@
+//! The parsers of bodies, for those who test them without a server: `fuzz/`.
+
+use bytes::Bytes;
+
+use super::settings::LimitSettings;
+use super::{form, v2};
+use crate::classify::Signature;
+
+/// What came of a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Images {
+    /// How many there are.
+    pub count: usize,
+    /// Bytes that they hold in memory.
+    pub bytes: usize,
+}
+
+/// Reads an inference request of the Open Inference Protocol; `head_len` is the length of its JSON where raw bytes follow it.
+///
+/// # Errors
+/// What its sender is told.
+pub fn infer_request(
+    body: Bytes,
+    head_len: Option<usize>,
+    signature: &Signature,
+    limits: &LimitSettings,
+) -> Result<Images, String> {
+    let (count, bytes) = v2::images(body, head_len, signature, limits)?;
+    Ok(Images { count, bytes })
+}
+
+/// Reads a form of images.
+///
+/// # Errors
+/// What its sender is told.
+pub fn form(body: Bytes, boundary: &str, limits: &LimitSettings) -> Result<Images, String> {
+    let images = form::images(body, boundary.to_owned(), limits).map_err(|problem| problem.detail().to_owned())?;
+    Ok(Images {
+        count: images.len(),
+        bytes: images.iter().map(|image| image.bytes.len()).sum(),
+    })
+}
