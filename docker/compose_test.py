@@ -113,6 +113,7 @@ def single(image):
             load.reach(60)
         load.check("one replica")
         assert fetch("/")[0] == 200 and b"<title>repserve" in fetch("/")[1]
+        assert fetch("/metrics")[0] == 404, "metrics and the health check are at the second listener"
         query = "/api/v1/query?query=sum(repserve_images_total)"
 
         def scraped():

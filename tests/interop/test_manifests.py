@@ -1,6 +1,7 @@
 """Kubernetes manifests: each overlay is built and every object checked against its schema."""
 
 import subprocess
+import tomllib
 
 import kserve
 import kubernetes_validate
@@ -80,6 +81,47 @@ def test_pods_are_locked_down_and_drain():
             own = container["securityContext"]
             assert own["readOnlyRootFilesystem"] and own["capabilities"] == {"drop": ["ALL"]}
             assert {"startupProbe", "readinessProbe", "livenessProbe"} <= set(container)
+
+
+def probed(container):
+    """The ports that a container's probes ask."""
+    probes = [probe for key, probe in container.items() if key.endswith("Probe")]
+    assert len(probes) >= 2
+    names = {port.get("name"): port["containerPort"] for port in container["ports"]}
+    return {names.get(probe["httpGet"]["port"], probe["httpGet"]["port"]) for probe in probes}
+
+
+def test_probes_and_metrics_are_asked_at_the_second_listener():
+    """What holds up requests on the first port must not look like a server that is gone."""
+    for overlay in OVERLAYS:
+        manifests = built(overlay)
+        for manifest in manifests:
+            if manifest["kind"] == "Deployment":
+                (config,) = [m for m in manifests if m["kind"] == "ConfigMap"]
+                server = tomllib.loads(config["data"]["repserve.toml"])["server"]
+                template = manifest["spec"]["template"]
+                (container,) = template["spec"]["containers"]
+                scraped = template["metadata"]["annotations"]["prometheus.io/port"]
+            elif manifest["kind"] == "ServingRuntime":
+                (container,) = manifest["spec"]["containers"]
+                environment = {variable["name"]: variable["value"] for variable in container["env"]}
+                server = {"admin_listen": environment["REPSERVE__SERVER__ADMIN_LISTEN"]}
+                scraped = manifest["spec"]["annotations"]["prometheus.kserve.io/port"]
+            elif manifest["kind"] == "ServiceMonitor":
+                assert [endpoint["port"] for endpoint in manifest["spec"]["endpoints"]] == ["admin"]
+                continue
+            else:
+                continue
+            port = server["admin_listen"].rsplit(":", 1)[1]
+            assert probed(container) == {int(port)} and scraped == port
+
+
+def test_compose_files_use_the_second_listener():
+    replica = yaml.safe_load((ROOT / "docker/repserve.yaml").read_text())["services"]["repserve"]
+    admin = replica["environment"]["REPSERVE__SERVER__ADMIN_LISTEN"]
+    prometheus = yaml.safe_load((ROOT / "docker/prometheus/prometheus.yml").read_text())
+    (job,) = [job for job in prometheus["scrape_configs"] if job["job_name"] == "repserve"]
+    assert admin == f"0.0.0.0:{job['dns_sd_configs'][0]['port']}"
 
 
 def test_the_operators_rules_are_prometheus_own(tmp_path):

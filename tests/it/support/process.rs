@@ -97,11 +97,13 @@ impl Process {
     }
 
     /// The most memory that it had resident since its start, or since [`Self::forget_peak`], in bytes.
+    #[allow(dead_code, reason = "the attack tests use it")]
     pub fn peak_bytes(&self) -> u64 {
         self.status_bytes("VmHWM:")
     }
 
     /// Measures [`Self::peak_bytes`] from now on.
+    #[allow(dead_code, reason = "the attack tests use it")]
     pub fn forget_peak(&self) {
         std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").unwrap();
     }
