@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use repserve::model::PrecisionChoice;
 use tokio::task::JoinSet;
 
 use crate::raw::{Answer, post};
@@ -153,11 +154,41 @@ async fn four_bodies_at_once_stay_within_the_budget() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_output_that_overflows_is_its_senders_fault() {
     let server = Server::ready(settings()).await;
-    let data = vec!["3e38"; 3 * 32 * 32].join(",");
-    let body = format!(r#"{{"inputs":[{{"name":"input","shape":[1,3,32,32],"datatype":"FP32","data":[{data}]}}]}}"#);
-    let answer = post(server.address, INFER, "", body.as_bytes()).await;
+    let answer = infer_pattern(&server, &["3e38"]).await;
     assert_eq!(answer.status, 422, "{answer:?}");
     assert!(answer.body.contains("\"code\":\"not_finite\""), "{answer:?}");
+}
+
+/// Runs the model on values that repeat.
+async fn infer_pattern(server: &Server, values: &[&str]) -> Answer {
+    let data: Vec<_> = values.iter().cycle().take(3 * 32 * 32).copied().collect();
+    let body = format!(
+        r#"{{"inputs":[{{"name":"input","shape":[1,3,32,32],"datatype":"FP32","data":[{}]}}]}}"#,
+        data.join(",")
+    );
+    post(server.address, INFER, "", body.as_bytes()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_finite_input_is_the_servers_fault() {
+    for precision in [PrecisionChoice::Fp32, PrecisionChoice::Int8] {
+        let mut settings = settings();
+        settings.model.precision = precision;
+        let server = Server::ready(settings).await;
+        for values in [
+            &["3.4e38"][..],
+            &["-3.4e38"],
+            &["3e38", "-3e38"],
+            &["1e-45"],
+            &["1e20", "0", "-1e30"],
+        ] {
+            let answer = infer_pattern(&server, values).await;
+            assert!(
+                matches!(answer.status, 200 | 422),
+                "{precision:?} {values:?}: {answer:?}"
+            );
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

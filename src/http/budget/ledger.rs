@@ -2,8 +2,8 @@
 //!
 //! - All requests together hold at most `bytes_max`.
 //! - Some of it is kept for small requests, however much the large ones would like.
-//! - A client holds at most [`SHARE`] times what is left for others after that, so that who comes next finds something; one
-//!   request at a time it may always have, where there is memory for it.
+//! - A client holds at most [`SHARE`] times what is left for others after that, so that who comes next finds something. One small
+//!   and one large request at a time it may always have, where there is memory for them.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -20,8 +20,6 @@ const KEPT_PART: usize = 4;
 pub(super) struct Sizes {
     /// All requests together.
     bytes_max: usize,
-    /// The largest body of a request.
-    request_max: usize,
     /// Up to this, a request is small.
     small_max: usize,
     /// Kept for small requests.
@@ -32,7 +30,6 @@ impl Sizes {
     pub(super) fn new(bytes_max: usize, request_max: usize, image_max: usize) -> Self {
         Self {
             bytes_max,
-            request_max,
             small_max: image_max.min(bytes_max / SMALL_PART),
             kept: (bytes_max / KEPT_PART).min(bytes_max.saturating_sub(request_max)),
         }
@@ -138,7 +135,6 @@ impl<C: Copy + Eq + Hash> Ledger<C> {
     fn fits(&self, held: Held, own: Held, bytes: usize) -> Result<(), NoRoom> {
         let Sizes {
             bytes_max,
-            request_max,
             small_max,
             kept,
         } = self.sizes;
@@ -146,15 +142,15 @@ impl<C: Copy + Eq + Hash> Ledger<C> {
         if bytes > most {
             return Err(NoRoom::Never { wanted: bytes, most });
         }
-        let (taken, own, alone) = if bytes <= small_max {
-            (held.all(), own.small, small_max)
+        let (taken, own) = if bytes <= small_max {
+            (held.all(), own.small)
         } else {
-            (held.large + held.small.max(kept), own.large, request_max)
+            (held.large + held.small.max(kept), own.large)
         };
         let left = bytes_max.checked_sub(taken).and_then(|free| free.checked_sub(bytes));
         match left {
             None => Err(NoRoom::Full),
-            Some(left) if own + bytes > alone.max(left.saturating_mul(SHARE)) => Err(NoRoom::Share),
+            Some(left) if own > 0 && own + bytes > left.saturating_mul(SHARE) => Err(NoRoom::Share),
             Some(_) => Ok(()),
         }
     }
@@ -213,6 +209,15 @@ mod tests {
         assert_eq!(ledger.held, Held { small: 50, large: 0 });
         ledger.change(1, 50, 0).unwrap();
         assert!(ledger.clients.is_empty());
+    }
+
+    #[test]
+    fn a_request_that_is_alone_may_have_all_that_is_not_kept() {
+        let mut ledger = ledger();
+        ledger.change(1, 0, 400).unwrap();
+        ledger.change(1, 400, 1200).unwrap();
+        check(&mut ledger, 101, &[1, 2], &[Err(NoRoom::Full); 2]);
+        check(&mut ledger, 100, &[1, 2], &[Ok(()); 2]);
     }
 
     #[test]
