@@ -64,6 +64,7 @@ fn bodies() -> Vec<Body> {
         json("numbers in 118 arrays", &deep, "0,", "0]"),
         json("arrays without end", fp32, "[", ""),
         json("an unknown member of arrays", r#"{"x":"#, "[", ""),
+        json("an unknown member of numbers", r#"{"x":["#, "0,", "0]}"),
         json("a long string", &format!("{bytes}\""), "AAAA", "\"]}]}"),
         json(
             "a long string with an escape",

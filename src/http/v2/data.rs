@@ -205,8 +205,14 @@ impl<'de> Visitor<'de> for Reader<'_> {
             let deep = RequestError::Malformed(format!("`data` is nested deeper than {RANK_MAX} arrays"));
             data.refuse(Err(deep))?;
         }
-        let depth = depth + 1;
-        while seq.next_element_seed(Reader { data, depth })?.is_some() {}
+        let mut empty = true;
+        while seq.next_element_seed(Reader { data, depth: depth + 1 })?.is_some() {
+            empty = false;
+        }
+        if empty && depth > 0 {
+            // No tensor has one, and elements do not bound their number.
+            data.refuse(Err(RequestError::Malformed("`data` holds an empty array".to_owned())))?;
+        }
         Ok(true)
     }
 }
@@ -240,7 +246,6 @@ mod tests {
     fn arrays_are_flattened_in_order() {
         let tensors = |all: &[&[f32]]| Content::Tensors(all.iter().map(|image| image.to_vec()).collect());
         check("[]", Ok(Content::Empty));
-        check("[[[]],[]]", Ok(Content::Empty));
         check("[1,2.5,-3]", Ok(tensors(&[&[1.0, 2.5], &[-3.0]])));
         check("[[[1],[2]],[[3],[4]]]", Ok(tensors(&[&[1.0, 2.0], &[3.0, 4.0]])));
         check(
@@ -262,6 +267,7 @@ mod tests {
         check("[{}]", Err("an array of numbers or of strings"));
         check("1", Err("an array of numbers or of strings"));
         check("\"a\"", Err("invalid type: a string"));
+        check("[[1],[] and no JSON", Err("`data` holds an empty array"));
         check("[1e39]", Err("NaN or infinity"));
         check("[\"%\"]", Err("element 0: an image within JSON is a base64 string"));
     }

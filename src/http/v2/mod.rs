@@ -1,6 +1,6 @@
 //! The Open Inference Protocol, version 2: JSON and the binary-data extension, as Triton's and KServe's clients speak it.
 //!
-//! [`about`] says what is served, [`infer`] runs it; [`request`] and [`answer`] translate, [`input`], [`data`] and [`json`] read a
+//! [`about`] says what is served, [`infer`] runs it; [`request`] and [`answer`] translate, [`input`], [`data`], [`json`] and [`skip`] read a
 //! request's JSON, [`tensor`] its raw bytes; [`wire`] is the JSON that is written; what is asked of a model is in `crate::classify`.
 
 mod about;
@@ -10,6 +10,7 @@ mod infer;
 mod input;
 mod json;
 mod request;
+mod skip;
 mod tensor;
 mod wire;
 

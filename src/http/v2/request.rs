@@ -1,7 +1,7 @@
 //! An inference request: the JSON head, the tensors, and what is asked of the outputs. Pure: bytes in, images out.
 
 use bytes::Bytes;
-use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess};
+use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess};
 
 use super::input::Input;
 use super::json::{Array, Elements, Members, Object, Scalar, skip};
@@ -229,7 +229,7 @@ impl Elements for Inputs<'_> {
     fn element<'de, A: SeqAccess<'de>>(&mut self, seq: &mut A) -> Result<bool, A::Error> {
         let count = self.0.inputs.get_or_insert(0);
         if *count == 1 {
-            let further = seq.next_element::<IgnoredAny>()?;
+            let further = seq.next_element::<Scalar>()?;
             return match further {
                 None => Ok(false),
                 Some(_) => Err(A::Error::custom("the model has one input, the request more")),
@@ -248,7 +248,7 @@ impl Elements for Outputs<'_> {
 
     fn element<'de, A: SeqAccess<'de>>(&mut self, seq: &mut A) -> Result<bool, A::Error> {
         if self.0.outputs == 1 {
-            let further = seq.next_element::<IgnoredAny>()?;
+            let further = seq.next_element::<Scalar>()?;
             return match further {
                 None => Ok(false),
                 Some(_) => Err(A::Error::custom("the model has one output, more are asked for")),
