@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::raw::{self, Answer, connect, exchange, head, post};
+use crate::raw::{Answer, connect, exchange, head, post};
 use crate::support::images::png;
 use crate::support::{Server, settings, until};
 
@@ -196,6 +196,6 @@ async fn forms_without_end_are_refused_soon() {
     }
     let name = "\u{1}".repeat(1000);
     let broken = format!("{}x\r\n--B--\r\n", part(&name));
-    let answer = raw::post(server.address, "/classify", FORM, broken.as_bytes()).await;
+    let answer = post(server.address, "/classify", FORM, broken.as_bytes()).await;
     assert!(answer.len < 4096, "{answer:?}");
 }
