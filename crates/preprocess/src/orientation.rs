@@ -30,6 +30,16 @@ pub(crate) fn swaps_sides(orientation: Orientation) -> bool {
     )
 }
 
+/// Whether stored rows, and stored columns, come in the opposite order of the upright axis that they lie along.
+pub(crate) fn mirrored(orientation: Orientation) -> [bool; 2] {
+    match orientation {
+        Orientation::NoTransforms | Orientation::Rotate90FlipH => [false, false],
+        Orientation::FlipHorizontal | Orientation::Rotate270 => [false, true],
+        Orientation::FlipVertical | Orientation::Rotate90 => [true, false],
+        Orientation::Rotate180 | Orientation::Rotate270FlipH => [true, true],
+    }
+}
+
 /// Turns the pixels upright.
 pub(crate) fn apply(image: Rgb8, orientation: Orientation) -> Rgb8 {
     let (width, height) = (image.width as usize, image.height as usize);

@@ -4,10 +4,13 @@ use std::time::{Duration, Instant};
 
 use super::decode::{self, JpegDecode};
 use super::error::ImageError;
-use super::geometry::{self, Frame, Span};
+use super::geometry::{Frame, Span};
+use super::inspect::Inspected;
 use super::limits::Limits;
-use super::resample::resample;
-use super::spec::{InputSpec, SpecError};
+use super::pixels::Rgb8;
+use super::resample::{Kept, Resampler};
+use super::rows::{Layout, Rows};
+use super::spec::{InputSpec, Interpolation, SpecError};
 
 /// Turns encoded images into the input of one model. Made from an [`InputSpec`], valid by construction.
 #[derive(Debug, Clone)]
@@ -59,27 +62,45 @@ impl Preprocess {
         same
     }
 
+    fn frame(&self) -> Frame {
+        Frame {
+            resize: self.spec.resize,
+            size: self.spec.size,
+        }
+    }
+
+    /// Reads the header of one image file: what [`Self::apply`] with the same arguments will take. Costs little, whatever the file is.
+    ///
+    /// # Errors
+    /// See [`ImageError`]; what is refused here is refused by [`Self::apply`] too.
+    pub fn inspect(&self, encoded: &[u8], limits: &Limits, jpeg: JpegDecode) -> Result<Inspected, ImageError> {
+        let frame = self.frame();
+        let (format, header) = decode::header(encoded, limits, (jpeg == JpegDecode::Scaled).then_some(&frame))?;
+        Ok(Inspected::new(format, &header, &frame, self.spec.interpolation))
+    }
+
     /// Decodes and preprocesses one image file.
     ///
     /// # Errors
     /// See [`ImageError`]; limits are checked before anything is allocated.
     pub fn apply(&self, encoded: &[u8], limits: &Limits, jpeg: JpegDecode) -> Result<Decoded, ImageError> {
         let started = Instant::now();
-        let frame = Frame {
-            resize: self.spec.resize,
-            size: self.spec.size,
+        let frame = self.frame();
+        let mut rows = Resampling {
+            frame,
+            interpolation: self.spec.interpolation,
+            resampler: None,
+            spent: Duration::ZERO,
         };
-        let picture = decode::decode(encoded, limits, (jpeg == JpegDecode::Scaled).then_some(&frame))?;
-        let decoded = Instant::now();
-        let [height, width] = frame.resized(picture.full[0], picture.full[1]);
-        let rows = geometry::centre(height, frame.size[0]);
-        let columns = geometry::centre(width, frame.size[1]);
-        let pixels = resample(&picture, rows, columns, self.spec.interpolation);
-        let tensor = self.normalise(&pixels, rows, columns);
+        let scaled = (jpeg == JpegDecode::Scaled).then_some(&frame);
+        let format = decode::decode(encoded, limits, scaled, &mut rows)?;
+        let decode = started.elapsed().saturating_sub(rows.spent);
+        let (kept, pixels) = rows.finish().ok_or_else(|| decode::no_rows(format))?;
+        let tensor = self.normalise(&pixels.data, kept.rows, kept.columns);
         Ok(Decoded {
             tensor,
-            decode: decoded - started,
-            preprocess: decoded.elapsed(),
+            decode,
+            preprocess: started.elapsed().saturating_sub(decode),
         })
     }
 
@@ -104,6 +125,39 @@ impl Preprocess {
     }
 }
 
+/// Resamples the rows that a decoder hands over.
+struct Resampling {
+    frame: Frame,
+    interpolation: Interpolation,
+    resampler: Option<(Kept, Resampler)>,
+    /// Time spent here, which is not the decoder's.
+    spent: Duration,
+}
+
+impl Rows for Resampling {
+    fn begin(&mut self, layout: &Layout) {
+        let began = Instant::now();
+        let kept = Kept::of(layout.full, &self.frame);
+        self.resampler = Some((kept, Resampler::new(layout, kept, self.interpolation)));
+        self.spent += began.elapsed();
+    }
+
+    fn row(&mut self, rgb: &[u8]) {
+        let began = Instant::now();
+        if let Some((_, resampler)) = &mut self.resampler {
+            resampler.row(rgb);
+        }
+        self.spent += began.elapsed();
+    }
+}
+
+impl Resampling {
+    fn finish(self) -> Option<(Kept, Rgb8)> {
+        let (kept, resampler) = self.resampler?;
+        Some((kept, resampler.finish()?))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Cursor;
@@ -111,7 +165,6 @@ mod tests {
     use image::{DynamicImage, ImageFormat, RgbImage};
 
     use super::*;
-    use crate::Interpolation;
 
     fn png(width: u32, height: u32, pixel: impl Fn(u32, u32) -> [u8; 3]) -> Vec<u8> {
         let image = RgbImage::from_fn(width, height, |x, y| image::Rgb(pixel(x, y)));

@@ -1,19 +1,20 @@
-//! Encoded bytes to upright RGB pixels, within the limits.
+//! Encoded bytes to RGB rows, within the limits; and what that will take, from the header alone.
 
+mod bmp;
 mod gif;
 mod guard;
 mod jpeg;
+mod png;
 mod raster;
 mod tiff;
-
-use image::metadata::Orientation;
+mod webp;
 
 use super::error::ImageError;
 use super::format::Format;
 use super::geometry::Frame;
 use super::limits::Limits;
-use super::orientation;
 use super::pixels::Rgb8;
+use super::rows::{Layout, Rows, Whole};
 
 /// How large a JPEG is decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -31,15 +32,26 @@ pub fn decoder() -> &'static str {
     jpeg::NAME
 }
 
-/// An upright picture, possibly decoded at a reduced scale.
-#[derive(Debug)]
-pub(crate) struct Picture {
-    /// The pixels.
-    pub rgb: Rgb8,
-    /// Height and width of the file's picture, upright.
-    pub full: [u32; 2],
-    /// The part of `rgb` that the picture covers, height and width in pixels of `rgb`: a reduced scale may fill its last pixel in part.
-    pub extent: [f64; 2],
+/// What a file's header says of decoding it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Header {
+    /// The rows that will come. Their orientation is only said where it stands before the pixels.
+    pub layout: Layout,
+    /// What decoding holds at its peak, in bytes; what the rows are made into comes on top.
+    pub bytes: u64,
+    /// How much there is to do for each pixel of the file's picture.
+    pub work: Work,
+}
+
+/// How much a decoder does for each pixel, as its header says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// A JPEG of one scan.
+    Once,
+    /// A JPEG of several scans, each of which goes over all blocks.
+    Scans(u64),
+    /// Every pixel is unpacked, however few are needed.
+    EveryPixel,
 }
 
 /// Decodes a whole image of any format: upright, RGB, every pixel.
@@ -47,28 +59,50 @@ pub(crate) struct Picture {
 /// # Errors
 /// See [`ImageError`].
 pub fn decode_rgb(encoded: &[u8], limits: &Limits) -> Result<Rgb8, ImageError> {
-    decode(encoded, limits, None).map(|picture| picture.rgb)
+    let mut whole = Whole::default();
+    let format = decode(encoded, limits, None, &mut whole)?;
+    whole.into_upright().ok_or_else(|| no_rows(format))
 }
 
-/// Decodes an image; a JPEG at a reduced scale if that covers what `frame` needs.
-pub(crate) fn decode(encoded: &[u8], limits: &Limits, frame: Option<&Frame>) -> Result<Picture, ImageError> {
+/// Reads an image's header, for decoding it with the same `frame`.
+pub(crate) fn header(encoded: &[u8], limits: &Limits, frame: Option<&Frame>) -> Result<(Format, Header), ImageError> {
     limits.check_bytes(encoded)?;
     let format = Format::sniff(encoded)?;
-    guard::guarded(format, || {
-        let (stored, orientation) = match format {
-            Format::Jpeg => return jpeg::read(encoded, limits, frame),
-            Format::Png => raster::png(encoded, limits)?,
-            Format::WebP => raster::webp(encoded, limits)?,
-            Format::Bmp => raster::bmp(encoded, limits)?,
-            Format::Gif => (gif::read(encoded, limits)?, Orientation::NoTransforms),
-            Format::Tiff => tiff::read(encoded, limits)?,
-        };
-        let rgb = orientation::apply(stored, orientation);
-        let full = [rgb.height, rgb.width];
-        Ok(Picture {
-            rgb,
-            full,
-            extent: full.map(f64::from),
-        })
-    })
+    let header = guard::guarded(format, || match format {
+        Format::Jpeg => jpeg::header(encoded, limits, frame),
+        Format::Png => png::header(encoded, limits),
+        Format::WebP => webp::header(encoded, limits),
+        Format::Bmp => bmp::header(encoded, limits),
+        Format::Gif => gif::header(encoded, limits),
+        Format::Tiff => tiff::header(encoded, limits),
+    })?;
+    Ok((format, header))
+}
+
+/// Decodes an image and hands its rows over; a JPEG at a reduced scale if that covers what `frame` needs.
+pub(crate) fn decode(
+    encoded: &[u8],
+    limits: &Limits,
+    frame: Option<&Frame>,
+    rows: &mut impl Rows,
+) -> Result<Format, ImageError> {
+    limits.check_bytes(encoded)?;
+    let format = Format::sniff(encoded)?;
+    guard::guarded(format, || match format {
+        Format::Jpeg => jpeg::read(encoded, limits, frame, rows),
+        Format::Png => png::read(encoded, limits, rows),
+        Format::WebP => webp::read(encoded, limits, rows),
+        Format::Bmp => bmp::read(encoded, limits, rows),
+        Format::Gif => gif::read(encoded, limits, rows),
+        Format::Tiff => tiff::read(encoded, limits, rows),
+    })?;
+    Ok(format)
+}
+
+/// A decoder that ends well and has not handed over every row.
+pub(crate) fn no_rows(format: Format) -> ImageError {
+    ImageError::Corrupt {
+        format,
+        part: "not all of its rows are there".into(),
+    }
 }

@@ -1,98 +1,70 @@
-//! The formats that the `image` crate decodes: PNG, WebP, BMP, and JPEG where libjpeg-turbo is not built in.
+//! The formats that are decoded whole: BMP, WebP, and JPEG where libjpeg-turbo is not built in.
 
-use std::io::Cursor;
-
-use image::codecs::{bmp::BmpDecoder, png::PngDecoder, webp::WebPDecoder};
 use image::error::{ImageError as Failure, LimitErrorKind};
-use image::metadata::Orientation;
-use image::{ColorType, ImageDecoder, ImageResult};
+use image::{ColorType, ImageDecoder};
 
 use crate::colour;
 use crate::error::ImageError;
 use crate::format::Format;
-use crate::limits::Limits;
-use crate::orientation;
-use crate::pixels::Rgb8;
+use crate::rows::{Layout, Rows};
 
 /// What a decoder may allocate for tables and metadata, in bytes.
-const OVERHEAD_BYTES_MAX: u64 = 16 << 20;
+pub(super) const OVERHEAD_BYTES_MAX: u64 = 16 << 20;
 
-/// Decodes the default image of a PNG.
-pub(crate) fn png(encoded: &[u8], limits: &Limits) -> Result<(Rgb8, Orientation), ImageError> {
-    let decoder = PngDecoder::with_limits(Cursor::new(encoded), memory(0, 0));
-    // Bit depth and colour type in the header: 16-bit gray, to which a transparent level makes the decoder add alpha.
-    let gray16 = encoded.get(24..26) == Some(&[16, 0]);
-    finish(
-        decoder,
-        Format::Png,
-        limits,
-        if gray16 { colour::clipped_to_rgb } else { colour::to_rgb },
-    )
-}
-
-/// Decodes the first frame of a WebP.
-pub(crate) fn webp(encoded: &[u8], limits: &Limits) -> Result<(Rgb8, Orientation), ImageError> {
-    finish(
-        WebPDecoder::new(Cursor::new(encoded)),
-        Format::WebP,
-        limits,
-        colour::to_rgb,
-    )
-}
-
-/// Decodes a BMP.
-pub(crate) fn bmp(encoded: &[u8], limits: &Limits) -> Result<(Rgb8, Orientation), ImageError> {
-    finish(
-        BmpDecoder::new(Cursor::new(encoded)),
-        Format::Bmp,
-        limits,
-        colour::to_rgb,
-    )
-}
-
-/// Decodes a JPEG as it is stored.
-#[cfg(not(feature = "jpeg-turbo"))]
-pub(crate) fn jpeg(encoded: &[u8], limits: &Limits) -> Result<Rgb8, ImageError> {
-    let decoder = image::codecs::jpeg::JpegDecoder::new(Cursor::new(encoded));
-    finish(decoder, Format::Jpeg, limits, colour::to_rgb).map(|(stored, _)| stored)
-}
-
-/// 16 bytes a pixel, twice the widest layout, and some room for tables.
-fn memory(width: u32, height: u32) -> image::Limits {
-    let mut memory = image::Limits::no_limits();
-    memory.max_alloc = Some(u64::from(width) * u64::from(height) * 16 + OVERHEAD_BYTES_MAX);
-    memory
-}
-
-fn finish<D: ImageDecoder>(
-    decoder: ImageResult<D>,
+/// Decodes all pixels and hands their rows over.
+pub(super) fn rows(
+    mut decoder: impl ImageDecoder,
     format: Format,
-    limits: &Limits,
-    to_rgb: fn(Vec<u8>, ColorType) -> Option<Vec<u8>>,
-) -> Result<(Rgb8, Orientation), ImageError> {
-    let failed = |failure| refuse(failure, format);
-    let mut decoder = decoder.map_err(failed)?;
-    let (width, height) = decoder.dimensions();
-    limits.check_size(width, height)?;
+    layout: &Layout,
+    rows: &mut impl Rows,
+) -> Result<(), ImageError> {
+    let [height, width] = layout.stored;
+    let pixels = u64::from(width) * u64::from(height);
+    let mut memory = image::Limits::no_limits();
+    memory.max_alloc = Some(pixels * 16 + OVERHEAD_BYTES_MAX);
+    decoder.set_limits(memory).map_err(|failure| refuse(failure, format))?;
+    let colour = decoder.color_type();
+    let mut bytes = vec![0; usize::try_from(decoder.total_bytes()).unwrap_or(usize::MAX)];
+    decoder
+        .read_image(&mut bytes)
+        .map_err(|failure| refuse(failure, format))?;
+    hand_over(&bytes, colour, format, layout, rows)
+}
+
+/// Hands the rows of a decoded picture over as RGB.
+pub(super) fn hand_over(
+    bytes: &[u8],
+    colour: ColorType,
+    format: Format,
+    layout: &Layout,
+    rows: &mut impl Rows,
+) -> Result<(), ImageError> {
+    let to_rgb = colour::to_rgb(colour).ok_or_else(|| ImageError::Unsupported {
+        format,
+        what: format!("pixels of type {colour:?}"),
+    })?;
+    let width = layout.stored[1] as usize;
+    rows.begin(layout);
+    let mut rgb = vec![0; width * 3];
+    for row in bytes.chunks_exact(width * usize::from(colour.bytes_per_pixel())) {
+        to_rgb(row, &mut rgb);
+        rows.row(&rgb);
+    }
+    Ok(())
+}
+
+/// Refuses a picture without pixels.
+pub(super) fn check_sides(format: Format, width: u32, height: u32) -> Result<(), ImageError> {
     if width == 0 || height == 0 {
         return Err(ImageError::Corrupt {
             format,
             part: format!("the header announces {width}x{height} pixels"),
         });
     }
-    decoder.set_limits(memory(width, height)).map_err(failed)?;
-    let exif = decoder.exif_metadata().ok().flatten();
-    let xmp = decoder.xmp_metadata().ok().flatten();
-    let orientation = orientation::stated(exif.as_deref(), xmp.as_deref());
-    let colour = decoder.color_type();
-    let mut bytes = vec![0; usize::try_from(decoder.total_bytes()).unwrap_or(usize::MAX)];
-    decoder.read_image(&mut bytes).map_err(failed)?;
-    let what = || format!("pixels of type {colour:?}");
-    let data = to_rgb(bytes, colour).ok_or_else(|| ImageError::Unsupported { format, what: what() })?;
-    Ok((Rgb8 { width, height, data }, orientation))
+    Ok(())
 }
 
-fn refuse(failure: Failure, format: Format) -> ImageError {
+pub(super) fn refuse(failure: Failure, format: Format) -> ImageError {
     match failure {
         Failure::Unsupported(what) => ImageError::Unsupported {
             format,

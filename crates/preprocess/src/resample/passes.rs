@@ -1,6 +1,4 @@
-//! The two passes of a resampling, in integers.
-
-use std::ops::Range;
+//! The two passes of a resampling, in integers, one row at a time.
 
 use super::weights::{PRECISION_BITS, Weights};
 use super::wide::wide;
@@ -14,41 +12,17 @@ const PIXEL_LANES: usize = 4;
 /// Bytes that the pass down works on at once: few enough for the registers, many enough to fill them.
 const LANES: usize = 32;
 
-/// A part of an RGB picture, known by its place in the whole.
-pub(super) struct Part<'a> {
-    /// Its rows, each of `columns.len()` pixels.
-    pub data: &'a [u8],
-    /// The picture's rows that it holds.
-    pub rows: Range<usize>,
-    /// The picture's columns that it holds.
-    pub columns: Range<usize>,
-}
-
-impl Part<'_> {
-    fn row_bytes(&self) -> usize {
-        self.columns.len() * 3
-    }
-}
-
 #[inline(always)]
 fn clip(sum: i32) -> u8 {
     (sum >> PRECISION_BITS).clamp(0, 255) as u8
 }
 
-/// Resamples the given rows to one pixel for each of the weights.
-pub(super) fn across(part: &Part<'_>, rows: Range<usize>, weights: &Weights) -> Vec<u8> {
-    let stride = part.row_bytes();
-    let mut out = vec![0; rows.len() * weights.len() * 3];
-    let first = rows.start - part.rows.start;
-    let pixels = part.data.chunks_exact(stride).skip(first).take(rows.len());
-    let mut padded = Vec::with_capacity(stride + PIXEL_LANES);
-    for (row, out) in pixels.zip(out.chunks_exact_mut(weights.len() * 3)) {
-        padded.clear();
-        padded.extend_from_slice(row);
-        padded.resize(stride + PIXEL_LANES, 0);
-        wide(|| across_row(&padded, part.columns.start, weights, out));
-    }
-    out
+/// Resamples one row to a pixel for each of the weights. `row` begins at the source's pixel `column`; `padded` is room to work in.
+pub(super) fn across(row: &[u8], column: usize, weights: &Weights, padded: &mut Vec<u8>, out: &mut [u8]) {
+    padded.clear();
+    padded.extend_from_slice(row);
+    padded.resize(row.len() + PIXEL_LANES, 0);
+    wide(|| across_row(padded, column, weights, out));
 }
 
 /// `row` has at least [`PIXEL_LANES`] - 3 bytes more than its pixels: each is read with what follows, which is then left out.
@@ -67,16 +41,9 @@ fn across_row(row: &[u8], column: usize, weights: &Weights, out: &mut [u8]) {
     }
 }
 
-/// Resamples the given columns to one row for each of the weights.
-pub(super) fn down(part: &Part<'_>, columns: Range<usize>, weights: &Weights) -> Vec<u8> {
-    let (stride, width) = (part.row_bytes(), columns.len() * 3);
-    let offset = (columns.start - part.columns.start) * 3;
-    let mut out = vec![0; weights.len() * width];
-    for ((first, values), out) in weights.iter().zip(out.chunks_exact_mut(width)) {
-        let rows = &part.data[(first - part.rows.start) * stride + offset..];
-        wide(|| down_row(rows, stride, values, out));
-    }
-    out
+/// Resamples rows, which lie `stride` bytes apart from the first that counts, to one.
+pub(super) fn down(rows: &[u8], stride: usize, values: &[i32], out: &mut [u8]) {
+    wide(|| down_row(rows, stride, values, out));
 }
 
 #[inline(always)]

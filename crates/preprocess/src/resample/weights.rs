@@ -55,6 +55,13 @@ fn lanczos(x: f64) -> f64 {
     }
 }
 
+/// At least [`Weights::taps_max`] of the weights that [`Weights::new`] makes of the same.
+pub(super) fn taps_bound(side: u32, extent: f64, span: Span, filter: Filter) -> usize {
+    let stretch = (extent / f64::from(span.resized)).max(1.0);
+    let taps = (2.0 * filter.support * stretch).ceil() as usize + 2;
+    taps.min(side as usize)
+}
+
 /// The weights along one axis.
 pub(super) struct Weights {
     /// For each resampled pixel its first source pixel, and where its weights lie in `values`.
@@ -88,6 +95,21 @@ impl Weights {
         weights
     }
 
+    /// The same for a source whose pixels come in the opposite order; the resampled pixels then do too.
+    pub(super) fn mirrored(&self, side: u32) -> Self {
+        let mut mirrored = Self {
+            taps: Vec::with_capacity(self.taps.len()),
+            values: Vec::with_capacity(self.values.len()),
+        };
+        for (first, values) in self.taps.iter().rev() {
+            let start = mirrored.values.len();
+            mirrored.values.extend(self.values[values.clone()].iter().rev());
+            let first = side as usize - first - values.len();
+            mirrored.taps.push((first, start..mirrored.values.len()));
+        }
+        mirrored
+    }
+
     /// The source pixels that count for any resampled pixel.
     pub(super) fn used(&self) -> Range<usize> {
         let start = self.taps.iter().map(|(first, _)| *first).min().unwrap_or(0);
@@ -103,6 +125,17 @@ impl Weights {
     /// How many pixels are resampled.
     pub(super) fn len(&self) -> usize {
         self.taps.len()
+    }
+
+    /// The first source pixel of the resampled pixel `index` and the weights from there on.
+    pub(super) fn get(&self, index: usize) -> Option<(usize, &[i32])> {
+        let (first, values) = self.taps.get(index)?;
+        Some((*first, &self.values[values.clone()]))
+    }
+
+    /// The most source pixels that count for one resampled pixel.
+    pub(super) fn taps_max(&self) -> usize {
+        self.taps.iter().map(|(_, values)| values.len()).max().unwrap_or(0)
     }
 
     /// For each resampled pixel its first source pixel and the weights from there on.
@@ -148,6 +181,35 @@ mod tests {
     #[test]
     fn equal_sides_are_the_identity() {
         check(2, 2, &[(0, &[1.0, 0.0]), (1, &[1.0])]);
+    }
+
+    #[test]
+    fn mirrored_weights_are_those_of_a_mirrored_source() {
+        let span = Span {
+            resized: 5,
+            start: 1,
+            length: 3,
+            padding: 0,
+        };
+        let weights = Weights::new(17, 16.5, span, Filter::LANCZOS);
+        let mirrored = weights.mirrored(17);
+        let mut source = [0_i64; 17];
+        source
+            .iter_mut()
+            .enumerate()
+            .for_each(|(at, value)| *value = (at * at) as i64);
+        let sums = |weights: &Weights, source: &[i64]| -> Vec<i64> {
+            let sum = |(first, values): (usize, &[i32])| {
+                source[first..].iter().zip(values).map(|(s, w)| s * i64::from(*w)).sum()
+            };
+            weights.iter().map(sum).collect()
+        };
+        let expected = sums(&weights, &source);
+        source.reverse();
+        let mut got = sums(&mirrored, &source);
+        got.reverse();
+        assert_eq!(got, expected);
+        assert!(weights.taps_max() <= taps_bound(17, 16.5, span, Filter::LANCZOS));
     }
 
     #[test]

@@ -12,12 +12,45 @@ const SCANS_MAX: usize = 64;
 /// What the markers of a JPEG file say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Markers {
+    /// The first frame.
+    pub frame: FrameHeader,
+    /// How to turn the stored picture upright.
+    pub orientation: Orientation,
+    /// How often the decoder goes over the picture.
+    pub scans: usize,
+}
+
+/// What a frame header says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FrameHeader {
     /// Pixels in a row, as stored.
     pub width: u32,
     /// Rows, as stored.
     pub height: u32,
-    /// How to turn the stored picture upright.
-    pub orientation: Orientation,
+    /// Whether it is refined from scan to scan.
+    pub progressive: bool,
+    /// Whether it is coded without a transform, so that it has no reduced scales.
+    pub lossless: bool,
+    /// How often a component is sampled across and down; 0 for components that are not there. Only the first four are read.
+    pub sampling: [[u8; 2]; 4],
+}
+
+impl FrameHeader {
+    /// Samples of all components, in whole blocks of 8 by 8, as a decoder keeps them that needs several scans.
+    pub(crate) fn samples(&self) -> u64 {
+        let most = |axis: usize| u64::from(self.sampling.iter().map(|s| s[axis]).max().unwrap_or(1).max(1));
+        let (across, down) = (most(0), most(1));
+        let blocks = |side: u32, sampled: u8, most: u64| {
+            (u64::from(side) * u64::from(sampled))
+                .div_ceil(most * 8)
+                .next_multiple_of(u64::from(sampled))
+        };
+        self.sampling
+            .iter()
+            .filter(|[h, v]| *h > 0 && *v > 0)
+            .map(|[h, v]| 64 * blocks(self.width, *h, across) * blocks(self.height, *v, down))
+            .sum()
+    }
 }
 
 /// Walks the segments up to the end-of-image marker.
@@ -40,7 +73,7 @@ pub(crate) fn read(encoded: &[u8]) -> Result<Markers, ImageError> {
         }
         let segment = take_segment(&mut rest).ok_or_else(|| truncated(scans, rest.len()))?;
         match marker {
-            _ if frame.is_none() && is_frame(marker) => frame = frame_size(segment),
+            _ if frame.is_none() && is_frame(marker) => frame = frame_header(marker, segment),
             0xe1 => {
                 exif = exif.or(segment.strip_prefix(b"Exif\0\0"));
                 xmp = xmp.or(segment.strip_prefix(b"http://ns.adobe.com/xap/1.0/\0"));
@@ -57,12 +90,12 @@ pub(crate) fn read(encoded: &[u8]) -> Result<Markers, ImageError> {
                 what,
             })
         }
-        Some((width, height)) if scans > 0 && width > 0 && height > 0 => Ok(Markers {
-            width,
-            height,
+        Some(frame) if scans > 0 && frame.width > 0 && frame.height > 0 => Ok(Markers {
+            frame,
             orientation: orientation::stated(exif, xmp),
+            scans,
         }),
-        Some((width, height)) if scans > 0 => {
+        Some(FrameHeader { width, height, .. }) if scans > 0 => {
             Err(corrupt(format!("the frame header announces {width}x{height} pixels")))
         }
         Some(_) => Err(corrupt("it has no scan, so no pixels".into())),
@@ -70,8 +103,8 @@ pub(crate) fn read(encoded: &[u8]) -> Result<Markers, ImageError> {
     }
 }
 
-/// Width and height of the first frame of a JPEG that may be part of another file, without judging the rest.
-pub(crate) fn stored_size(encoded: &[u8]) -> Option<(u32, u32)> {
+/// The first frame of a JPEG that may be part of another file, without judging the rest.
+pub(crate) fn first_frame(encoded: &[u8]) -> Option<FrameHeader> {
     let mut rest = encoded.get(2..)?;
     loop {
         let (marker, after) = next_marker(rest)?;
@@ -83,7 +116,7 @@ pub(crate) fn stored_size(encoded: &[u8]) -> Option<(u32, u32)> {
         }
         let segment = take_segment(&mut rest)?;
         if is_frame(marker) {
-            return frame_size(segment);
+            return frame_header(marker, segment);
         }
     }
 }
@@ -115,13 +148,22 @@ fn take_segment<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     segment.get(2..)
 }
 
-/// Width and height out of a frame header: precision, height, width, components.
-fn frame_size(segment: &[u8]) -> Option<(u32, u32)> {
-    let [_, h1, h0, w1, w0, ..] = segment else { return None };
-    Some((
-        u32::from(u16::from_be_bytes([*w1, *w0])),
-        u32::from(u16::from_be_bytes([*h1, *h0])),
-    ))
+/// Reads a frame header: precision, height, width, and for each component its name, sampling and table.
+fn frame_header(marker: u8, segment: &[u8]) -> Option<FrameHeader> {
+    let [_, h1, h0, w1, w0, _, components @ ..] = segment else {
+        return None;
+    };
+    let mut sampling = [[0; 2]; 4];
+    for (sampling, [_, factors, _]) in sampling.iter_mut().zip(components.as_chunks::<3>().0) {
+        *sampling = [factors >> 4, factors & 15];
+    }
+    Some(FrameHeader {
+        width: u32::from(u16::from_be_bytes([*w1, *w0])),
+        height: u32::from(u16::from_be_bytes([*h1, *h0])),
+        progressive: matches!(marker, 0xc2 | 0xc6 | 0xca | 0xce),
+        lossless: matches!(marker, 0xc3 | 0xc7 | 0xcb | 0xcf),
+        sampling,
+    })
 }
 
 fn truncated(scans: usize, left: usize) -> ImageError {
@@ -148,7 +190,7 @@ mod tests {
     fn check(parts: &[&[u8]], expected: Result<(u32, u32), &str>) {
         let file = [b"\xff\xd8", &parts.concat()[..]].concat();
         match (read(&file), expected) {
-            (Ok(markers), Ok(size)) => assert_eq!((markers.width, markers.height), size),
+            (Ok(markers), Ok(size)) => assert_eq!((markers.frame.width, markers.frame.height), size),
             (Err(error), Err(text)) => assert!(error.to_string().contains(text), "{error}"),
             (got, wanted) => panic!("{got:?} instead of {wanted:?}"),
         }
@@ -181,6 +223,22 @@ mod tests {
             Err("3x0 pixels"),
         );
         check(&[SOF, &SOS.repeat(65), b"\xff\xd9"], Err("65 scans"));
+    }
+
+    #[test]
+    fn samples_are_counted_in_whole_blocks() {
+        let frame = |width, height, sampling| FrameHeader {
+            width,
+            height,
+            progressive: true,
+            lossless: false,
+            sampling,
+        };
+        let check = |frame: FrameHeader, expected| assert_eq!(frame.samples(), expected, "{frame:?}");
+        check(frame(1, 1, [[1, 1], [0; 2], [0; 2], [0; 2]]), 64);
+        check(frame(16, 16, [[1, 1], [1, 1], [1, 1], [0; 2]]), 3 * 256);
+        check(frame(17, 16, [[2, 2], [1, 1], [1, 1], [0; 2]]), 64 * (4 * 2 + 2 + 2));
+        check(frame(64, 8, [[1, 1], [4, 1], [0; 2], [0; 2]]), 64 * (2 + 8));
     }
 
     #[test]

@@ -12,35 +12,76 @@ mod pure;
 use pure as backend;
 
 pub(crate) use backend::NAME;
-pub(crate) use markers::stored_size;
+pub(crate) use markers::first_frame;
 
-use super::Picture;
+use self::markers::{FrameHeader, Markers};
+use super::{Header, Work};
 use crate::error::ImageError;
 use crate::geometry::Frame;
 use crate::limits::Limits;
-use crate::orientation;
+use crate::rows::{Layout, Rows, upright};
 
-/// Decodes a JPEG, at a reduced scale if `frame` allows one.
-pub(crate) fn read(encoded: &[u8], limits: &Limits, frame: Option<&Frame>) -> Result<Picture, ImageError> {
-    let markers = markers::read(encoded)?;
-    limits.check_size(markers.width, markers.height)?;
-    let stored = [markers.height, markers.width];
-    let swapped = orientation::swaps_sides(markers.orientation);
-    let upright = |[height, width]: [u32; 2]| if swapped { [width, height] } else { [height, width] };
-    let full = upright(stored);
-    let needed = frame.map(|frame| upright(frame.resized(full[0], full[1])));
-    let eighths = needed.map_or(8, |needed| eighths(stored, needed));
-    let rgb = backend::decode(encoded, limits, &markers, eighths)?;
-    let extent = if [rgb.height, rgb.width] == stored {
-        full.map(f64::from)
+/// What the header says of a picture that is decoded as [`read`] does.
+pub(super) fn header(encoded: &[u8], limits: &Limits, frame: Option<&Frame>) -> Result<Header, ImageError> {
+    let (markers, layout, _) = open(encoded, limits, frame)?;
+    let FrameHeader { width, progressive, .. } = markers.frame;
+    let samples = markers.frame.samples();
+    let kept = if backend::KEEPS_ALWAYS || progressive || markers.scans > 1 {
+        // A coefficient has two bytes.
+        samples * 2
     } else {
-        scaled_extent(full, eighths)
+        0
     };
-    Ok(Picture {
-        rgb: orientation::apply(rgb, markers.orientation),
-        full,
-        extent,
+    // Four components of the rows that are unpacked together: the tallest block and its neighbours.
+    let rows = (u64::from(width) + 64) * 4 * 4 * 32;
+    let [decoded_height, decoded_width] = layout.stored.map(u64::from);
+    Ok(Header {
+        bytes: kept + rows + decoded_height * (decoded_width * 4 + 8) + backend::bytes(encoded),
+        layout,
+        work: if progressive || markers.scans > 1 {
+            Work::Scans(markers.scans as u64)
+        } else {
+            Work::Once
+        },
     })
+}
+
+/// Hands the rows over, at a reduced scale if `frame` allows one.
+pub(super) fn read(
+    encoded: &[u8],
+    limits: &Limits,
+    frame: Option<&Frame>,
+    rows: &mut impl Rows,
+) -> Result<(), ImageError> {
+    let (markers, layout, eighths) = open(encoded, limits, frame)?;
+    backend::decode(encoded, &markers, layout, eighths, rows)
+}
+
+fn open(encoded: &[u8], limits: &Limits, frame: Option<&Frame>) -> Result<(Markers, Layout, u32), ImageError> {
+    let markers = markers::read(encoded)?;
+    let FrameHeader { width, height, .. } = markers.frame;
+    limits.check_size(width, height)?;
+    let whole = Layout::whole(width, height, markers.orientation);
+    let stored = whole.stored;
+    let needed = frame.map(|frame| upright(frame.resized(whole.full[0], whole.full[1]), markers.orientation));
+    let eighths = match needed {
+        Some(needed) if !markers.frame.lossless => eighths(stored, needed),
+        _ => 8,
+    };
+    Ok((markers, scaled(whole, eighths), eighths))
+}
+
+/// The layout of the same picture at `eighths`/8 of its size, each side rounded up.
+fn scaled(whole: Layout, eighths: u32) -> Layout {
+    let stored = whole.stored.map(|side| (side * eighths).div_ceil(8));
+    if stored == whole.stored {
+        return whole;
+    }
+    Layout {
+        stored,
+        extent: whole.full.map(|side| f64::from(side) * f64::from(eighths) / 8.0),
+        ..whole
+    }
 }
 
 /// A reduced picture's sides are at least this much longer than what is needed, in quarters: resampling wants some detail to average.
@@ -55,10 +96,6 @@ fn eighths(stored: [u32; 2], needed: [u32; 2]) -> u32 {
         stored.iter().zip(needed).all(enough)
     };
     backend::EIGHTHS.iter().copied().find(covers).unwrap_or(8)
-}
-
-fn scaled_extent(full: [u32; 2], eighths: u32) -> [f64; 2] {
-    full.map(|side| f64::from(side) * f64::from(eighths) / 8.0)
 }
 
 #[cfg(all(test, feature = "jpeg-turbo"))]

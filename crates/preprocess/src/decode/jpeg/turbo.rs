@@ -2,12 +2,11 @@
 
 use turbojpeg::{Colorspace, Decompressor, Error, Image, PixelFormat, ScalingFactor};
 
-use super::markers::Markers;
+use super::markers::{FrameHeader, Markers};
 use crate::colour;
 use crate::error::ImageError;
 use crate::format::Format;
-use crate::limits::Limits;
-use crate::pixels::Rgb8;
+use crate::rows::{Layout, Rows};
 
 /// What this decoder is called. The version is that of the source in the crate `turbojpeg-sys`, which is linked statically.
 pub(crate) const NAME: &str = if cfg!(feature = "jpeg-turbo-simd") {
@@ -19,23 +18,36 @@ pub(crate) const NAME: &str = if cfg!(feature = "jpeg-turbo-simd") {
 /// The scales it is used at, in eighths: those whose inverse transforms have SIMD code.
 pub(super) const EIGHTHS: &[u32] = &[1, 2, 4, 8];
 
-/// Decodes the stored picture at `eighths`/8 of its size, each side rounded up.
-pub(super) fn decode(encoded: &[u8], _: &Limits, markers: &Markers, eighths: u32) -> Result<Rgb8, ImageError> {
+/// Whether the whole picture is kept besides what comes out even if it is coded in one scan.
+pub(super) const KEEPS_ALWAYS: bool = false;
+
+/// What it holds however large the picture is, in bytes.
+pub(super) fn bytes(_encoded: &[u8]) -> u64 {
+    1 << 20
+}
+
+/// Decodes the picture at `eighths`/8 of its size and hands its rows over.
+pub(super) fn decode(
+    encoded: &[u8],
+    markers: &Markers,
+    layout: Layout,
+    eighths: u32,
+    rows: &mut impl Rows,
+) -> Result<(), ImageError> {
     let mut decompressor = Decompressor::new().map_err(refuse)?;
     let header = decompressor.read_header(encoded).map_err(refuse)?;
-    if (header.width, header.height) != (markers.width as usize, markers.height as usize) {
+    let FrameHeader { width, height, .. } = markers.frame;
+    if (header.width, header.height) != (width as usize, height as usize)
+        || header.is_lossless != markers.frame.lossless
+    {
         return Err(ImageError::Corrupt {
             format: Format::Jpeg,
             part: "it has several frame headers".into(),
         });
     }
-    let factor = if header.is_lossless {
-        ScalingFactor::ONE
-    } else {
-        ScalingFactor::new(eighths as usize, 8)
-    };
+    let factor = ScalingFactor::new(eighths as usize, 8);
     decompressor.set_scaling_factor(factor).map_err(refuse)?;
-    let (width, height) = (factor.scale(header.width), factor.scale(header.height));
+    let [height, width] = layout.stored.map(|side| side as usize);
     let ink = matches!(header.colorspace, Colorspace::CMYK | Colorspace::YCCK);
     let format = if ink { PixelFormat::CMYK } else { PixelFormat::RGB };
     let pitch = width * format.size();
@@ -53,16 +65,18 @@ pub(super) fn decode(encoded: &[u8], _: &Limits, markers: &Markers, eighths: u32
         Err(Error::TurboJpegError(message)) if is_warning(&message) => {}
         done => done.map_err(refuse)?,
     }
-    let data = if ink {
-        colour::inverted_cmyk_to_rgb(&pixels)
-    } else {
-        pixels
-    };
-    Ok(Rgb8 {
-        width: width as u32,
-        height: height as u32,
-        data,
-    })
+    drop(decompressor);
+    rows.begin(&layout);
+    let mut rgb = vec![0; width * 3];
+    for row in pixels.chunks_exact(pitch) {
+        if ink {
+            colour::inverted_cmyk_to_rgb(row, &mut rgb);
+            rows.row(&rgb);
+        } else {
+            rows.row(row);
+        }
+    }
+    Ok(())
 }
 
 /// Whether the library decoded the whole picture and only remarked on something, which Pillow accepts too.

@@ -1,5 +1,7 @@
 //! Palettes of a TIFF, which the `tiff` crate does not read.
 
+use super::directory;
+
 /// Where the first page of a TIFF says that it has a palette.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Palette {
@@ -14,35 +16,14 @@ const BLACK_IS_ZERO: u16 = 1;
 const PALETTE: u16 = 3;
 
 impl Palette {
-    /// Finds the palette's mark in the first image file directory, of a classic or a big TIFF.
+    /// Finds the palette's mark in the first image file directory.
     pub(super) fn find(encoded: &[u8]) -> Option<Self> {
-        let little_endian = encoded.starts_with(b"II");
-        let at = |position: usize, length: usize| {
-            let bytes = encoded.get(position..position.checked_add(length)?)?;
-            let fold = |value: u64, byte: &u8| value << 8 | u64::from(*byte);
-            Some(if little_endian {
-                bytes.iter().rev().fold(0, fold)
-            } else {
-                bytes.iter().fold(0, fold)
-            })
-        };
-        let big = at(2, 2)? == 43;
-        let [directory, count_length, entry_length, value] = if big {
-            [at(8, 8)?, 8, 20, 12]
-        } else {
-            [at(4, 4)?, 2, 12, 8]
-        };
-        let directory = usize::try_from(directory).ok()?;
-        let first = directory.checked_add(count_length as usize)?;
-        (first..encoded.len())
-            .step_by(entry_length as usize)
-            .take(usize::try_from(at(directory, count_length as usize)?).ok()?)
-            .find(|&entry| at(entry, 2) == Some(u64::from(PHOTOMETRIC)))
-            .map(|entry| entry + value as usize)
-            .filter(|&position| at(position, 2) == Some(u64::from(PALETTE)))
-            .map(|position| Self {
-                position,
-                little_endian,
+        directory::entries(encoded)
+            .find(|entry| entry.tag == u64::from(PHOTOMETRIC))
+            .filter(|entry| entry.number == u64::from(PALETTE))
+            .map(|entry| Self {
+                position: entry.value,
+                little_endian: encoded.starts_with(b"II"),
             })
     }
 
