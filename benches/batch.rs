@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use repserve_scheduler::{BatchSettings, Engine, Prepared, Session, SessionError, Sessions, Tuning, Width, Work, pair};
+use repserve_scheduler::{
+    BatchSettings, Engine, Memory, Prepared, Session, SessionError, Sessions, Tuning, Width, Work, pair,
+};
 
 struct Nothing;
 struct NoSession;
@@ -74,7 +76,13 @@ fn requests_under_way(bencher: Bencher<'_, '_>, under_way: usize) {
         batch_max: 8,
         ..BatchSettings::default()
     };
-    let (batcher, scheduler) = pair(Arc::new(Nothing), sessions, Tuning::from(&settings), Arc::new(()));
+    let (batcher, scheduler) = pair(
+        Arc::new(Nothing),
+        sessions,
+        Tuning::from(&settings),
+        Arc::new(Memory::unlimited()),
+        Arc::new(()),
+    );
     let workers = scheduler.spawn().unwrap();
     bencher.counter(ItemsCount::new(under_way)).bench_local(|| {
         let submit = |item| batcher.submit(vec![Work::Raw(item)], None).unwrap();

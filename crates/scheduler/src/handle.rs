@@ -12,7 +12,9 @@ use tokio::sync::oneshot;
 
 use super::shared::Shared;
 use super::state::{OutcomeOf, Phase, Snapshot, WorkOf};
-use super::{Deadline, End, Engine, Event, Observer, Outcome, Rejected, Sessions, Shape, Tuning, worker};
+use super::{
+    Cost, Deadline, End, Engine, Event, Memory, Observer, Outcome, Rejected, Sessions, Shape, Tuning, Work, worker,
+};
 
 /// Submits work. Cheap to clone.
 pub struct Batcher<E: Engine>(Arc<Shared<E>>);
@@ -41,11 +43,13 @@ pub struct Pending<E: Engine> {
 /// Added to the worker threads' niceness, so that accepting, rejecting and probing go on while every core computes.
 const NICENESS: i32 = 5;
 
-/// Makes a scheduler and its handle; nothing is spawned. There is a worker for each narrow session.
+/// Makes a scheduler and its handle; nothing is spawned. There is a worker for each narrow session. Items are prepared within
+/// `memory`, which several schedulers may share.
 pub fn pair<E: Engine>(
     engine: Arc<E>,
     sessions: Sessions<E::Session>,
     tuning: impl Into<Tuning>,
+    memory: Arc<Memory>,
     observer: Arc<dyn Observer>,
 ) -> (Batcher<E>, Scheduler<E>) {
     let workers = sessions.narrow.len();
@@ -61,7 +65,8 @@ pub fn pair<E: Engine>(
         delay: tuning.delay,
         fill: tuning.fill,
     };
-    let shared = Arc::new(Shared::new(engine, sessions, shape, tuning.queue_capacity, observer));
+    let capacity = tuning.queue_capacity;
+    let shared = Arc::new(Shared::new(engine, sessions, shape, capacity, memory, observer));
     (Batcher(shared.clone()), Scheduler { shared, workers })
 }
 
@@ -69,6 +74,14 @@ impl<E: Engine> Batcher<E> {
     /// Admits all items of a request or none.
     pub fn submit(&self, work: Vec<WorkOf<E>>, deadline: Deadline) -> Result<Pending<E>, Rejected> {
         let count = work.len();
+        let cost = |work: WorkOf<E>| {
+            let cost = match &work {
+                Work::Raw(raw) => self.0.engine.cost(raw),
+                Work::Ready(_) => Cost::default(),
+            };
+            (work, cost)
+        };
+        let work = work.into_iter().map(cost).collect();
         let mut state = self.0.lock();
         let (request, items, answer) = state.admit(work, deadline, Instant::now())?;
         self.0.wake_one(&state);
@@ -80,6 +93,11 @@ impl<E: Engine> Batcher<E> {
             answer,
             done: count == 0,
         })
+    }
+
+    /// What prepares its items.
+    pub fn engine(&self) -> &E {
+        &self.0.engine
     }
 
     /// Whether a request of `count` items would be admitted now; to turn a client away before its body is read.

@@ -74,7 +74,13 @@ fn start(workers: usize, settings: BatchSettings) -> Bench {
     let engine = Arc::new(Fake::default());
     let ends = Arc::new(Ends::default());
     let narrow = (0..workers).map(|_| FakeSession(engine.runs.clone())).collect();
-    let (batcher, scheduler) = pair(engine.clone(), Sessions { narrow, wide: None }, &settings, ends.clone());
+    let (batcher, scheduler) = pair(
+        engine.clone(),
+        Sessions { narrow, wide: None },
+        &settings,
+        Arc::new(Memory::unlimited()),
+        ends.clone(),
+    );
     Bench {
         engine,
         ends,

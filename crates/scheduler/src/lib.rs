@@ -5,6 +5,7 @@
 
 mod backoff;
 mod handle;
+mod memory;
 mod pace;
 mod policy;
 mod shared;
@@ -12,6 +13,7 @@ mod state;
 mod worker;
 
 pub use handle::{Batcher, Pending, Scheduler, Workers, pair};
+pub use memory::Memory;
 pub use policy::{BatchPolicy, Decision, Event, ItemId, Shape};
 pub use state::Snapshot;
 
@@ -32,11 +34,25 @@ pub trait Engine: Send + Sync + 'static {
     /// One session; a worker thread owns it while it runs.
     type Session: Session<Input = Self::Input, Output = Self::Output> + Send + 'static;
 
+    /// What [`Self::prepare`] will take. Must cost little: it is asked before the item is admitted.
+    fn cost(&self, _raw: &Self::Raw) -> Cost {
+        Cost::default()
+    }
+
     /// Turns an item into a session's input. Pure CPU work, called on a worker.
     fn prepare(&self, raw: Self::Raw) -> Result<Prepared<Self::Input>, Self::Invalid>;
 
     /// Makes a session again, after one failed or panicked.
     fn rebuild(&self, width: Width) -> Result<Self::Session, SessionError>;
+}
+
+/// What preparing an item takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Memory that is held until it is done, in bytes; taken out of [`Memory`] before it begins.
+    pub bytes: u64,
+    /// How long it takes, in a unit of the engine's choice; nothing counts as 1.
+    pub work: u64,
 }
 
 /// A prepared item and how long the parts of preparing took.

@@ -3,19 +3,28 @@
 //! Rules, in the order in which [`BatchPolicy::decide`] applies them for a worker that is free:
 //! 1. While it is held, or while the wide session runs, nothing starts.
 //! 2. An item whose deadline has passed is expired, never started.
-//! 3. The oldest raw item is prepared if it came before every ready one, or while fewer items are ready than a batch holds
-//!    and the oldest of these has not waited longer than `fill`.
+//! 3. The first raw item is prepared if it came before every ready one, or while fewer items are ready than a batch holds
+//!    and the oldest of these has not waited longer than `fill`; but only when the memory that it takes is left.
 //! 4. Ready items that are all there is (no raw item, nothing running) run on the wide session, on all cores, if they are
 //!    no more than `wide_max`.
 //! 5. Otherwise they run on a narrow session, oldest first, shared evenly among the free workers, at once; only
 //!    `delay` may make an incomplete batch wait.
 //!
+//! Which raw item is the first: each has a time by which it would be done if requests shared the workers evenly, in units of work
+//! (start-time fair queueing: the time at which its request came, and all work of the request up to and with the item). The earliest
+//! goes first, so a small request does not wait for all of a large one that came before, and a large one waits for no more than as
+//! much work as it brings. Where memory is short the first one waits for it and no other overtakes, so none waits for ever.
+//!
 //! So cores are never oversubscribed (a worker does one thing, the wide session runs alone) and never idle while something can run.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Deadline, Width};
+use super::{Cost, Deadline, Memory, Width};
+
+/// How often is looked whether another scheduler has given memory back: nobody tells of it.
+const MEMORY_POLL: Duration = Duration::from_millis(10);
 
 /// An admitted item; ids grow in the order of admission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,14 +48,23 @@ pub struct Shape {
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// An item was admitted.
-    Arrived {
+    /// An item was admitted that a session can take as it is.
+    Ready {
         /// The item; greater than every one before.
         item: ItemId,
-        /// Whether it needs no preparing.
-        ready: bool,
         /// When it must have been started.
         deadline: Deadline,
+    },
+    /// An item was admitted that needs preparing.
+    Raw {
+        /// The item; greater than every one before.
+        item: ItemId,
+        /// When it must have been started.
+        deadline: Deadline,
+        /// What preparing it takes.
+        cost: Cost,
+        /// Work of the items before it in the same request, in the unit of [`Cost::work`].
+        work_before: u64,
     },
     /// A worker has prepared an item, or found that it cannot be.
     Prepared {
@@ -77,14 +95,28 @@ pub enum Decision {
 #[derive(Debug)]
 struct Preparing {
     deadline: Deadline,
+    bytes: u64,
     abandoned: bool,
 }
+
+#[derive(Debug)]
+struct Waiting {
+    deadline: Deadline,
+    bytes: u64,
+}
+
+/// When a raw item would be done in a fair share, in units of work; equal ones go in the order of admission.
+type Turn = (u64, ItemId);
 
 /// The queue and what the workers do, as far as decisions need it.
 #[derive(Debug)]
 pub struct BatchPolicy {
     shape: Shape,
-    raw: VecDeque<(ItemId, Deadline)>,
+    memory: Arc<Memory>,
+    raw: BTreeMap<Turn, Waiting>,
+    turns: HashMap<ItemId, Turn>,
+    /// The latest turn that has come.
+    work_now: u64,
     ready: VecDeque<(ItemId, Deadline, Instant)>,
     preparing: BTreeMap<ItemId, Preparing>,
     narrow_running: usize,
@@ -94,10 +126,13 @@ pub struct BatchPolicy {
 
 impl BatchPolicy {
     /// An empty queue and idle workers.
-    pub fn new(shape: Shape) -> Self {
+    pub fn new(shape: Shape, memory: Arc<Memory>) -> Self {
         Self {
             shape,
-            raw: VecDeque::new(),
+            memory,
+            raw: BTreeMap::new(),
+            turns: HashMap::new(),
+            work_now: 0,
             ready: VecDeque::new(),
             preparing: BTreeMap::new(),
             narrow_running: 0,
@@ -125,23 +160,32 @@ impl BatchPolicy {
     /// Takes note of an event. Answers whether the item it names has left the queue by it.
     pub fn on(&mut self, event: Event, now: Instant) -> bool {
         match event {
-            Event::Arrived {
+            Event::Raw {
                 item,
-                ready: false,
                 deadline,
-            } => self.raw.push_back((item, deadline)),
-            Event::Arrived {
-                item,
-                ready: true,
-                deadline,
-            } => self.make_ready(item, deadline, now),
-            Event::Prepared { item, ok } => match self.preparing.remove(&item) {
-                Some(Preparing {
+                cost: Cost { bytes, work },
+                work_before,
+            } => {
+                let turn = self.work_now.saturating_add(work_before).saturating_add(work.max(1));
+                self.turns.insert(item, (turn, item));
+                self.raw.insert((turn, item), Waiting { deadline, bytes });
+            }
+            Event::Ready { item, deadline } => self.make_ready(item, deadline, now),
+            Event::Prepared { item, ok } => {
+                let Some(Preparing {
                     deadline,
-                    abandoned: false,
-                }) if ok => self.make_ready(item, deadline, now),
-                _ => return true,
-            },
+                    bytes,
+                    abandoned,
+                }) = self.preparing.remove(&item)
+                else {
+                    return true;
+                };
+                self.memory.give(bytes);
+                if !ok || abandoned {
+                    return true;
+                }
+                self.make_ready(item, deadline, now);
+            }
             Event::Ran(Width::Narrow) => self.narrow_running -= 1,
             Event::Ran(Width::Wide) => self.wide_running = false,
             Event::Abandoned(item) => return self.abandon(item),
@@ -164,29 +208,25 @@ impl BatchPolicy {
             passed
         };
         self.ready.retain(|(item, deadline, _)| !passed(*item, *deadline));
-        while let Some((item, deadline)) = self.raw.front().copied()
-            && passed(item, deadline)
+        while let Some(first) = self.raw.first_entry()
+            && passed(first.key().1, first.get().deadline)
         {
-            self.raw.pop_front();
+            self.turns.remove(&first.key().1);
+            first.remove();
         }
         (self.choose(now), expired)
     }
 
     fn choose(&mut self, now: Instant) -> Decision {
         if self.prepares_first(now)
-            && let Some((item, deadline)) = self.raw.pop_front()
+            && let Some(item) = self.take_raw()
         {
-            self.preparing.insert(
-                item,
-                Preparing {
-                    deadline,
-                    abandoned: false,
-                },
-            );
             return Decision::Prepare(item);
         }
+        // What is prepared here tells when it is done; what another scheduler holds does not.
+        let elsewhere = !self.raw.is_empty() && self.preparing.is_empty();
         let Some((_, _, oldest)) = self.ready.front() else {
-            return Decision::Wait(None);
+            return Decision::Wait(elsewhere.then_some(now + MEMORY_POLL));
         };
         let alone = self.raw.is_empty() && self.preparing.is_empty() && self.narrow_running == 0;
         let due = *oldest + self.shape.delay;
@@ -204,8 +244,28 @@ impl BatchPolicy {
         Decision::Run(Width::Narrow, self.take(share))
     }
 
+    /// The first raw item, with the memory that it takes, if so much is left.
+    fn take_raw(&mut self) -> Option<ItemId> {
+        let first = self.raw.first_entry()?;
+        if !self.memory.take(first.get().bytes) {
+            return None;
+        }
+        let ((turn, item), Waiting { deadline, bytes }) = first.remove_entry();
+        self.turns.remove(&item);
+        self.work_now = self.work_now.max(turn);
+        self.preparing.insert(
+            item,
+            Preparing {
+                deadline,
+                bytes,
+                abandoned: false,
+            },
+        );
+        Some(item)
+    }
+
     fn prepares_first(&self, now: Instant) -> bool {
-        let (Some((raw, _)), Some((ready, _, since))) = (self.raw.front(), self.ready.front()) else {
+        let (Some(((_, raw), _)), Some((ready, _, since))) = (self.raw.first_key_value(), self.ready.front()) else {
             return true;
         };
         let has_room = self.ready.len() < self.shape.batch_max;
@@ -224,8 +284,8 @@ impl BatchPolicy {
     }
 
     fn abandon(&mut self, item: ItemId) -> bool {
-        if let Ok(at) = self.raw.binary_search_by_key(&item, |(i, _)| *i) {
-            return self.raw.remove(at).is_some();
+        if let Some(turn) = self.turns.remove(&item) {
+            return self.raw.remove(&turn).is_some();
         }
         if let Ok(at) = self.ready.binary_search_by_key(&item, |(i, ..)| *i) {
             return self.ready.remove(at).is_some();

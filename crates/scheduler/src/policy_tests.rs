@@ -12,10 +12,14 @@ const SHAPE: Shape = Shape {
     fill: Duration::from_millis(20),
 };
 
+fn policy(shape: Shape) -> BatchPolicy {
+    BatchPolicy::new(shape, Arc::new(Memory::unlimited()))
+}
+
 /// Feeds `events`, then collects decisions until the policy waits.
 fn check(shape: Shape, events: &[Event], expected: &[Decision]) {
     let now = Instant::now();
-    let mut policy = BatchPolicy::new(shape);
+    let mut policy = policy(shape);
     for event in events {
         policy.on(*event, now);
     }
@@ -24,18 +28,29 @@ fn check(shape: Shape, events: &[Event], expected: &[Decision]) {
 }
 
 fn raw(item: u64) -> Event {
-    Event::Arrived {
+    costly(item, 0, 1, 0)
+}
+
+fn costly(item: u64, bytes: u64, work: u64, work_before: u64) -> Event {
+    Event::Raw {
         item: ItemId(item),
-        ready: false,
         deadline: None,
+        cost: Cost { bytes, work },
+        work_before,
     }
 }
 
 fn ready(item: u64) -> Event {
-    Event::Arrived {
+    Event::Ready {
         item: ItemId(item),
-        ready: true,
         deadline: None,
+    }
+}
+
+fn prepared(item: u64) -> Event {
+    Event::Prepared {
+        item: ItemId(item),
+        ok: true,
     }
 }
 
@@ -76,7 +91,7 @@ fn raw_items_are_prepared_until_a_batch_is_full() {
 #[test]
 fn an_incomplete_batch_waits_only_for_the_delay() {
     let delay = Duration::from_millis(2);
-    let mut policy = BatchPolicy::new(Shape { delay, ..SHAPE });
+    let mut policy = policy(Shape { delay, ..SHAPE });
     let now = Instant::now();
     policy.on(ready(1), now);
     assert_eq!(policy.decide(now).0, Decision::Wait(Some(now + delay)));
@@ -96,20 +111,20 @@ fn held_starts_nothing() {
 #[test]
 fn expired_and_abandoned_items_are_never_started() {
     let now = Instant::now();
-    let mut policy = BatchPolicy::new(SHAPE);
+    let mut policy = policy(SHAPE);
     policy.on(
-        Event::Arrived {
+        Event::Ready {
             item: ItemId(1),
-            ready: true,
             deadline: Some(now),
         },
         now,
     );
     policy.on(
-        Event::Arrived {
+        Event::Raw {
             item: ItemId(2),
-            ready: false,
             deadline: Some(now),
+            cost: Cost::default(),
+            work_before: 0,
         },
         now,
     );
@@ -133,7 +148,7 @@ fn more_than_the_wide_session_finishes_in_time_runs_narrow() {
 #[test]
 fn a_batch_is_filled_no_longer_than_it_runs() {
     let now = Instant::now();
-    let mut policy = BatchPolicy::new(SHAPE);
+    let mut policy = policy(SHAPE);
     policy.on(ready(1), now);
     for item in 2..6 {
         policy.on(raw(item), now);
@@ -153,7 +168,7 @@ fn a_batch_is_filled_no_longer_than_it_runs() {
 #[test]
 fn a_stream_of_ready_items_does_not_starve_a_raw_one() {
     let now = Instant::now();
-    let mut policy = BatchPolicy::new(SHAPE);
+    let mut policy = policy(SHAPE);
     policy.on(raw(1), now);
     for item in 2..12 {
         policy.on(ready(item), now);
@@ -165,7 +180,7 @@ fn a_stream_of_ready_items_does_not_starve_a_raw_one() {
 #[test]
 fn an_item_abandoned_while_it_is_prepared_holds_its_core_until_then() {
     let now = Instant::now();
-    let mut policy = BatchPolicy::new(SHAPE);
+    let mut policy = policy(SHAPE);
     policy.on(raw(1), now);
     assert_eq!(policy.decide(now).0, Decision::Prepare(ItemId(1)));
     assert!(!policy.on(Event::Abandoned(ItemId(1)), now));
@@ -181,6 +196,65 @@ fn an_item_abandoned_while_it_is_prepared_holds_its_core_until_then() {
     assert_eq!(policy.decide(now).0, Decision::Wait(None));
 }
 
+#[test]
+fn an_item_waits_for_memory_and_sessions_run_meanwhile() {
+    let now = Instant::now();
+    let mut policy = BatchPolicy::new(SHAPE, Arc::new(Memory::new(100)));
+    policy.on(costly(1, 70, 1, 0), now);
+    policy.on(costly(2, 70, 1, 0), now);
+    policy.on(costly(3, 10, 1, 0), now);
+    assert_eq!(policy.decide(now).0, Decision::Prepare(ItemId(1)));
+    // Item 3 would fit, but overtaking would starve item 2.
+    assert_eq!(policy.decide(now).0, Decision::Wait(None));
+    policy.on(ready(4), now);
+    assert_eq!(policy.decide(now).0, run(Width::Narrow, &[4]));
+    policy.on(prepared(1), now);
+    assert_eq!(policy.decide(now).0, Decision::Prepare(ItemId(2)));
+    assert_eq!(policy.decide(now).0, Decision::Prepare(ItemId(3)));
+}
+
+#[test]
+fn memory_that_another_scheduler_holds_is_asked_for_again() {
+    let now = Instant::now();
+    let memory = Arc::new(Memory::new(100));
+    let mut policy = BatchPolicy::new(SHAPE, memory.clone());
+    assert!(memory.take(60));
+    policy.on(costly(1, 50, 1, 0), now);
+    assert_eq!(policy.decide(now).0, Decision::Wait(Some(now + MEMORY_POLL)));
+    memory.give(60);
+    assert_eq!(policy.decide(now).0, Decision::Prepare(ItemId(1)));
+    assert!(!policy.on(Event::Abandoned(ItemId(1)), now));
+    assert_eq!(memory.bytes_used(), 50, "the worker that is at it still holds it");
+    policy.on(prepared(1), now);
+    assert_eq!(memory.bytes_used(), 0);
+}
+
+#[test]
+fn an_abandoned_item_does_not_hold_up_those_behind_it() {
+    let now = Instant::now();
+    let mut policy = BatchPolicy::new(SHAPE, Arc::new(Memory::new(100)));
+    policy.on(costly(1, 60, 1, 0), now);
+    policy.on(costly(2, 90, 1, 0), now);
+    policy.on(costly(3, 40, 1, 0), now);
+    assert_eq!(policy.decide(now).0, Decision::Prepare(ItemId(1)));
+    assert!(policy.on(Event::Abandoned(ItemId(2)), now));
+    assert_eq!(policy.decide(now).0, Decision::Prepare(ItemId(3)));
+}
+
+#[test]
+fn a_small_request_overtakes_the_rest_of_a_large_one() {
+    let now = Instant::now();
+    let mut policy = policy(Shape { batch_max: 9, ..SHAPE });
+    for item in 0..4 {
+        policy.on(costly(item, 0, 50, item * 50), now);
+    }
+    assert_eq!(policy.decide(now).0, Decision::Prepare(ItemId(0)));
+    policy.on(costly(4, 0, 3, 0), now);
+    policy.on(costly(5, 0, 120, 0), now);
+    let order: Vec<_> = (0..5).map(|_| policy.decide(now).0).collect();
+    assert_eq!(order, [4, 1, 2, 5, 3].map(|item| Decision::Prepare(ItemId(item))));
+}
+
 /// What a simulated worker is at.
 #[derive(Debug, Clone)]
 enum Job {
@@ -193,6 +267,7 @@ enum Step {
     Arrive {
         ready: bool,
         lifetime_ms: Option<u64>,
+        cost: Cost,
     },
     /// The given worker job (of those under way) ends; `ok` matters to a preparing one.
     Finish {
@@ -209,7 +284,9 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
-        4 => (any::<bool>(), proptest::option::of(0u64..20)).prop_map(|(ready, lifetime_ms)| Step::Arrive { ready, lifetime_ms }),
+        4 => (any::<bool>(), proptest::option::of(0u64..20), 0u64..150, 0u64..9).prop_map(|(ready, lifetime_ms, bytes, work)| {
+            Step::Arrive { ready, lifetime_ms, cost: Cost { bytes, work } }
+        }),
         4 => (0usize..8, prop::bool::weighted(0.9)).prop_map(|(job, ok)| Step::Finish { job, ok }),
         1 => (0u64..60).prop_map(|item| Step::Abandon { item }),
         1 => (0u64..10).prop_map(|ms| Step::Pass { ms }),
@@ -228,11 +305,15 @@ struct World {
     ended: HashSet<ItemId>,
     last_started: Option<ItemId>,
     in_order: bool,
+    memory: Arc<Memory>,
+    /// What the items that are being prepared take.
+    bytes: HashMap<ItemId, u64>,
 }
 
 impl World {
     fn new(shape: Shape) -> Self {
-        let policy = BatchPolicy::new(shape);
+        let memory = Arc::new(Memory::new(100));
+        let policy = BatchPolicy::new(shape, memory.clone());
         let (live, ended) = (BTreeSet::new(), HashSet::new());
         Self {
             policy,
@@ -244,6 +325,8 @@ impl World {
             ended,
             last_started: None,
             in_order: true,
+            memory,
+            bytes: HashMap::new(),
         }
     }
 
@@ -254,7 +337,11 @@ impl World {
 
     fn step(&mut self, step: &Step) {
         match *step {
-            Step::Arrive { ready, lifetime_ms } => {
+            Step::Arrive {
+                ready,
+                lifetime_ms,
+                cost,
+            } => {
                 let (item, deadline) = (
                     ItemId(self.next),
                     lifetime_ms.map(|ms| self.now + Duration::from_millis(ms)),
@@ -263,7 +350,18 @@ impl World {
                 self.live.insert(item);
                 // Items that are ready may overtake those that are still to be prepared; nothing else may overtake.
                 self.in_order &= ready;
-                self.policy.on(Event::Arrived { item, ready, deadline }, self.now);
+                let arrived = if ready {
+                    Event::Ready { item, deadline }
+                } else {
+                    self.bytes.insert(item, cost.bytes.min(100));
+                    Event::Raw {
+                        item,
+                        deadline,
+                        cost,
+                        work_before: 0,
+                    }
+                };
+                self.policy.on(arrived, self.now);
             }
             Step::Finish { job, ok } if !self.jobs.is_empty() => {
                 let index = job % self.jobs.len();
@@ -300,7 +398,7 @@ impl World {
                 Decision::Run(width, items) => self.start(width, items),
                 Decision::Wait(until) => {
                     assert!(
-                        self.nothing_can_run() || (until.is_some() && self.policy.raw.is_empty()),
+                        self.nothing_can_run() || (until.is_some() && self.first_raw_waits()),
                         "idle with work: {:?}",
                         self.policy
                     );
@@ -337,7 +435,23 @@ impl World {
 
     fn nothing_can_run(&self) -> bool {
         let wide = self.jobs.iter().any(|j| matches!(j, Job::Running(Width::Wide)));
-        wide || self.policy.raw.is_empty() && self.policy.ready.is_empty()
+        wide || self.first_raw_waits() && self.policy.ready.is_empty()
+    }
+
+    /// Whether there is no raw item, or no memory for the first.
+    fn first_raw_waits(&self) -> bool {
+        let preparing = self.jobs.iter().filter_map(|job| match job {
+            Job::Preparing(item) => Some(self.bytes[item]),
+            Job::Running(_) => None,
+        });
+        let used: u64 = preparing.sum();
+        assert_eq!(
+            self.memory.bytes_used(),
+            used,
+            "memory is taken while an item is prepared"
+        );
+        let first = self.policy.raw.first_key_value();
+        first.is_none_or(|((_, item), _)| used + self.bytes[item] > 100)
     }
 
     fn finish(&mut self) {
@@ -351,6 +465,7 @@ impl World {
         while !self.jobs.is_empty() {
             self.step(&Step::Finish { job: 0, ok: true });
         }
+        assert_eq!(self.memory.bytes_used(), 0);
         assert!(self.live.is_empty(), "items without an outcome: {:?}", self.live);
         assert_eq!(self.ended.len() as u64, self.next);
     }

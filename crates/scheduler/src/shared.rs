@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::state::{Answer, Item, OutcomeOf, Phase, Request, State};
-use super::{End, Engine, Event, ItemId, Observer, Outcome, Sessions, Shape};
+use super::{End, Engine, Event, ItemId, Memory, Observer, Outcome, Sessions, Shape};
 
 pub(super) struct Shared<E: Engine> {
     pub(super) engine: Arc<E>,
@@ -24,6 +24,7 @@ impl<E: Engine> Shared<E> {
         sessions: Sessions<E::Session>,
         shape: Shape,
         capacity: usize,
+        memory: Arc<Memory>,
         observer: Arc<dyn Observer>,
     ) -> Self {
         Self {
@@ -31,7 +32,7 @@ impl<E: Engine> Shared<E> {
             observer,
             work: Condvar::new(),
             ended: Condvar::new(),
-            state: Mutex::new(State::new(sessions, shape, capacity)),
+            state: Mutex::new(State::new(sessions, shape, capacity, memory)),
         }
     }
 

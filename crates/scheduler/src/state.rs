@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -9,7 +10,8 @@ use tokio::sync::oneshot;
 use super::backoff::Backoff;
 use super::pace::Pace;
 use super::{
-    BatchPolicy, Deadline, End, Engine, Event, ItemId, Outcome, Rejected, Sessions, Shape, Timings, Width, Work,
+    BatchPolicy, Cost, Deadline, End, Engine, Event, ItemId, Memory, Outcome, Rejected, Sessions, Shape, Timings,
+    Width, Work,
 };
 
 pub(super) type OutcomeOf<E> = Outcome<<E as Engine>::Output, <E as Engine>::Invalid>;
@@ -83,9 +85,9 @@ pub struct Snapshot {
 }
 
 impl<E: Engine> State<E> {
-    pub(super) fn new(sessions: Sessions<E::Session>, shape: Shape, capacity: usize) -> Self {
+    pub(super) fn new(sessions: Sessions<E::Session>, shape: Shape, capacity: usize, memory: Arc<Memory>) -> Self {
         Self {
-            policy: BatchPolicy::new(shape),
+            policy: BatchPolicy::new(shape, memory),
             phase: Phase::Open,
             pace: Pace::default(),
             shape,
@@ -102,11 +104,11 @@ impl<E: Engine> State<E> {
         }
     }
 
-    /// Admits all of `work` or nothing. Answers the request's number and its items.
+    /// Admits all of `work`, each item with what preparing it takes, or nothing. Answers the request's number and its items.
     #[allow(clippy::type_complexity, reason = "the reply is what it is")]
     pub(super) fn admit(
         &mut self,
-        work: Vec<WorkOf<E>>,
+        work: Vec<(WorkOf<E>, Cost)>,
         deadline: Deadline,
         now: Instant,
     ) -> Result<(u64, Range<u64>, oneshot::Receiver<Vec<OutcomeOf<E>>>), Rejected> {
@@ -124,7 +126,8 @@ impl<E: Engine> State<E> {
                 },
             );
         }
-        for (index, work) in work.into_iter().enumerate() {
+        let mut work_before = 0_u64;
+        for (index, (work, cost)) in work.into_iter().enumerate() {
             let item = ItemId(request + index as u64);
             let ready = matches!(work, Work::Ready(_));
             let (timings, forgotten) = (Timings::default(), End::Abandoned);
@@ -137,7 +140,18 @@ impl<E: Engine> State<E> {
                 forgotten,
             };
             self.items.insert(item, entry);
-            self.policy.on(Event::Arrived { item, ready, deadline }, now);
+            let arrived = if ready {
+                Event::Ready { item, deadline }
+            } else {
+                Event::Raw {
+                    item,
+                    deadline,
+                    cost,
+                    work_before,
+                }
+            };
+            work_before = work_before.saturating_add(cost.work.max(1));
+            self.policy.on(arrived, now);
         }
         self.next_item += count as u64;
         Ok((request, request..self.next_item, answer))
