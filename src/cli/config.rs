@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use super::settings::SettingsArgs;
 use super::{Outcome, output};
-use crate::config::{as_json, as_toml};
+use crate::app::memory;
+use crate::config::{Loaded, as_json, as_toml};
 
 /// Print the settings in force and where each came from
 #[derive(Debug, clap::Args)]
@@ -17,7 +18,8 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
-    let loaded = args.settings.load(&[])?;
+    let mut loaded = args.settings.load(&[])?;
+    note_limits(&mut loaded);
     let text = if args.json {
         format!("{:#}\n", as_json(&loaded.layers))
     } else {
@@ -25,4 +27,18 @@ pub(super) fn run(args: &Args) -> Outcome {
     };
     output::print(&text)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Notes the limits that follow from the memory there is.
+fn note_limits(loaded: &mut Loaded) {
+    let limits = memory::in_force(&loaded.settings.limits);
+    let number = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+    for (key, bytes) in [
+        ("limits.decode_bytes_max", limits.decode_bytes_max),
+        ("limits.bodies_bytes_max", limits.bodies_bytes_max as u64),
+        ("limits.request_bytes_max", limits.request_bytes_max as u64),
+        ("limits.image_bytes_max", limits.image_bytes_max as u64),
+    ] {
+        loaded.layers.note(key, number(bytes));
+    }
 }

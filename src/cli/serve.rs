@@ -8,7 +8,7 @@ use super::Outcome;
 use super::settings::SettingsArgs;
 use crate::app::App;
 use crate::telemetry;
-use repserve_runtime::Cores;
+use repserve_runtime::{Cores, return_large_blocks};
 
 /// Cores for which one thread does all reading and writing. That takes a tenth of what inference takes, and threads beyond wake each
 /// other, and push inference aside, for nothing.
@@ -29,6 +29,7 @@ pub(super) fn run(args: &Args) -> Outcome {
         .settings
         .load(&[("server.listen", "--listen", args.listen.clone())])?;
     telemetry::init(&loaded.settings.log).context("cannot start the log")?;
+    return_large_blocks();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(Cores::detect().usable().div_ceil(CORES_A_THREAD))
         .thread_name("io")

@@ -18,6 +18,8 @@ pub struct Entry {
     pub value: Value,
     /// Where it came from.
     pub source: Source,
+    /// What it stands for, where the value leaves that open.
+    pub in_force: Option<Value>,
 }
 
 /// Dotted keys and their values.
@@ -67,7 +69,15 @@ impl Layers {
     pub(super) fn set_text(&mut self, key: String, text: &str, source: Source) -> Result<(), ConfigError> {
         let known = self.known(&key, &source)?;
         let value = from_text(&known.value, text);
-        self.set(key, Entry { value, source })
+        let in_force = None;
+        self.set(
+            key,
+            Entry {
+                value,
+                source,
+                in_force,
+            },
+        )
     }
 
     fn set(&mut self, key: String, mut entry: Entry) -> Result<(), ConfigError> {
@@ -107,6 +117,14 @@ impl Layers {
     /// Where the value in force came from.
     pub(super) fn source(&self, key: &str) -> Source {
         self.entries.get(key).map_or(Source::Default, |e| e.source.clone())
+    }
+
+    /// Notes what the value of `key` stands for, if that is another.
+    pub fn note(&mut self, key: &str, in_force: impl Into<Value>) {
+        let in_force = in_force.into();
+        if let Some(entry) = self.entries.get_mut(key).filter(|entry| entry.value != in_force) {
+            entry.in_force = Some(in_force);
+        }
     }
 
     /// All keys in order, with what is in force.
@@ -151,6 +169,7 @@ fn flatten(text: &str, path: &Path) -> Result<Vec<(String, Entry)>, ConfigError>
         let entry = Entry {
             value: value.clone(),
             source,
+            in_force: None,
         };
         out.push((key, entry));
     });

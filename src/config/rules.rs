@@ -7,6 +7,9 @@ use super::source::ConfigError;
 /// The longest time that a key may set, in milliseconds: a day.
 const MS_MAX: u64 = 24 * 60 * 60 * 1000;
 
+/// Less does not decode an ordinary photograph.
+const DECODE_BYTES_MIN: u64 = 16 << 20;
+
 /// Checks every rule; the first that does not hold is the error.
 pub(super) fn check(settings: &Settings, layers: &Layers) -> Result<(), ConfigError> {
     for (key, holds, reason) in rules(settings) {
@@ -52,8 +55,18 @@ fn rules(s: &Settings) -> Vec<(&'static str, bool, &'static str)> {
         ),
         (
             "limits.bodies_bytes_max",
-            s.limits.bodies_bytes_max >= s.limits.request_bytes_max,
-            "must not be less than limits.request_bytes_max",
+            s.limits.bodies_bytes_max == 0 || s.limits.bodies_bytes_max >= s.limits.request_bytes_max,
+            "must be 0 (from the memory there is) or not less than limits.request_bytes_max",
+        ),
+        (
+            "limits.request_pixels_max",
+            s.limits.request_pixels_max >= s.limits.image_pixels_max,
+            "must not be less than limits.image_pixels_max",
+        ),
+        (
+            "limits.decode_bytes_max",
+            s.limits.decode_bytes_max == 0 || s.limits.decode_bytes_max >= DECODE_BYTES_MIN,
+            "must be 0 (from the memory there is) or at least 16777216 (16 MiB)",
         ),
         ("limits.answers_bytes_max", s.limits.answers_bytes_max > 0, POSITIVE),
         (

@@ -23,17 +23,24 @@ pub fn as_toml(layers: &Layers) -> String {
             section = head;
         }
         let line = format!("{leaf} = {}", entry.value);
-        let _ = writeln!(out, "{line:<width$}  # {}", entry.source);
+        let in_force = entry
+            .in_force
+            .as_ref()
+            .map_or_else(String::new, |value| format!("; in force: {value}"));
+        let _ = writeln!(out, "{line:<width$}  # {}{in_force}", entry.source);
     }
     out
 }
 
-/// The same as JSON: `{"server.listen": {"value": …, "source": …}, …}`.
+/// The same as JSON: `{"server.listen": {"value": …, "source": …}, …}`, with `in_force` where the value leaves it open.
 pub fn as_json(layers: &Layers) -> serde_json::Value {
     layers
         .entries()
         .map(|(key, entry)| {
-            let value = json!({ "value": entry.value, "source": entry.source.to_string() });
+            let mut value = json!({ "value": entry.value, "source": entry.source.to_string() });
+            if let Some(in_force) = &entry.in_force {
+                value["in_force"] = json!(in_force);
+            }
             (key.to_owned(), value)
         })
         .collect::<serde_json::Map<_, _>>()

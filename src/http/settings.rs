@@ -133,8 +133,12 @@ pub struct LimitSettings {
     pub request_images_max: usize,
     /// Bytes of one request's body.
     pub request_bytes_max: usize,
-    /// Bytes of all requests' bodies in memory at one time.
+    /// What the images of one request may take to decode, in pixels of an ordinary JPEG.
+    pub request_pixels_max: u64,
+    /// Bytes of all requests' bodies in memory at one time; 0: as much as the process's memory allows.
     pub bodies_bytes_max: usize,
+    /// Bytes that all decoding together may hold; 0: as much as the process's memory allows.
+    pub decode_bytes_max: u64,
     /// Bytes of all answers that wait for their clients to read them.
     pub answers_bytes_max: usize,
 }
@@ -147,13 +151,29 @@ impl Default for LimitSettings {
             image_pixels_max: image.pixels_max,
             request_images_max: 64,
             request_bytes_max: 64 << 20,
-            bodies_bytes_max: 256 << 20,
+            request_pixels_max: 800_000_000,
+            bodies_bytes_max: 0,
+            decode_bytes_max: 0,
             answers_bytes_max: 64 << 20,
         }
     }
 }
 
 impl LimitSettings {
+    /// The same with these numbers in place of what is 0. One request may then bring no more than all of them together.
+    #[must_use]
+    pub fn settled(mut self, decode_bytes: u64, bodies_bytes: usize) -> Self {
+        if self.decode_bytes_max == 0 {
+            self.decode_bytes_max = decode_bytes;
+        }
+        if self.bodies_bytes_max == 0 {
+            self.bodies_bytes_max = bodies_bytes;
+            self.request_bytes_max = self.request_bytes_max.min(bodies_bytes);
+            self.image_bytes_max = self.image_bytes_max.min(bodies_bytes);
+        }
+        self
+    }
+
     /// What one image may cost.
     pub fn image(&self) -> Limits {
         Limits {

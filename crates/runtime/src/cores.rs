@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::cgroup::{self, Hierarchy};
+
 /// Cores that are there and what may be used of them.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Cores {
@@ -42,71 +44,17 @@ fn affinity() -> usize {
 
 /// The smallest quota of the process's cgroup (v1 or v2) and of those above it, in cores.
 fn quota(process: &Path, read: &dyn Fn(&Path) -> Option<String>) -> Option<f64> {
-    let groups = read(&process.join("cgroup"))?;
-    let mounts = read(&process.join("mountinfo"))?;
-    let mut smallest: Option<f64> = None;
-    for (hierarchy, group) in groups.lines().filter_map(group) {
-        for folder in folders(&mounts, hierarchy, group) {
-            let quota = match hierarchy {
-                Hierarchy::V2 => read(&folder.join("cpu.max")).as_deref().and_then(quota_v2),
-                Hierarchy::V1 => {
-                    let number = |file: &str| read(&folder.join(file))?.trim().parse().ok();
-                    number("cpu.cfs_quota_us")
-                        .zip(number("cpu.cfs_period_us"))
-                        .and_then(ratio)
-                }
-            };
-            smallest = [smallest, quota].into_iter().flatten().reduce(f64::min);
+    let quota = |(hierarchy, folder): (Hierarchy, PathBuf)| match hierarchy {
+        Hierarchy::V2 => read(&folder.join("cpu.max")).as_deref().and_then(quota_v2),
+        Hierarchy::V1 => {
+            let number = |file: &str| read(&folder.join(file))?.trim().parse().ok();
+            number("cpu.cfs_quota_us")
+                .zip(number("cpu.cfs_period_us"))
+                .and_then(ratio)
         }
-    }
-    smallest
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Hierarchy {
-    V1,
-    V2,
-}
-
-/// A line of `/proc/self/cgroup`: `0::/a/b` (v2) or `4:cpu,cpuacct:/a/b` (v1).
-fn group(line: &str) -> Option<(Hierarchy, &str)> {
-    let mut parts = line.splitn(3, ':');
-    let (id, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
-    if id == "0" && controllers.is_empty() {
-        return Some((Hierarchy::V2, path));
-    }
-    controllers
-        .split(',')
-        .any(|c| c == "cpu")
-        .then_some((Hierarchy::V1, path))
-}
-
-/// Where a group's files and those of the groups above it lie, by `/proc/self/mountinfo`:
-/// `36 35 98:0 ROOT MOUNT options … - TYPE source super-options`.
-fn folders(mounts: &str, hierarchy: Hierarchy, group: &str) -> Vec<PathBuf> {
-    let mount = mounts.lines().find_map(|line| {
-        let (left, right) = line.split_once(" - ")?;
-        let mut left = left.split(' ').skip(3);
-        let (root, mount) = (left.next()?, left.next()?);
-        let mut right = right.split(' ');
-        let (kind, options) = (right.next()?, right.nth(1).unwrap_or(""));
-        let fits = match hierarchy {
-            Hierarchy::V2 => kind == "cgroup2",
-            Hierarchy::V1 => kind == "cgroup" && options.split(',').any(|o| o == "cpu"),
-        };
-        fits.then_some((Path::new(root), Path::new(mount)))
-    });
-    let Some((root, mount)) = mount else {
-        return Vec::new();
     };
-    // In a container without a cgroup namespace the mount shows only what lies below `root`.
-    let below = Path::new(group).strip_prefix(root).unwrap_or(Path::new(""));
-    let deepest = mount.join(below.strip_prefix("/").unwrap_or(below));
-    deepest
-        .ancestors()
-        .take_while(|f| f.starts_with(mount))
-        .map(Path::to_owned)
-        .collect()
+    let folders = cgroup::folders(process, "cpu", read);
+    folders.into_iter().filter_map(quota).reduce(f64::min)
 }
 
 /// `cpu.max`: `max 100000` or `150000 100000`.

@@ -1,11 +1,13 @@
 //! The only room that knows `ort`: the shared library, sessions, the pool that shares weights, the thread plan.
 
+mod cgroup;
 mod cores;
 mod curve;
 mod error;
 mod heap;
 mod int8;
 mod locate;
+mod memory;
 mod operators;
 mod plan;
 mod pool;
@@ -18,8 +20,9 @@ mod winograd;
 pub use cores::Cores;
 pub use curve::{Curve, Point};
 pub use error::RuntimeError;
-pub use heap::return_freed_memory;
+pub use heap::{return_freed_memory, return_large_blocks};
 pub use locate::Runtime;
+pub use memory::MemoryPlan;
 pub use operators::{Int8Kernels, Layers};
 pub use plan::Plan;
 pub use pool::Pool;
