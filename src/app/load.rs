@@ -11,7 +11,7 @@ use super::clock::Clock;
 use super::log;
 use super::pool;
 use super::verify::{self, Pair, probes};
-use crate::classify::{Facts, ImageEngine, MetricsObserver, Served, Signature};
+use crate::classify::{DecodeLimits, Facts, ImageEngine, MetricsObserver, Served, Signature};
 use crate::config::Settings;
 use crate::model::{Package, Precision};
 use crate::telemetry::Metrics;
@@ -19,13 +19,27 @@ use repserve_graph::onnx::ExternalData;
 use repserve_preprocess::{Preprocess, decoder};
 use repserve_reparam::{Options, reparameterize_bytes};
 use repserve_runtime::{Lowered, ModelSession, Pool, Runtime, RuntimeError, WinogradMode, lower_for_session};
-use repserve_scheduler::{Width, pair};
+use repserve_scheduler::{Memory, Width, pair};
 
-/// Loads the model. Blocks; meant for a thread of its own. `phase` hears what is being done.
+/// Loads the model, with a decode budget of its own. Blocks; meant for a thread of its own. `phase` hears what is being done.
 ///
 /// # Errors
 /// Where the model cannot be served, naming what is wrong with it.
 pub fn load(settings: &Settings, metrics: &Metrics, phase: &dyn Fn(&'static str)) -> anyhow::Result<Served> {
+    let memory = super::memory::decode_budget(&settings.limits);
+    load_within(settings, metrics, memory, phase)
+}
+
+/// Loads a model whose images are decoded within `memory`, which all models of a process share.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_within(
+    settings: &Settings,
+    metrics: &Metrics,
+    memory: Arc<Memory>,
+    phase: &dyn Fn(&'static str),
+) -> anyhow::Result<Served> {
     let mut clock = Clock::new(&metrics.model, phase);
     let package = clock.time("read", || Ok(settings.model.open()?))?;
     let preprocess = Preprocess::try_from(package.manifest.input.clone())?;
@@ -75,7 +89,11 @@ pub fn load(settings: &Settings, metrics: &Metrics, phase: &dyn Fn(&'static str)
 
     let engine = Arc::new(ImageEngine::new(
         preprocess,
-        settings.limits.image(),
+        DecodeLimits {
+            image: settings.limits.image(),
+            bytes_max: memory.bytes_max(),
+            request_pixels_max: settings.limits.request_pixels_max,
+        },
         settings.decode.jpeg,
         pool::rebuild(&pool),
     ));
@@ -99,7 +117,7 @@ pub fn load(settings: &Settings, metrics: &Metrics, phase: &dyn Fn(&'static str)
     };
     log::how_long_it_took(&facts);
     let observer = Arc::new(MetricsObserver(metrics.clone()));
-    let scheduler = pair(engine, sessions, tuning, observer);
+    let scheduler = pair(engine, sessions, tuning, memory, observer);
     Served::start(facts, scheduler).context("cannot start the workers")
 }
 

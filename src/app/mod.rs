@@ -8,6 +8,7 @@ mod calibrate;
 mod clock;
 mod load;
 mod log;
+pub mod memory;
 mod open_files;
 mod pool;
 mod signals;
@@ -28,7 +29,7 @@ use crate::telemetry::{Metrics, ModelMetrics, Spans};
 use repserve_runtime::return_freed_memory;
 
 pub use calibrate::{CalibrationImages, calibrate};
-pub use load::{explicit, load};
+pub use load::{explicit, load, load_within};
 pub use verify::{Mismatch, Pair, probes, verify};
 
 /// How long answers to what the hard limit ended may take to leave.
@@ -52,6 +53,7 @@ impl App {
     /// Where the address cannot be bound.
     pub async fn build(mut settings: Settings) -> anyhow::Result<Self> {
         bound_connections(&mut settings);
+        settings.limits = memory::in_force(&settings.limits);
         let security = Security::open(&settings.security).context("cannot secure the server")?;
         let (listener, address) = bind(settings.server.listen).await?;
         let admin = match settings.server.admin_listen {
@@ -115,6 +117,7 @@ impl App {
         } = self;
         let https = shared.security.tls.is_some();
         tracing::info!(%address, https, admin = admin_address.map(tracing::field::display), version = env!("CARGO_PKG_VERSION"), "listening");
+        memory::tell(&settings.limits);
         let (close, closing) = watch::channel(false);
         let accepting = tokio::spawn(server.accept_until(router(shared.clone()), closing));
         let _beside = Beside(vec![
@@ -239,7 +242,8 @@ async fn load_beside(settings: Arc<Settings>, shared: Shared) -> anyhow::Result<
     let inner = shared.clone();
     let capacity = settings.batch.queue_capacity;
     let served: Served = tokio::task::spawn_blocking(move || {
-        let served = load(&settings, &inner.metrics, &|phase| {
+        let memory = memory::decode_budget(&settings.limits);
+        let served = load_within(&settings, &inner.metrics, memory, &|phase| {
             inner.health.set(State::Loading(phase))
         });
         return_freed_memory();

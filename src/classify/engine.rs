@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 
-use repserve_preprocess::{ImageError, JpegDecode, Limits, Preprocess};
+use repserve_preprocess::{ImageError, Inspected, JpegDecode, Limits, Preprocess};
 use repserve_runtime::ModelSession;
-use repserve_scheduler::{Engine, Prepared, Session, SessionError, Width};
+use repserve_scheduler::{Cost, Engine, Prepared, Session, SessionError, Width};
 
 /// A model's input: shape (3, height, width), normalised.
 pub type Tensor = Vec<f32>;
@@ -12,10 +12,43 @@ pub type Tensor = Vec<f32>;
 /// Makes a session again.
 pub type Rebuild = Box<dyn Fn(Width) -> Result<ModelSession, SessionError> + Send + Sync>;
 
+/// An encoded image whose header has been read.
+#[derive(Debug, Clone)]
+pub struct Encoded {
+    /// The file.
+    pub bytes: Bytes,
+    /// What decoding it will take.
+    pub inspected: Inspected,
+}
+
+/// What images may cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DecodeLimits {
+    /// One image's file and pixels.
+    pub image: Limits,
+    /// What decoding one image may hold, in bytes: no more than all decoding together may.
+    pub bytes_max: u64,
+    /// What the images of one request may take to decode, in pixels of an ordinary JPEG.
+    pub request_pixels_max: u64,
+}
+
+/// The images of a request take too long to decode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the request's images take as long to decode as JPEGs of {pixels} pixels together; the limit is {pixels_max} \
+     (limits.request_pixels_max; a pixel of another format counts four times, one of a JPEG of many scans once for two of them)"
+)]
+pub struct TooMuchWork {
+    /// What they take, in pixels of an ordinary JPEG.
+    pub pixels: u64,
+    /// The limit.
+    pub pixels_max: u64,
+}
+
 /// Decodes, preprocesses, and makes sessions.
 pub struct ImageEngine {
     preprocess: Preprocess,
-    limits: Limits,
+    limits: DecodeLimits,
     jpeg: JpegDecode,
     rebuild: Rebuild,
 }
@@ -32,13 +65,44 @@ impl std::fmt::Debug for ImageEngine {
 
 impl ImageEngine {
     /// Joins its parts.
-    pub fn new(preprocess: Preprocess, limits: Limits, jpeg: JpegDecode, rebuild: Rebuild) -> Self {
+    pub fn new(preprocess: Preprocess, limits: DecodeLimits, jpeg: JpegDecode, rebuild: Rebuild) -> Self {
         Self {
             preprocess,
             limits,
             jpeg,
             rebuild,
         }
+    }
+
+    /// Reads an image's header and judges what decoding it will take.
+    ///
+    /// # Errors
+    /// Where it cannot be decoded, as far as its header says, or takes more memory than there may be.
+    pub fn inspect(&self, bytes: Bytes) -> Result<Encoded, ImageError> {
+        let inspected = self.preprocess.inspect(&bytes, &self.limits.image, self.jpeg)?;
+        if inspected.bytes > self.limits.bytes_max {
+            return Err(ImageError::TooMuchMemory {
+                format: inspected.format,
+                width: inspected.width,
+                height: inspected.height,
+                bytes: inspected.bytes,
+                bytes_max: self.limits.bytes_max,
+            });
+        }
+        Ok(Encoded { bytes, inspected })
+    }
+
+    /// Judges what all images of a request take together.
+    ///
+    /// # Errors
+    /// Where that is too much.
+    pub fn check_request<'a>(&self, images: impl Iterator<Item = &'a Encoded>) -> Result<(), TooMuchWork> {
+        let pixels = images.fold(0_u64, |sum, image| sum.saturating_add(image.inspected.work_pixels));
+        let pixels_max = self.limits.request_pixels_max;
+        if pixels > pixels_max {
+            return Err(TooMuchWork { pixels, pixels_max });
+        }
+        Ok(())
     }
 
     /// Makes one input of a session into which a model of this size goes.
@@ -52,14 +116,21 @@ impl ImageEngine {
 }
 
 impl Engine for ImageEngine {
-    type Raw = Bytes;
+    type Raw = Encoded;
     type Input = Tensor;
     type Output = Vec<f32>;
     type Invalid = ImageError;
     type Session = ImageSession;
 
-    fn prepare(&self, raw: Bytes) -> Result<Prepared<Tensor>, ImageError> {
-        let decoded = self.preprocess.apply(&raw, &self.limits, self.jpeg)?;
+    fn cost(&self, raw: &Encoded) -> Cost {
+        Cost {
+            bytes: raw.inspected.bytes,
+            work: raw.inspected.work_pixels,
+        }
+    }
+
+    fn prepare(&self, raw: Encoded) -> Result<Prepared<Tensor>, ImageError> {
+        let decoded = self.preprocess.apply(&raw.bytes, &self.limits.image, self.jpeg)?;
         Ok(Prepared {
             input: decoded.tensor,
             decode: decoded.decode,

@@ -5,13 +5,14 @@
 
 mod engine;
 mod facts;
+mod inspect;
 mod models;
 mod observer;
 mod served;
 mod signature;
 pub mod topk;
 
-pub use engine::{ImageEngine, ImageSession, Rebuild, Tensor};
+pub use engine::{DecodeLimits, Encoded, ImageEngine, ImageSession, Rebuild, Tensor, TooMuchWork};
 pub use facts::{Facts, Int8};
 pub use models::Models;
 pub use observer::MetricsObserver;
@@ -72,6 +73,9 @@ pub enum Failure {
         /// What is wrong with it.
         error: ImageError,
     },
+    /// Its images take too long to decode.
+    #[error(transparent)]
+    TooMuchWork(TooMuchWork),
     /// Its deadline passed.
     #[error("the deadline passed")]
     Expired,
@@ -126,7 +130,10 @@ async fn run(
     names: &[Option<String>],
     deadline: Deadline,
 ) -> Result<(Vec<Vec<f32>>, Timings), Failure> {
-    let mut pending = served.batcher().submit(work, deadline).map_err(Failure::Rejected)?;
+    let batcher = served.batcher();
+    batcher.would_admit(work.len(), deadline).map_err(Failure::Rejected)?;
+    let work = inspect::inspect(batcher, work, names).await?;
+    let mut pending = batcher.submit(work, deadline).map_err(Failure::Rejected)?;
     let outcomes = match deadline {
         None => pending.await,
         Some(at) => match tokio::time::timeout_at(at.into(), &mut pending).await {

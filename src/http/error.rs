@@ -287,6 +287,7 @@ impl From<Failure> for Problem {
         match failure {
             Failure::Rejected(rejected) => rejected.into(),
             Failure::Invalid { part, error } => Self::new(code_of(&error), format!("{part}: {error}")),
+            Failure::TooMuchWork(work) => Self::new(Code::TooLarge, work.to_string()),
             Failure::Expired => Self::new(Code::Deadline, "the deadline passed while the request waited"),
             Failure::Aborted => Self::new(Code::Draining, "the server went down before the request was answered"),
             Failure::NotFinite => Self::new(
@@ -308,7 +309,9 @@ fn bounded(detail: Cow<'static, str>) -> Cow<'static, str> {
 
 fn code_of(error: &ImageError) -> Code {
     match error {
-        ImageError::TooManyBytes { .. } | ImageError::TooManyPixels { .. } => Code::TooLarge,
+        ImageError::TooManyBytes { .. } | ImageError::TooManyPixels { .. } | ImageError::TooMuchMemory { .. } => {
+            Code::TooLarge
+        }
         ImageError::UnknownFormat { .. } | ImageError::Unsupported { .. } => Code::UnsupportedType,
         ImageError::Corrupt { .. } => Code::InvalidImage,
     }

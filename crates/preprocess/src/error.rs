@@ -23,6 +23,22 @@ pub enum ImageError {
         /// The limit.
         pixels_max: u64,
     },
+    /// Decoding it takes more memory than all decoding together may hold.
+    #[error(
+        "decoding the {format} image of {width}x{height} pixels takes {bytes} bytes; the limit is {bytes_max} (limits.decode_bytes_max)"
+    )]
+    TooMuchMemory {
+        /// The file's format.
+        format: Format,
+        /// Pixels in a row, as the header says.
+        width: u32,
+        /// Rows, as the header says.
+        height: u32,
+        /// What decoding holds at its peak, in bytes.
+        bytes: u64,
+        /// The limit, in bytes.
+        bytes_max: u64,
+    },
     /// The first bytes are those of no format that is read here.
     #[error("not an image that can be read ({formats}); it starts with {head}", formats = Format::LIST)]
     UnknownFormat {

@@ -1,6 +1,7 @@
 //! The first frame of a WebP.
 
 mod chunks;
+mod codes;
 
 use std::io::Cursor;
 
@@ -24,10 +25,17 @@ pub(super) fn header(encoded: &[u8], limits: &Limits) -> Result<Header, ImageErr
     // Lossy pixels are kept in blocks of 16 by 16.
     let [height, width] = layout.stored.map(|side| u64::from(side).next_multiple_of(16));
     Ok(Header {
-        bytes: quarters * width * height / 4 + encoded.len() as u64 * 3 + (1 << 20),
+        bytes: quarters * width * height / 4 + encoded.len() as u64 * 3 + codes_bytes(encoded, &layout) + (1 << 20),
         layout,
         work: Work::EveryPixel,
     })
+}
+
+/// What the tables of the costliest lossless stream in it take, in bytes.
+fn codes_bytes(encoded: &[u8], layout: &Layout) -> u64 {
+    let [height, width] = layout.stored;
+    let streams = chunks::lossless_streams(encoded, width, height);
+    streams.map(codes::tables_bytes).max().unwrap_or(0)
 }
 
 /// Quarters of a byte that the decoder holds for each pixel.

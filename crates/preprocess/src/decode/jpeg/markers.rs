@@ -36,6 +36,11 @@ pub(crate) struct FrameHeader {
 }
 
 impl FrameHeader {
+    /// Whether its colours are inks, which are four.
+    pub(crate) fn has_ink(&self) -> bool {
+        self.sampling[3] != [0; 2]
+    }
+
     /// Samples of all components, in whole blocks of 8 by 8, as a decoder keeps them that needs several scans.
     pub(crate) fn samples(&self) -> u64 {
         let most = |axis: usize| u64::from(self.sampling.iter().map(|s| s[axis]).max().unwrap_or(1).max(1));

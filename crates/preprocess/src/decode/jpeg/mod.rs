@@ -35,8 +35,10 @@ pub(super) fn header(encoded: &[u8], limits: &Limits, frame: Option<&Frame>) -> 
     // Four components of the rows that are unpacked together: the tallest block and its neighbours.
     let rows = (u64::from(width) + 64) * 4 * 4 * 32;
     let [decoded_height, decoded_width] = layout.stored.map(u64::from);
+    // Ink has a fourth channel; each row has a pointer.
+    let pixel = if markers.frame.has_ink() { 4 } else { 3 };
     Ok(Header {
-        bytes: kept + rows + decoded_height * (decoded_width * 4 + 8) + backend::bytes(encoded),
+        bytes: kept + rows + decoded_height * (decoded_width * pixel + 8) + backend::bytes(encoded),
         layout,
         work: if progressive || markers.scans > 1 {
             Work::Scans(markers.scans as u64)

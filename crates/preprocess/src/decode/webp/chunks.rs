@@ -1,5 +1,7 @@
 //! The chunks of a WebP, as far as they announce pixels.
 
+use super::codes::Stream;
+
 /// Bytes of a chunk's name and length.
 const HEAD: usize = 8;
 /// Bytes of the RIFF header before the first chunk.
@@ -7,16 +9,34 @@ const FIRST: usize = 12;
 /// Bytes of an animation frame's own header.
 const FRAME_HEAD: usize = 16;
 
-/// Width and height that the lossy frames announce which a decoder may take for the first: those of the file and those of the first
-/// frame of an animation.
-pub(super) fn lossy_frames(encoded: &[u8]) -> impl Iterator<Item = (u32, u32)> {
+/// The chunks that a decoder may take for the first picture: those of the file and those of the first frame of an animation.
+fn pictures(encoded: &[u8]) -> impl Iterator<Item = (&[u8; 4], &[u8])> {
     let animated = chunks(encoded.get(FIRST..).unwrap_or_default())
         .find(|(name, _)| *name == b"ANMF")
         .and_then(|(_, frame)| frame.get(FRAME_HEAD..))
         .unwrap_or_default();
-    chunks(encoded.get(FIRST..).unwrap_or_default())
-        .chain(chunks(animated).take(2))
-        .filter_map(|(_, content)| sides(content))
+    chunks(encoded.get(FIRST..).unwrap_or_default()).chain(chunks(animated).take(2))
+}
+
+/// Width and height that the lossy frames announce.
+pub(super) fn lossy_frames(encoded: &[u8]) -> impl Iterator<Item = (u32, u32)> {
+    pictures(encoded).filter_map(|(_, content)| sides(content))
+}
+
+/// The lossless streams: pictures, and the alpha of lossy ones, which has no header and the sides of its picture, at most those given.
+pub(super) fn lossless_streams(encoded: &[u8], width: u32, height: u32) -> impl Iterator<Item = Stream<'_>> {
+    pictures(encoded).filter_map(move |(name, content)| match (name, content) {
+        (b"VP8L", [0x2f, b0, b1, b2, b3, bytes @ ..]) => {
+            let header = u32::from_le_bytes([*b0, *b1, *b2, *b3]);
+            Some(Stream {
+                bytes,
+                width: (header & 0x3fff) + 1,
+                height: (header >> 14 & 0x3fff) + 1,
+            })
+        }
+        (b"ALPH", [info, bytes @ ..]) if info & 3 == 1 => Some(Stream { bytes, width, height }),
+        _ => None,
+    })
 }
 
 /// Name and content of each chunk; the last one may be cut.

@@ -1,0 +1,62 @@
+//! The headers of a request's images, read before any of them is admitted.
+
+use bytes::Bytes;
+
+use super::engine::{Encoded, ImageEngine, Tensor};
+use super::{Failure, part};
+use repserve_preprocess::ImageError;
+use repserve_scheduler::{Batcher, SessionError, Work};
+
+/// Reading the headers of so many encoded bytes takes less than a millisecond; more of them are read beside the threads that serve
+/// connections.
+const INLINE_BYTES_MAX: usize = 64 << 10;
+
+/// Reads the headers and judges what each image and all together will take. Nothing is decoded.
+///
+/// # Errors
+/// The first image's that cannot be decoded, or that all together take too long.
+pub(super) async fn inspect(
+    batcher: &Batcher<ImageEngine>,
+    work: Vec<Work<Bytes, Tensor>>,
+    names: &[Option<String>],
+) -> Result<Vec<Work<Encoded, Tensor>>, Failure> {
+    let encoded = |work: &Work<Bytes, Tensor>| match work {
+        Work::Raw(bytes) => bytes.len(),
+        Work::Ready(_) => 0,
+    };
+    let inspected = if work.iter().map(encoded).sum::<usize>() <= INLINE_BYTES_MAX {
+        headers(batcher.engine(), work)
+    } else {
+        let batcher = batcher.clone();
+        let beside = tokio::task::spawn_blocking(move || headers(batcher.engine(), work));
+        beside.await.map_err(|error| {
+            tracing::error!(%error, "reading the headers of images panicked");
+            Failure::Session(SessionError("the headers could not be read".to_owned()))
+        })?
+    };
+    let work = inspected.map_err(|(index, error)| Failure::Invalid {
+        part: part(index, names.len(), names[index].as_deref()),
+        error,
+    })?;
+    let images = work.iter().filter_map(|work| match work {
+        Work::Raw(image) => Some(image),
+        Work::Ready(_) => None,
+    });
+    batcher.engine().check_request(images).map_err(Failure::TooMuchWork)?;
+    Ok(work)
+}
+
+/// An image that cannot be decoded is told by its index.
+fn headers(
+    engine: &ImageEngine,
+    work: Vec<Work<Bytes, Tensor>>,
+) -> Result<Vec<Work<Encoded, Tensor>>, (usize, ImageError)> {
+    let header = |(index, work)| match work {
+        Work::Raw(bytes) => {
+            let encoded = engine.inspect(bytes).map_err(|error| (index, error))?;
+            Ok(Work::Raw(encoded))
+        }
+        Work::Ready(tensor) => Ok(Work::Ready(tensor)),
+    };
+    work.into_iter().enumerate().map(header).collect()
+}
