@@ -23,6 +23,7 @@ mod quantize;
 mod scheduling;
 mod secure;
 mod soak;
+#[allow(dead_code, reason = "each test binary uses its part")]
 mod support;
 mod v2;
 mod winograd;

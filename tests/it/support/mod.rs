@@ -1,6 +1,8 @@
 //! A server for one test, and what tests send to it.
 
 pub mod binary;
+pub mod cgroup;
+pub mod costly;
 pub mod images;
 pub mod process;
 pub mod tar;

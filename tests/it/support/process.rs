@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
 use super::binary::repserve;
+use super::cgroup::Cgroup;
 use super::client;
 
 /// A server in a process of its own; killed when dropped.
@@ -49,6 +50,13 @@ impl Process {
             shell.env_remove(name);
         }
         Self::begun(shell.stdin(Stdio::null()), true).await
+    }
+
+    /// The same in a memory cgroup.
+    #[allow(dead_code, reason = "only the tests that attack use it")]
+    pub async fn start_within(group: &Cgroup, sets: &[&str]) -> Self {
+        let join = format!("echo $$ > '{}'", group.processes().display());
+        Self::start_after(&join, sets).await
     }
 
     async fn start_heard(sets: &[&str], heard: bool) -> Self {
