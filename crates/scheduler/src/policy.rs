@@ -3,7 +3,7 @@
 //! Rules, in the order in which [`BatchPolicy::decide`] applies them for a worker that is free:
 //! 1. While it is held, or while the wide session runs, nothing starts.
 //! 2. An item whose deadline has passed is expired, never started.
-//! 3. The first raw item is prepared if it came before every ready one, or while fewer items are ready than a batch holds
+//! 3. The first raw item is prepared if it came before one that came ready, or while fewer items are ready than a batch holds
 //!    and the oldest of these has not waited longer than `fill`; but only when the memory that it takes is left.
 //! 4. Ready items that are all there is (no raw item, nothing running) run on the wide session, on all cores, if they are
 //!    no more than `wide_max`.
@@ -105,6 +105,15 @@ struct Waiting {
     bytes: u64,
 }
 
+#[derive(Debug)]
+struct Ready {
+    item: ItemId,
+    deadline: Deadline,
+    since: Instant,
+    /// Whether it came so. What was prepared here has had its turn among the raw ones.
+    came_ready: bool,
+}
+
 /// When a raw item would be done in a fair share, in units of work; equal ones go in the order of admission.
 type Turn = (u64, ItemId);
 
@@ -117,7 +126,7 @@ pub struct BatchPolicy {
     turns: HashMap<ItemId, Turn>,
     /// The latest turn that has come.
     work_now: u64,
-    ready: VecDeque<(ItemId, Deadline, Instant)>,
+    ready: VecDeque<Ready>,
     preparing: BTreeMap<ItemId, Preparing>,
     narrow_running: usize,
     wide_running: bool,
@@ -170,7 +179,12 @@ impl BatchPolicy {
                 self.turns.insert(item, (turn, item));
                 self.raw.insert((turn, item), Waiting { deadline, bytes });
             }
-            Event::Ready { item, deadline } => self.make_ready(item, deadline, now),
+            Event::Ready { item, deadline } => self.make_ready(Ready {
+                item,
+                deadline,
+                since: now,
+                came_ready: true,
+            }),
             Event::Prepared { item, ok } => {
                 let Some(Preparing {
                     deadline,
@@ -184,7 +198,12 @@ impl BatchPolicy {
                 if !ok || abandoned {
                     return true;
                 }
-                self.make_ready(item, deadline, now);
+                self.make_ready(Ready {
+                    item,
+                    deadline,
+                    since: now,
+                    came_ready: false,
+                });
             }
             Event::Ran(Width::Narrow) => self.narrow_running -= 1,
             Event::Ran(Width::Wide) => self.wide_running = false,
@@ -207,7 +226,7 @@ impl BatchPolicy {
             }
             passed
         };
-        self.ready.retain(|(item, deadline, _)| !passed(*item, *deadline));
+        self.ready.retain(|ready| !passed(ready.item, ready.deadline));
         while let Some(first) = self.raw.first_entry()
             && passed(first.key().1, first.get().deadline)
         {
@@ -225,7 +244,7 @@ impl BatchPolicy {
         }
         // What is prepared here tells when it is done; what another scheduler holds does not.
         let elsewhere = !self.raw.is_empty() && self.preparing.is_empty();
-        let Some((_, _, oldest)) = self.ready.front() else {
+        let Some(Ready { since: oldest, .. }) = self.ready.front() else {
             return Decision::Wait(elsewhere.then_some(now + MEMORY_POLL));
         };
         let alone = self.raw.is_empty() && self.preparing.is_empty() && self.narrow_running == 0;
@@ -265,29 +284,30 @@ impl BatchPolicy {
     }
 
     fn prepares_first(&self, now: Instant) -> bool {
-        let (Some(((_, raw), _)), Some((ready, _, since))) = (self.raw.first_key_value(), self.ready.front()) else {
+        let (Some(((_, raw), _)), Some(ready)) = (self.raw.first_key_value(), self.ready.front()) else {
             return true;
         };
         let has_room = self.ready.len() < self.shape.batch_max;
-        raw < ready || (has_room && now < *since + self.shape.fill.max(self.shape.delay))
+        (ready.came_ready && *raw < ready.item)
+            || (has_room && now < ready.since + self.shape.fill.max(self.shape.delay))
     }
 
     fn take(&mut self, count: usize) -> Vec<ItemId> {
         let count = count.min(self.ready.len());
-        self.ready.drain(..count).map(|(item, ..)| item).collect()
+        self.ready.drain(..count).map(|ready| ready.item).collect()
     }
 
     /// Prepared items come back in any order; the queue keeps the order of admission.
-    fn make_ready(&mut self, item: ItemId, deadline: Deadline, now: Instant) {
-        let at = self.ready.partition_point(|(other, ..)| *other < item);
-        self.ready.insert(at, (item, deadline, now));
+    fn make_ready(&mut self, ready: Ready) {
+        let at = self.ready.partition_point(|other| other.item < ready.item);
+        self.ready.insert(at, ready);
     }
 
     fn abandon(&mut self, item: ItemId) -> bool {
         if let Some(turn) = self.turns.remove(&item) {
             return self.raw.remove(&turn).is_some();
         }
-        if let Ok(at) = self.ready.binary_search_by_key(&item, |(i, ..)| *i) {
+        if let Ok(at) = self.ready.binary_search_by_key(&item, |ready| ready.item) {
             return self.ready.remove(at).is_some();
         }
         // The worker that is at it still takes a core; the item leaves when it comes back.

@@ -255,6 +255,20 @@ fn a_small_request_overtakes_the_rest_of_a_large_one() {
     assert_eq!(order, [4, 1, 2, 5, 3].map(|item| Decision::Prepare(ItemId(item))));
 }
 
+#[test]
+fn what_has_had_its_turn_does_not_wait_for_raw_items_that_came_before() {
+    let now = Instant::now();
+    let mut policy = policy(SHAPE);
+    for item in 0..4 {
+        policy.on(costly(item, 0, 50, item * 50), now);
+    }
+    assert_eq!(policy.decide(now).0, Decision::Prepare(ItemId(0)));
+    policy.on(costly(4, 0, 3, 0), now);
+    assert_eq!(policy.decide(now).0, Decision::Prepare(ItemId(4)));
+    policy.on(prepared(4), now);
+    assert_eq!(policy.decide(now + SHAPE.fill).0, run(Width::Narrow, &[4]));
+}
+
 /// What a simulated worker is at.
 #[derive(Debug, Clone)]
 enum Job {
