@@ -18,7 +18,7 @@ const BODIES_BYTES: [u64; 2] = [16 << 20, 256 << 20];
 
 /// The memory that the process may use, and its shares.
 ///
-/// Of eight parts, three are for decoding and one for requests' bodies. The other four are for the model, its sessions and what they
+/// Three eighths are for decoding and a sixth for requests' bodies. The rest is for the model, its sessions and what they
 /// compute with, the threads, and what the heap loses between blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemoryPlan {
@@ -47,7 +47,7 @@ impl MemoryPlan {
     /// Bytes for the bodies of all requests.
     pub fn bodies_bytes_max(&self) -> usize {
         let [least, most] = BODIES_BYTES;
-        usize::try_from((self.limit_bytes / 8).clamp(least, most)).unwrap_or(usize::MAX)
+        usize::try_from((self.limit_bytes / 6).clamp(least, most)).unwrap_or(usize::MAX)
     }
 }
 
