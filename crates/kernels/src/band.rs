@@ -1,11 +1,21 @@
 //! Bands: some output rows of an image over a padded copy of the input rows that they read, small enough to stay near the core.
 
-use super::geometry::Convolution;
+use super::geometry::{self, Convolution, KernelError};
 
 /// Bytes of padded input that a band may take: part of a second-level cache, beside a panel's weights.
 const BYTES: usize = 192 << 10;
 
-/// Columns of the padded copy for outputs that are `width` wide.
+/// Whether the smallest band, one output row of `width` columns over padded input pixels of `pixel_bytes`, can be addressed; so can then
+/// every other band.
+///
+/// # Errors
+/// Where it cannot.
+pub(super) fn addressable(conv: &Convolution, width: usize, pixel_bytes: usize) -> Result<(), KernelError> {
+    let pixels = geometry::product([conv.kernel[0], columns(conv, width)]);
+    geometry::addressable(pixels, pixel_bytes).map(|_| ())
+}
+
+/// Columns of the padded copy for outputs that are `width` wide: no more than the padded input has.
 pub(super) fn columns(conv: &Convolution, width: usize) -> usize {
     (width - 1) * conv.strides[1] + conv.kernel[1]
 }

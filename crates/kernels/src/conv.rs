@@ -1,10 +1,10 @@
 //! One convolution layer: its weights made ready once, and how it runs.
 
 use super::executor::Executor;
-use super::geometry::{Algorithm, Convolution, KernelError, SourceLayout, supports};
+use super::geometry::{Algorithm, Convolution, KernelError, SourceLayout, addressable, product, supports};
 use super::layout::Extent;
 use super::vector::{Buffer, Isa, SharedOutput};
-use super::{direct, winograd};
+use super::{band, direct, winograd};
 
 /// Output channels that are computed together: one to three vectors of one group.
 #[derive(Debug, Clone, Copy)]
@@ -58,23 +58,21 @@ impl PreparedConv {
         bias: Option<&[f32]>,
     ) -> Result<Self, KernelError> {
         supports(&conv, algorithm, layout, isa)?;
-        let taps = conv.kernel[0] * conv.kernel[1];
-        check_length(
-            "weights",
-            weights.len(),
-            conv.out_channels * (conv.in_channels / conv.groups) * taps,
-        )?;
+        let depth = conv.in_channels / conv.groups;
+        let taps = product(conv.kernel);
+        check_length("weights", weights.len(), product([conv.out_channels, depth, taps]))?;
         if let Some(bias) = bias {
             check_length("bias", bias.len(), conv.out_channels)?;
         }
         let lanes = isa.lanes();
-        let depth = conv.in_channels / conv.groups;
-        let floats_a_lane = depth
-            * match algorithm {
-                Algorithm::WinogradF4 => 36,
-                Algorithm::WinogradF2 => 16,
-                Algorithm::Direct => taps,
-            };
+        let points = match algorithm {
+            Algorithm::WinogradF4 => 36,
+            Algorithm::WinogradF2 => 16,
+            Algorithm::Direct => taps,
+        };
+        let floats_a_lane = product([depth, points]);
+        let padded_channels = conv.out_channels.saturating_add(lanes);
+        addressable(product([padded_channels, floats_a_lane]), size_of::<f32>())?;
         let (panels, blocks) = panels(&conv, isa, floats_a_lane);
         let mut padded = Buffer::zeroed(blocks * lanes);
         if let Some(bias) = bias {
@@ -168,6 +166,10 @@ impl PreparedConv {
         if output.is_empty() {
             return Ok(());
         }
+        if self.algorithm == Algorithm::Direct {
+            let channels = conv_channels(&self.conv, self.layout, lanes);
+            band::addressable(&self.conv, out_size.1, channels.saturating_mul(size_of::<f32>()))?;
+        }
         let output = SharedOutput::new(output);
         let call = Call {
             layer: self,
@@ -178,10 +180,18 @@ impl PreparedConv {
             out_size,
         };
         match self.algorithm {
-            Algorithm::WinogradF4 | Algorithm::WinogradF2 => winograd::run(&call, executor),
+            Algorithm::WinogradF4 | Algorithm::WinogradF2 => winograd::run(&call, executor)?,
             Algorithm::Direct => direct::run(&call, executor),
         }
         Ok(())
+    }
+}
+
+/// Channels of a padded input pixel.
+fn conv_channels(conv: &Convolution, layout: SourceLayout, lanes: usize) -> usize {
+    match layout {
+        SourceLayout::Blocked => conv.in_channels.div_ceil(lanes).saturating_mul(lanes),
+        SourceLayout::Nchw => conv.in_channels,
     }
 }
 

@@ -1,6 +1,8 @@
 //! Which algorithm a layer gets: a model of the work, so that every machine of a kind decides alike, without measuring.
 
-use super::geometry::{Algorithm, Convolution, SourceLayout, supports};
+use std::num::Saturating;
+
+use super::geometry::{Algorithm, Convolution, SourceLayout, product, supports};
 use super::vector::{Isa, TileGrid};
 
 /// Work of one algorithm at a tile beside its products: what its two transforms cost a vector of channels, in vector multiply-adds.
@@ -30,25 +32,29 @@ pub fn fastest(conv: &Convolution, layout: SourceLayout, isa: Isa, size: [usize;
     [Algorithm::WinogradF4, Algorithm::WinogradF2, Algorithm::Direct]
         .into_iter()
         .filter(|a| supports(conv, *a, layout, isa).is_ok())
-        .min_by_key(|a| work(conv, *a, isa.lanes(), [height, width]))
+        .filter_map(|a| Some((work(conv, a, isa.lanes(), [height, width])?, a)))
+        .min_by_key(|(work, _)| *work)
+        .map(|(_, algorithm)| algorithm)
 }
 
-/// Work for one image, in vector multiply-adds.
-fn work(conv: &Convolution, algorithm: Algorithm, lanes: usize, [height, width]: [usize; 2]) -> usize {
+/// Work for one image, in vector multiply-adds; `None` where its tiles cannot be counted.
+fn work(conv: &Convolution, algorithm: Algorithm, lanes: usize, [height, width]: [usize; 2]) -> Option<usize> {
     let (inputs, outputs) = (conv.in_channels.div_ceil(lanes), conv.out_channels.div_ceil(lanes));
     let depth = conv.in_channels / conv.groups;
-    let weights = |points: usize| points * depth * outputs * lanes * size_of::<f32>() / WEIGHT_BYTES;
+    let weights = |points| Saturating(product([points, depth, outputs, lanes, size_of::<f32>()]) / WEIGHT_BYTES);
     let tile = match algorithm {
         Algorithm::WinogradF4 => F4,
         Algorithm::WinogradF2 => F2,
         Algorithm::Direct => {
-            let taps = conv.kernel[0] * conv.kernel[1];
-            return height * width * taps * depth * outputs + weights(taps);
+            let taps = product(conv.kernel);
+            let products = Saturating(product([height, width, taps, depth, outputs]));
+            return Some((products + weights(taps)).0);
         }
     };
-    let grid = TileGrid::new(tile.side, 1, [height, width], [height, width], [0; 2]);
-    let products = grid.products() * depth * outputs;
-    products + grid.tiles() * (tile.input * inputs + tile.output * outputs) + weights(grid.points())
+    let grid = TileGrid::new(tile.side, 1, [height, width], [height, width], [0; 2])?;
+    let products = Saturating(product([grid.products(), depth, outputs]));
+    let transforms = Saturating(product([tile.input, inputs])) + Saturating(product([tile.output, outputs]));
+    Some((products + Saturating(grid.tiles()) * transforms + weights(grid.points())).0)
 }
 
 #[cfg(test)]

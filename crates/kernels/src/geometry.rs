@@ -4,6 +4,9 @@ use std::fmt;
 
 use super::vector::Isa;
 
+/// Zeros on one side of an input at most: they are written out in work space, for which a model's file should not decide without bound.
+const PAD_MAX: usize = 65535;
+
 /// What a layer computes, without its weights: a cross-correlation as ONNX `Conv` defines it, dilation 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Convolution {
@@ -28,15 +31,17 @@ impl Convolution {
     pub fn output_size(&self, height: usize, width: usize) -> Option<(usize, usize)> {
         let axis = |size: usize, a: usize| {
             let padded = size.checked_add(self.pads[a])?.checked_add(self.pads[a + 2])?;
-            Some(padded.checked_sub(self.kernel[a])? / self.strides[a] + 1)
+            let steps = padded.checked_sub(self.kernel[a])?.checked_div(self.strides[a])?;
+            steps.checked_add(1)
         };
         Some((axis(height, 0)?, axis(width, 1)?))
     }
 
-    /// Multiplications of the direct algorithm for one image whose output is `height` by `width`.
+    /// Multiplications of the direct algorithm for one image whose output is `height` by `width`; `usize::MAX` where there are more than
+    /// can be counted.
     pub fn multiplications(&self, height: usize, width: usize) -> usize {
         let [kh, kw] = self.kernel;
-        height * width * self.out_channels * (self.in_channels / self.groups) * kh * kw
+        product([height, width, self.out_channels, self.in_channels / self.groups, kh, kw])
     }
 }
 
@@ -94,6 +99,9 @@ pub enum KernelError {
         /// Values that the layer needs.
         needed: usize,
     },
+    /// Work space, or prepared weights, of more bytes than can be addressed.
+    #[error("the layer needs more memory than can be addressed")]
+    TooLarge,
     /// The input is smaller than the kernel.
     #[error("an input of {height}x{width} is smaller than the kernel")]
     TooSmall {
@@ -138,5 +146,25 @@ pub(super) fn consistent(conv: &Convolution) -> Result<(), KernelError> {
     if conv.kernel.contains(&0) || conv.strides.contains(&0) {
         return Err(KernelError::Geometry("a kernel or stride of 0"));
     }
+    if conv.pads.iter().any(|pad| *pad > PAD_MAX) {
+        return Err(KernelError::Geometry("a padding of more than 65535"));
+    }
     Ok(())
+}
+
+/// The product of counts; `usize::MAX`, which is no slice's length, where it is more than can be counted.
+pub(super) fn product<const N: usize>(counts: [usize; N]) -> usize {
+    counts.into_iter().fold(1, usize::saturating_mul)
+}
+
+/// `len`, where that many values of `bytes` bytes can be addressed.
+///
+/// # Errors
+/// Where they cannot.
+pub(super) fn addressable(len: usize, bytes: usize) -> Result<usize, KernelError> {
+    if len.saturating_mul(bytes) <= isize::MAX as usize {
+        Ok(len)
+    } else {
+        Err(KernelError::TooLarge)
+    }
 }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::band::{self, PaddedRow};
 use super::conv::check_length;
 use super::executor::Executor;
-use super::geometry::{Convolution, KernelError, consistent};
+use super::geometry::{Convolution, KernelError, addressable, consistent, product};
 use super::scratch;
 use super::vector::{self, Answer, Buffer, CODE_LANES, CODES_TOGETHER, CodeBand, CodeIsa, SharedOutput};
 
@@ -55,11 +55,17 @@ impl PreparedInt8Conv {
     /// slice has the wrong length.
     pub fn new(conv: Convolution, isa: CodeIsa, codes: &Codes<'_>) -> Result<Self, KernelError> {
         let (depth, rows) = supported(&conv)?;
-        let taps = conv.kernel[0] * conv.kernel[1];
-        check_length("weights", codes.weights.len(), conv.out_channels * depth * taps)?;
+        let taps = product(conv.kernel);
+        check_length(
+            "weights",
+            codes.weights.len(),
+            product([conv.out_channels, depth, taps]),
+        )?;
         check_length("bias", codes.bias.len(), conv.out_channels)?;
         check_length("scales", codes.scales.len(), conv.out_channels)?;
         let padded = depth.next_multiple_of(CODES_TOGETHER);
+        let rows_padded = product([conv.groups, rows.saturating_add(CODE_LANES)]);
+        addressable(product([rows_padded, padded, taps]), size_of::<i8>())?;
         let mut panels = Vec::new();
         let (mut weights_len, mut lanes) = (0, 0);
         for group in 0..conv.groups {
@@ -166,12 +172,14 @@ impl PreparedInt8Conv {
             .conv
             .output_size(height, width)
             .ok_or(KernelError::TooSmall { height, width })?;
-        check_length("input", input.len(), images * height * width * self.conv.in_channels)?;
-        let pixels = images * out_size.0 * out_size.1;
-        check_length("output", output.len(), pixels * self.conv.out_channels)?;
+        let (channels_in, channels_out) = (self.conv.in_channels, self.conv.out_channels);
+        check_length("input", input.len(), product([images, height, width, channels_in]))?;
+        let needed = product([images, out_size.0, out_size.1, channels_out]);
+        check_length("output", output.len(), needed)?;
         if output.is_empty() {
             return Ok(());
         }
+        band::addressable(&self.conv, out_size.1, channels_in.next_multiple_of(CODES_TOGETHER))?;
         let run = Run {
             layer: self,
             input,

@@ -14,19 +14,21 @@ pub struct Extent {
 }
 
 impl Extent {
-    /// Pixels of one channel of one image.
+    /// Pixels of one channel of one image. This and the other lengths are `usize::MAX`, which is no slice's length, where there are
+    /// more than can be counted.
     pub fn pixels(&self) -> usize {
-        self.height * self.width
+        self.height.saturating_mul(self.width)
     }
 
     /// Floats as NCHW.
     pub fn len_nchw(&self) -> usize {
-        self.images * self.channels * self.pixels()
+        self.images.saturating_mul(self.channels).saturating_mul(self.pixels())
     }
 
     /// Floats in blocks of `lanes` channels, padding included.
     pub fn len_blocked(&self, lanes: usize) -> usize {
-        self.images * self.channels.div_ceil(lanes) * lanes * self.pixels()
+        let padded = self.channels.div_ceil(lanes).saturating_mul(lanes);
+        self.images.saturating_mul(padded).saturating_mul(self.pixels())
     }
 }
 
@@ -116,7 +118,7 @@ fn from_blocked_by<const B: usize>(source: &[f32], extent: Extent, target: &mut 
 fn mean_by<const B: usize>(source: &[f32], extent: Extent, target: &mut [f32]) {
     let pixels = extent.pixels();
     let (source, _) = source[..extent.len_blocked(B)].as_chunks::<B>();
-    let target = &mut target[..extent.images * extent.channels];
+    let target = &mut target[..extent.images.saturating_mul(extent.channels)];
     if pixels == 0 || extent.channels == 0 {
         target.fill(0.0);
         return;

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use super::conv::{Call, Panel};
 use super::executor::Executor;
-use super::geometry::{Algorithm, Convolution};
+use super::geometry::{Algorithm, Convolution, KernelError, addressable, product};
 use super::scratch::{self, Slot};
 use super::vector::{self, OutputTiles, Products, SharedOutput, TileGrid};
 
@@ -102,10 +102,13 @@ fn odd_lines(floats: usize) -> usize {
     (floats.div_ceil(16) | 1) * 16
 }
 
-pub(super) fn run(call: &Call<'_>, executor: &dyn Executor) {
-    let plan = Plan::new(call, executor.threads());
+/// # Errors
+/// Where the tiles, or the space for their points, are more than can be counted.
+pub(super) fn run(call: &Call<'_>, executor: &dyn Executor) -> Result<(), KernelError> {
+    let plan = Plan::new(call, executor.threads())?;
     if plan.shared {
-        return plan.run_shared(executor);
+        plan.run_shared(executor);
+        return Ok(());
     }
     let tasks = plan.grid.tiles().div_ceil(plan.block);
     executor.run(tasks, &|task| {
@@ -115,6 +118,7 @@ pub(super) fn run(call: &Call<'_>, executor: &dyn Executor) {
             plan.multiply(tiles.clone(), tiles.start, points, 0..call.layer.panels.len());
         });
     });
+    Ok(())
 }
 
 struct Plan<'a> {
@@ -130,7 +134,7 @@ struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    fn new(call: &'a Call<'a>, threads: usize) -> Self {
+    fn new(call: &'a Call<'a>, threads: usize) -> Result<Self, KernelError> {
         let (conv, side) = (&call.layer.conv, side(call.layer.algorithm));
         let grid = TileGrid::new(
             side,
@@ -138,13 +142,14 @@ impl<'a> Plan<'a> {
             [call.extent.height, call.extent.width],
             [call.out_size.0, call.out_size.1],
             [conv.pads[0], conv.pads[1]],
-        );
+        )
+        .ok_or(KernelError::TooLarge)?;
         let lanes = call.layer.isa.lanes();
         let input_row = conv.in_channels.div_ceil(lanes) * lanes;
         let points = grid.points();
         let streamed = threads == 1 && call.layer.bytes() > CACHED_BYTES;
         let bytes = if streamed { BLOCK_BYTES_STREAMED } else { BLOCK_BYTES };
-        let fitting = bytes / (points * input_row * size_of::<f32>());
+        let fitting = bytes / product([points, input_row, size_of::<f32>()]);
         let most = fitting.clamp(TILES_MIN, TILES_MAX);
         let blocks = grid.tiles().div_ceil(most).next_multiple_of(threads);
         let few = grid.tiles() < TILES_MIN * threads || call.layer.bytes() > CACHED_BYTES;
@@ -154,7 +159,11 @@ impl<'a> Plan<'a> {
         } else {
             grid.tiles().div_ceil(blocks)
         };
-        Self {
+        // Of a block's points, and of a panel's products of them.
+        let tile_floats = input_row.max(3 * lanes);
+        let plane = product([block, tile_floats]).saturating_add(odd_lines(0) * 2);
+        addressable(product([points, plane]), size_of::<f32>())?;
+        Ok(Self {
             call,
             grid,
             points,
@@ -162,7 +171,7 @@ impl<'a> Plan<'a> {
             shared,
             input_row,
             input_plane: odd_lines(block * input_row),
-        }
+        })
     }
 
     fn run_shared(&self, executor: &dyn Executor) {

@@ -9,7 +9,11 @@ pub(super) fn add_product(target: &mut [f64], stride: usize, a: &[f64], rows: us
     if rows == 0 || depth == 0 {
         return;
     }
-    assert!(a.len() >= rows * depth && rows <= stride && target.len() >= (rows - 1) * stride + rows);
+    // What is more than can be counted is `usize::MAX`, which is no slice's length.
+    let end = (rows - 1).saturating_mul(stride).saturating_add(rows);
+    assert!(a.len() >= rows.saturating_mul(depth) && rows <= stride && target.len() >= end);
+    // Steps that are not taken (of a single row) may be too large for a pointer's.
+    assert!(stride.max(depth) <= isize::MAX as usize);
     let (down, right) = (depth as isize, 1);
     // SAFETY: the lengths were checked, `a` and `target` cannot overlap (one is borrowed mutably), and all strides
     // are those of row-major matrices of the sizes given (of the second factor: its transpose).
@@ -39,8 +43,9 @@ pub(super) fn add_product(target: &mut [f64], stride: usize, a: &[f64], rows: us
 /// Where a slice is too short.
 pub(super) fn add_gram(target: &mut [f64], scratch: &mut Vec<f32>, a: &[f32], columns: usize) {
     let rows = a.len() / columns.max(1);
-    assert!(target.len() >= columns * columns && a.len() == rows * columns);
-    scratch.resize(columns * columns, 0.0);
+    let square = columns.saturating_mul(columns);
+    assert!(target.len() >= square && a.len() == rows * columns);
+    scratch.resize(square, 0.0);
     let (down, right) = (columns as isize, 1);
     // SAFETY: as above; `scratch` holds columns² values, and beta = 0 means that they are not read.
     unsafe {

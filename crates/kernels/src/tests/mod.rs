@@ -242,3 +242,43 @@ fn refuses_what_it_cannot_do_with_the_reason() {
     };
     assert_eq!(wide.output_size(2, 5), None);
 }
+
+/// Extents whose product is 0 where it wraps are no reason to call an empty slice long enough.
+#[test]
+fn extents_that_cannot_be_counted_are_refused() {
+    let far = 1 << (usize::BITS / 2);
+    let isa = Isa::portable();
+    for layout in [SourceLayout::Blocked, SourceLayout::Nchw] {
+        let layer = PreparedConv::new(plain(1, 1, 1), Algorithm::Direct, layout, isa, &[0.0; 9], None).unwrap();
+        for size in [[far, far, 1], [1, far, far], [usize::MAX, 1, 1], [1, usize::MAX - 1, 1]] {
+            let error = layer.run(&[], size, None, &mut [], &Sequential).unwrap_err();
+            assert!(
+                matches!(error, KernelError::Length { .. } | KernelError::TooSmall { .. }),
+                "{error}"
+            );
+        }
+    }
+    let wide = Convolution {
+        kernel: [far, far],
+        ..plain(1, 1, 1)
+    };
+    let error = PreparedConv::new(wide, Algorithm::Direct, SourceLayout::Nchw, isa, &[], None)
+        .err()
+        .unwrap();
+    assert!(matches!(error, KernelError::Length { .. }), "{error}");
+    let padded = Convolution {
+        pads: [usize::MAX; 4],
+        ..plain(8, 8, 1)
+    };
+    assert!(supports(&padded, Algorithm::Direct, SourceLayout::Blocked, isa).is_err());
+    assert_eq!(padded.output_size(1, 1), None);
+    assert_eq!(
+        fastest(&plain(8, 8, 1), SourceLayout::Nchw, isa, [far; 2]),
+        Some(Algorithm::Direct)
+    );
+    let still = Convolution {
+        strides: [0; 2],
+        ..plain(8, 8, 1)
+    };
+    assert_eq!(fastest(&still, SourceLayout::Blocked, isa, [8; 2]), None);
+}

@@ -35,6 +35,10 @@ unsafe impl<T: Plain + Send> Send for Buffer<T> {}
 unsafe impl<T: Plain + Sync> Sync for Buffer<T> {}
 
 impl<T: Plain> Buffer<T> {
+    /// `len` zeros.
+    ///
+    /// # Panics
+    /// Where that many cannot be addressed, as a `Vec` does.
     pub(in super::super) fn zeroed(len: usize) -> Self {
         if len == 0 {
             return Self::default();
@@ -55,11 +59,13 @@ impl<T: Plain> Buffer<T> {
     }
 
     fn layout(len: usize) -> Layout {
-        let bytes = len * size_of::<T>();
-        let align = if bytes >= HUGE_PAGE { HUGE_PAGE } else { LINE };
-        match Layout::from_size_align(bytes, align) {
+        let aligned = Layout::array::<T>(len).and_then(|layout| {
+            let align = if layout.size() >= HUGE_PAGE { HUGE_PAGE } else { LINE };
+            layout.align_to(align)
+        });
+        match aligned {
             Ok(layout) => layout,
-            Err(_) => alloc::handle_alloc_error(Layout::new::<T>()),
+            Err(_) => panic!("capacity overflow: {len} values"),
         }
     }
 }

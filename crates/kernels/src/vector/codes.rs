@@ -1,8 +1,9 @@
 //! Convolution of 8-bit codes: sums of u8 · i8 products in 32 bits, four channels an instruction, and their way back to u8 or f32.
 
+use std::num::Saturating;
 use std::ops::Range;
 
-use super::{SharedOutput, balanced, with_rows};
+use super::{SharedOutput, balanced, with_rows, within};
 
 /// Output channels in a vector of sums.
 pub(in super::super) const LANES: usize = 16;
@@ -102,23 +103,42 @@ pub(in super::super) struct CodeBand<'a, T> {
 /// # Panics
 /// When a slice is too short for the geometry.
 pub(in super::super) fn rows_of_codes<T: Answer>(isa: CodeIsa, work: CodeBand<'_, T>) {
-    let ((first, rows), (height, width)) = (work.rows, work.out_size);
-    if rows == 0 || width == 0 || work.channels.1 == 0 || work.out.is_empty() {
+    if work.rows.1 == 0 || work.out_size.1 == 0 || work.channels.1 == 0 || work.out.is_empty() {
         return;
     }
-    let ([kh, kw], [sh, sw]) = (work.kernel, work.strides);
-    let vectors = work.out.len().div_ceil(LANES);
-    let last = ((rows - 1) * sh + kh - 1) * work.input_row
-        + ((width - 1) * sw + kw - 1) * work.input_pixel
-        + work.channels.0
-        + work.channels.1;
-    assert!(last <= work.input.len() && work.channels.1.is_multiple_of(TOGETHER));
-    assert!((1..=3).contains(&vectors) && work.out.end <= work.out_channels);
-    assert!(work.channels.1 * kh * kw * vectors * LANES <= work.weights.len());
-    assert!(vectors * LANES <= work.bias.len() && vectors * LANES <= work.scale.len());
-    assert!(first + rows <= height);
-    assert!((work.image + 1) * height * width * work.out_channels <= work.output.len());
+    assert!(work.fits(), "a slice is too short for the band");
     dispatch(isa, work);
+}
+
+impl<T> CodeBand<'_, T> {
+    /// Whether the slices hold all that is read and written, of at least one row, column, input and output channel.
+    pub(super) fn fits(&self) -> bool {
+        let count = Saturating::<usize>;
+        let ((first, rows), (height, width)) = (self.rows, self.out_size);
+        let ([kh, kw], [sh, sw]) = (self.kernel.map(count), self.strides.map(count));
+        let vectors = self.out.len().div_ceil(LANES);
+        let whole = (1..=3).contains(&vectors)
+            && self.out.end <= self.out_channels
+            && within(first, rows, height)
+            && !self.kernel.contains(&0)
+            && self.channels.1.is_multiple_of(TOGETHER);
+        if !whole {
+            return false;
+        }
+        let last_row = count(rows - 1) * sh + kh - count(1);
+        let last_column = count(width - 1) * sw + kw - count(1);
+        let input = last_row * count(self.input_row)
+            + last_column * count(self.input_pixel)
+            + count(self.channels.0)
+            + count(self.channels.1);
+        let weights = count(self.channels.1) * kh * kw * count(vectors * LANES);
+        let numbers = (count(self.image) + count(1)) * count(height) * count(width) * count(self.out_channels);
+        input.0 <= self.input.len()
+            && weights.0 <= self.weights.len()
+            && vectors * LANES <= self.bias.len()
+            && vectors * LANES <= self.scale.len()
+            && numbers.0 <= self.output.len()
+    }
 }
 
 fn dispatch<T: Answer>(isa: CodeIsa, work: CodeBand<'_, T>) {
@@ -226,7 +246,8 @@ impl<T: Answer> CodeBand<'_, T> {
                     sum[v] = bias;
                 }
             }
-            let step = self.strides[1] * self.input_pixel;
+            // Where there is one column a step is not taken, and may be any number.
+            let step = self.strides[1].wrapping_mul(self.input_pixel);
             let corner = row * self.strides[0] * self.input_row + x * step + self.channels.0;
             let mut weights = 0;
             for ky in 0..self.kernel[0] {

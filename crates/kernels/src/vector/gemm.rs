@@ -1,5 +1,6 @@
 //! The products of Winograd's algorithm: for each point of the transform a small matrix product, tiles by channels.
 
+use std::num::Saturating;
 use std::ops::Range;
 
 use super::{FAR, Isa, LINE, NEAR, Vector, Work, balanced, dispatch, load, prefetch, scalar, store, with_rows};
@@ -29,16 +30,28 @@ pub(in super::super) struct Products<'a> {
 /// # Panics
 /// When a slice is too short for the geometry.
 pub(in super::super) fn products(isa: Isa, work: Products<'_>) {
-    let (points, tiles, width) = (work.spans.len(), work.tiles, work.vectors * isa.lanes());
-    if points == 0 || tiles == 0 {
+    if work.spans.is_empty() || work.tiles == 0 {
         return;
     }
-    assert!(work.spans.iter().all(|span| span.end <= tiles));
-    assert!((1..=3).contains(&work.vectors));
-    assert!((points - 1) * work.input_plane + (tiles - 1) * work.input_row + work.depth <= work.input.len());
-    assert!(points * work.depth * width <= work.weights.len());
-    assert!((points - 1) * work.output_plane + tiles * width <= work.output.len());
+    assert!(work.fits(isa.lanes()), "a slice is too short for the products");
     dispatch(isa, work);
+}
+
+impl Products<'_> {
+    /// Whether the slices hold all that is read and written, of at least one point and one tile.
+    pub(super) fn fits(&self, lanes: usize) -> bool {
+        let count = Saturating::<usize>;
+        let (points, tiles, depth) = (count(self.spans.len()), count(self.tiles), count(self.depth));
+        let width = count(self.vectors) * count(lanes);
+        let (last_point, last_tile) = (points - count(1), tiles - count(1));
+        let input = last_point * count(self.input_plane) + last_tile * count(self.input_row) + depth;
+        let output = last_point * count(self.output_plane) + tiles * width;
+        (1..=3).contains(&self.vectors)
+            && self.spans.iter().all(|span| span.end <= self.tiles)
+            && input.0 <= self.input.len()
+            && (points * depth * width).0 <= self.weights.len()
+            && output.0 <= self.output.len()
+    }
 }
 
 impl Work for Products<'_> {

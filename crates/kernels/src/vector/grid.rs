@@ -4,6 +4,7 @@
 //! (2 wide): it needs four of the six points along that side and leaves the others' products out. 14x14 outputs so take 484
 //! products a pair of channels, where full tiles would take 576. A side that leaves three over ends in a full tile, cut off.
 
+use std::num::Saturating;
 use std::ops::Range;
 
 /// Points that only full tiles have: those of `±√2` (`transform::F4`).
@@ -38,18 +39,26 @@ pub(super) struct Place {
     pub(super) slim: bool,
 }
 
+/// Products, and places in a map, of a grid at most: sums of a few of them are positions of a pointer, in either direction.
+const POSITION_MAX: usize = isize::MAX as usize / 4;
+
 impl TileGrid {
-    /// Tiles of `side` (4 or 2) outputs over `images` maps of `output` rows and columns.
+    /// Tiles of `side` (4 or 2) outputs over `images` maps of `output` rows and columns; `None` where they are more than can be counted.
     pub(in super::super) fn new(
         side: usize,
         images: usize,
         input: [usize; 2],
         output: [usize; 2],
         pads: [usize; 2],
-    ) -> Self {
+    ) -> Option<Self> {
         let cut = output.map(|size| usize::from(side == 4 && matches!(size % 4, 1 | 2)));
         let full = [0, 1].map(|d| output[d].div_ceil(side) - cut[d]);
-        Self {
+        let points = |d: usize| full[d].checked_mul(side + 2)?.checked_add(4 * cut[d]);
+        let reach = |d: usize| points(d)?.checked_add(pads[d])?.checked_add(side + 2);
+        let products = images.checked_mul(points(0)?)?.checked_mul(points(1)?)?;
+        let furthest = reach(0)?.checked_mul(input[1])?.checked_add(reach(1)?)?;
+        let counted = products.max(furthest).max(reach(0)?).max(input[0]) <= POSITION_MAX;
+        counted.then_some(Self {
             side,
             images,
             input,
@@ -57,7 +66,7 @@ impl TileGrid {
             pads,
             full,
             cut,
-        }
+        })
     }
 
     pub(in super::super) fn side(&self) -> usize {
@@ -66,6 +75,11 @@ impl TileGrid {
 
     pub(in super::super) fn tiles(&self) -> usize {
         self.images * (self.full[0] + self.cut[0]) * (self.full[1] + self.cut[1])
+    }
+
+    /// Floats of all maps of `map` rows and columns of `channels` padded channels; `usize::MAX` where they are more than can be counted.
+    pub(super) fn len(&self, map: [usize; 2], channels: Saturating<usize>) -> usize {
+        (Saturating(self.images) * channels * Saturating(map[0]) * Saturating(map[1])).0
     }
 
     /// Points of a full tile: `(side + 2)²`.
@@ -132,7 +146,7 @@ mod tests {
     /// The tiles cover every output once, and the points of all of them are the products.
     #[track_caller]
     fn check(output: [usize; 2], products: usize) {
-        let grid = TileGrid::new(4, 2, output, output, [1; 2]);
+        let grid = TileGrid::new(4, 2, output, output, [1; 2]).unwrap();
         let mut covered = vec![0; 2 * output[0] * output[1]];
         for tile in 0..grid.tiles() {
             let place = grid.place(tile);

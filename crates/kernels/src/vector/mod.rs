@@ -3,7 +3,8 @@
 //! # Contract
 //!
 //! - Every function here that other modules call is safe: it checks, before it starts, that its slices hold what its geometry
-//!   reads and writes. Inside, [`load`], [`store`] and [`scalar`] index without a check in release and with one in debug.
+//!   reads and writes. It counts with [`std::num::Saturating`]: what is more than can be counted is `usize::MAX`, which is no slice's
+//!   length, and whatever is computed inside is smaller than what was counted. Inside, [`load`], [`store`] and [`scalar`] index without a check in release and with one in debug.
 //! - [`SharedOutput`] lets the tasks of one layer write one slice. A task writes only the points of its own tiles, or the
 //!   pixels of its own tiles or rows and the channel blocks of its own panels; callers give no two tasks the same pair.
 //! - [`dispatch`] enters code for an instruction set only when an [`Isa`] of that set exists, and [`Isa::available`] makes one only on a
@@ -16,6 +17,8 @@
 
 mod buffer;
 mod codes;
+#[cfg(test)]
+mod extent_tests;
 mod gemm;
 mod grid;
 mod pixels;
@@ -243,6 +246,12 @@ fn prefetch_line<const LEVEL: bool>(at: *const f32) {
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = at;
+}
+
+/// Whether `count` things from `first` on are among `all`.
+#[inline(always)]
+fn within(first: usize, count: usize, all: usize) -> bool {
+    first.checked_add(count).is_some_and(|end| end <= all)
 }
 
 /// How many of `left` rows to take next, so that groups of at most `most` are as few as possible and nearly equal.

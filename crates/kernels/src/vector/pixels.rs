@@ -1,6 +1,10 @@
 //! The direct sum over a padded copy of some input rows.
 
-use super::{FAR, Isa, LINE, SharedOutput, Vector, Work, balanced, dispatch, load, prefetch, scalar, with_rows};
+use std::num::Saturating;
+
+use super::{
+    FAR, Isa, LINE, SharedOutput, Vector, Work, balanced, dispatch, load, prefetch, scalar, with_rows, within,
+};
 
 /// Rows of output of one image, and the zero-padded input that they read.
 pub(in super::super) struct Band<'a> {
@@ -40,23 +44,45 @@ pub(in super::super) struct Band<'a> {
 /// # Panics
 /// When a slice is too short for the geometry.
 pub(in super::super) fn rows_of_pixels(isa: Isa, work: Band<'_>) {
-    let ((first, rows), (height, width)) = (work.rows, work.out_size);
-    if rows == 0 || width == 0 || work.channels.1 == 0 {
+    if work.rows.1 == 0 || work.out_size.1 == 0 || work.channels.1 == 0 {
         return;
     }
-    let (lanes, [kh, kw], [sh, sw]) = (isa.lanes(), work.kernel, work.strides);
-    let last_channel = work.channels.0 + work.channels.1 - 1;
-    let last = last_channel / work.input_lanes * work.input_block
-        + ((rows - 1) * sh + kh - 1) * work.input_row
-        + ((width - 1) * sw + kw - 1) * work.input_lanes
-        + last_channel % work.input_lanes;
-    assert!(last < work.input.len() && work.channels.0.is_multiple_of(work.input_lanes));
-    assert!((1..=3).contains(&work.vectors) && work.block + work.vectors <= work.blocks);
-    assert!(work.channels.1 * kh * kw * work.vectors * lanes <= work.weights.len());
-    assert!(work.blocks * lanes <= work.bias.len() && first + rows <= height);
-    let floats = (work.image + 1) * work.blocks * height * width * lanes;
-    assert!(floats <= work.output.len() && work.residual.is_none_or(|r| floats <= r.len()));
+    assert!(work.fits(isa.lanes()), "a slice is too short for the band");
     dispatch(isa, work);
+}
+
+impl Band<'_> {
+    /// Whether the slices hold all that is read and written, of at least one row, column and channel.
+    pub(super) fn fits(&self, lanes: usize) -> bool {
+        let count = Saturating::<usize>;
+        let ((first, rows), (height, width)) = (self.rows, self.out_size);
+        let ([kh, kw], [sh, sw]) = (self.kernel.map(count), self.strides.map(count));
+        let whole = (1..=3).contains(&self.vectors)
+            && within(self.block, self.vectors, self.blocks)
+            && within(first, rows, height)
+            && !self.kernel.contains(&0)
+            && (1..=lanes).contains(&self.input_lanes)
+            && self.channels.0.is_multiple_of(self.input_lanes);
+        if !whole {
+            return false;
+        }
+        let last_channel = self.channels.1 - 1;
+        let last_block = count(self.channels.0 / self.input_lanes) + count(last_channel / self.input_lanes);
+        let last_row = count(rows - 1) * sh + kh - count(1);
+        let last_column = count(width - 1) * sw + kw - count(1);
+        let input = last_block * count(self.input_block)
+            + last_row * count(self.input_row)
+            + last_column * count(self.input_lanes)
+            + count(last_channel % self.input_lanes);
+        let weights = count(self.channels.1) * kh * kw * count(self.vectors) * count(lanes);
+        let channels = count(self.blocks) * count(lanes);
+        let floats = (count(self.image) + count(1)) * channels * count(height) * count(width);
+        input.0 < self.input.len()
+            && weights.0 <= self.weights.len()
+            && channels.0 <= self.bias.len()
+            && floats.0 <= self.output.len()
+            && self.residual.is_none_or(|r| floats.0 <= r.len())
+    }
 }
 
 impl Work for Band<'_> {
@@ -123,7 +149,8 @@ impl Band<'_> {
                     self.output.prefetch((self.line(place, v) + r) * V::LANES);
                 }
             }
-            let step = self.strides[1] * self.input_lanes;
+            // Where there is one column, or one block, a step is not taken, and may be any number.
+            let step = self.strides[1].wrapping_mul(self.input_lanes);
             let corner = self.channels.0 / self.input_lanes * self.input_block
                 + place.row * self.strides[0] * self.input_row
                 + place.x * step;
@@ -151,7 +178,7 @@ impl Band<'_> {
                     }
                 }
                 left -= lanes;
-                block += self.input_block;
+                block = block.wrapping_add(self.input_block);
             }
             self.finish(place, sums);
         }

@@ -1,10 +1,11 @@
 //! Winograd's two passes over tiles, between pixels and points; `transform` has their arithmetic.
 
+use std::num::Saturating;
 use std::ops::Range;
 
 use super::grid::{Place, TileGrid};
 use super::transform::{F2, F2OfF4, F4, Transform};
-use super::{Isa, SharedOutput, Vector, Work, dispatch, load};
+use super::{Isa, SharedOutput, Vector, Work, dispatch, load, within};
 
 /// Transforms the input of `tiles`, of `[images, blocks, H, W, LANES]`, into points: point `p`, the `t`-th of `tiles`, channel `k`
 /// goes to `p·plane + (first + t)·row + k` of `target`.
@@ -26,34 +27,42 @@ pub(in super::super) fn input_tiles(
     if tiles.is_empty() || blocks == 0 {
         return;
     }
-    let lanes = isa.lanes();
-    assert!(tiles.end <= grid.tiles());
-    assert!(grid.images * blocks * grid.input[0] * grid.input[1] * lanes <= source.len());
-    assert!((grid.points() - 1) * plane + (first + tiles.len() - 1) * row + blocks * lanes <= target.len());
-    dispatch(
-        isa,
-        InputTiles {
-            grid,
-            source,
-            blocks,
-            tiles,
-            target,
-            first,
-            plane,
-            row,
-        },
-    );
+    let work = InputTiles {
+        grid,
+        source,
+        blocks,
+        tiles,
+        target,
+        first,
+        plane,
+        row,
+    };
+    assert!(work.fits(isa.lanes()), "a slice is too short for the tiles");
+    dispatch(isa, work);
 }
 
-struct InputTiles<'a> {
-    grid: &'a TileGrid,
-    source: &'a [f32],
-    blocks: usize,
-    tiles: Range<usize>,
-    target: SharedOutput<'a>,
-    first: usize,
-    plane: usize,
-    row: usize,
+pub(super) struct InputTiles<'a> {
+    pub(super) grid: &'a TileGrid,
+    pub(super) source: &'a [f32],
+    pub(super) blocks: usize,
+    pub(super) tiles: Range<usize>,
+    pub(super) target: SharedOutput<'a>,
+    pub(super) first: usize,
+    pub(super) plane: usize,
+    pub(super) row: usize,
+}
+
+impl InputTiles<'_> {
+    /// Whether the slices hold all that is read and written, of at least one tile.
+    pub(super) fn fits(&self, lanes: usize) -> bool {
+        let count = Saturating::<usize>;
+        let (grid, channels) = (self.grid, count(self.blocks) * count(lanes));
+        let last_tile = count(self.first) + count(self.tiles.len() - 1);
+        let last = count(grid.points() - 1) * count(self.plane) + last_tile * count(self.row) + channels;
+        self.tiles.end <= grid.tiles()
+            && grid.len(grid.input, channels) <= self.source.len()
+            && last.0 <= self.target.len()
+    }
 }
 
 impl Work for InputTiles<'_> {
@@ -91,7 +100,7 @@ impl InputTiles<'_> {
         let top = place.row as isize - self.grid.pads[0] as isize;
         let left = place.column as isize - self.grid.pads[1] as isize;
         // A bit a row and a column: constant positions keep the pixels in registers, where ranges would go through memory.
-        let (rows, columns) = (within(top, height, PY), within(left, width, PX));
+        let (rows, columns) = (bits_inside(top, height, PY), bits_inside(left, width, PX));
         let inside = rows + 1 == 1 << PY && columns + 1 == 1 << PX;
         let stride = self.grid.side() + 2;
         for block in 0..self.blocks {
@@ -122,7 +131,7 @@ impl InputTiles<'_> {
 
 /// Bit `i` is set where `from + i`, for `i < count`, lies within `0..size`.
 #[inline(always)]
-fn within(from: isize, size: usize, count: usize) -> usize {
+fn bits_inside(from: isize, size: usize, count: usize) -> usize {
     let inside = |i: &usize| (0..size as isize).contains(&(from + *i as isize));
     (0..count).filter(inside).fold(0, |bits, i| bits | 1 << i)
 }
@@ -185,13 +194,25 @@ pub(in super::super) fn output_tiles(isa: Isa, work: OutputTiles<'_>) {
     if work.tiles.is_empty() {
         return;
     }
-    let (lanes, grid) = (isa.lanes(), work.grid);
-    assert!(work.tiles.end <= grid.tiles() && work.block + work.vectors <= work.blocks);
-    assert!((grid.points() - 1) * work.plane + work.tiles.len() * work.vectors * lanes <= work.products.len());
-    assert!(work.blocks * lanes <= work.bias.len());
-    let floats = grid.images * work.blocks * grid.output[0] * grid.output[1] * lanes;
-    assert!(floats <= work.output.len() && work.residual.is_none_or(|r| floats <= r.len()));
+    assert!(work.fits(isa.lanes()), "a slice is too short for the tiles");
     dispatch(isa, work);
+}
+
+impl OutputTiles<'_> {
+    /// Whether the slices hold all that is read and written.
+    pub(super) fn fits(&self, lanes: usize) -> bool {
+        let count = Saturating::<usize>;
+        let (grid, channels) = (self.grid, count(self.blocks) * count(lanes));
+        let products =
+            count(grid.points() - 1) * count(self.plane) + count(self.tiles.len()) * count(self.vectors) * count(lanes);
+        let floats = grid.len(grid.output, channels);
+        self.tiles.end <= grid.tiles()
+            && within(self.block, self.vectors, self.blocks)
+            && products.0 <= self.products.len()
+            && channels.0 <= self.bias.len()
+            && floats <= self.output.len()
+            && self.residual.is_none_or(|r| floats <= r.len())
+    }
 }
 
 impl Work for OutputTiles<'_> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ort::operator::{BoxedKernel, ComputeContext, KernelContext, Operator, OperatorInput, OperatorOutput};
 use ort::value::TensorElementType;
 
-use super::{OnPool, failed, layer_of};
+use super::{OnPool, extents, failed, layer_of};
 use repserve_kernels::layout::{self, Extent};
 use repserve_kernels::{PreparedConv, SourceLayout};
 
@@ -51,10 +51,11 @@ fn convolve(layer: &PreparedConv, threads: usize, with_residual: bool, context: 
     let (shape, input) = value.try_extract_tensor::<f32>()?;
     let conv = layer.convolution();
     let (images, channels, height, width) = match (layer.layout(), &shape[..]) {
-        (SourceLayout::Nchw, &[n, c, h, w]) => (n, c as usize, h, w),
-        (SourceLayout::Blocked, &[n, blocks, h, w, lanes]) => (n, (blocks * lanes) as usize, h, w),
+        (SourceLayout::Nchw, &[n, c, h, w]) => (n, c, h, w),
+        (SourceLayout::Blocked, &[n, blocks, h, w, lanes]) => (n, blocks.saturating_mul(lanes), h, w),
         _ => return Err(failed("the input's rank is wrong")),
     };
+    let [images, channels, height, width] = extents([images, channels, height, width])?;
     let lanes = layer.isa().lanes();
     let expected = match layer.layout() {
         SourceLayout::Nchw => conv.in_channels,
@@ -63,12 +64,12 @@ fn convolve(layer: &PreparedConv, threads: usize, with_residual: bool, context: 
     if channels != expected {
         return Err(failed(format!("the input has {channels} channels, not {expected}")));
     }
-    let size = [images as usize, height as usize, width as usize];
+    let size = [images, height, width];
     let (rows, columns) = conv
-        .output_size(size[1], size[2])
+        .output_size(height, width)
         .ok_or_else(|| failed("the input is too small"))?;
     let blocks = conv.out_channels.div_ceil(lanes);
-    let out = [images, blocks as i64, rows as i64, columns as i64, lanes as i64];
+    let out = [images, blocks, rows, columns, lanes].map(|extent| extent as i64);
     let residual = if with_residual { context.input(1)? } else { None };
     let residual = match &residual {
         Some(value) => {
@@ -134,30 +135,31 @@ impl Operator for Conversion {
 fn convert(kind: Kind, lanes: usize, channels: Option<usize>, context: &ComputeContext) -> ort::Result<()> {
     let value = context.input(0)?.ok_or_else(|| failed("the input is missing"))?;
     let (shape, source) = value.try_extract_tensor::<f32>()?;
-    let (images, channels, height, width) = match (kind, &shape[..]) {
-        (Kind::Enter, &[n, c, h, w]) => (n, c as usize, h, w),
+    let ([images, height, width], channels) = match (kind, &shape[..]) {
+        (Kind::Enter, &[n, c, h, w]) => (extents([n, h, w])?, extents([c])?[0]),
         (Kind::Leave | Kind::Mean, &[n, blocks, h, w, b]) => {
             let channels = channels.ok_or_else(|| failed("no attribute `channels`"))?;
-            if b as usize != lanes || blocks as usize != channels.div_ceil(lanes) {
+            if extents([b, blocks])? != [lanes, channels.div_ceil(lanes)] {
                 return Err(failed(format!(
                     "{shape:?} does not hold {channels} channels in blocks of {lanes}"
                 )));
             }
-            (n, channels, h, w)
+            (extents([n, h, w])?, channels)
         }
         _ => return Err(failed("the input's rank is wrong")),
     };
     let extent = Extent {
-        images: images as usize,
+        images,
         channels,
-        height: height as usize,
-        width: width as usize,
+        height,
+        width,
     };
     let out = match kind {
-        Kind::Enter => vec![images, channels.div_ceil(lanes) as i64, height, width, lanes as i64],
-        Kind::Leave => vec![images, channels as i64, height, width],
-        Kind::Mean => vec![images, channels as i64, 1, 1],
+        Kind::Enter => vec![images, channels.div_ceil(lanes), height, width, lanes],
+        Kind::Leave => vec![images, channels, height, width],
+        Kind::Mean => vec![images, channels, 1, 1],
     };
+    let out = out.into_iter().map(|extent| extent as i64).collect::<Vec<_>>();
     let mut target = context.output(0, out)?.ok_or_else(|| failed("the output is missing"))?;
     let (_, target) = target.try_extract_tensor_mut::<f32>()?;
     match kind {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ort::operator::{BoxedKernel, ComputeContext, KernelContext, Operator, OperatorInput, OperatorOutput};
 use ort::value::TensorElementType;
 
-use super::{OnPool, failed, layer_of};
+use super::{OnPool, extents, failed, layer_of};
 use repserve_kernels::PreparedInt8Conv;
 
 /// Which operator.
@@ -68,12 +68,15 @@ fn convolve(layer: &PreparedInt8Conv, threads: usize, context: &ComputeContext) 
     let &[images, height, width, channels] = &shape[..] else {
         return Err(failed("the input's rank is wrong"));
     };
+    let [images, height, width, channels] = extents([images, height, width, channels])?;
     check_channels(channels, layer)?;
-    let size = [images as usize, height as usize, width as usize];
+    let size = [images, height, width];
     let (rows, columns) = conv
-        .output_size(size[1], size[2])
+        .output_size(height, width)
         .ok_or_else(|| failed("the input is too small"))?;
-    let out = vec![images, rows as i64, columns as i64, conv.out_channels as i64];
+    let out = [images, rows, columns, conv.out_channels]
+        .map(|extent| extent as i64)
+        .to_vec();
     let mut target = context.output(0, out)?.ok_or_else(|| failed("the output is missing"))?;
     let (_, output) = target.try_extract_tensor_mut::<u8>()?;
     layer
@@ -88,18 +91,19 @@ fn multiply(layer: &PreparedInt8Conv, threads: usize, context: &ComputeContext) 
     let &[rows, channels] = &shape[..] else {
         return Err(failed("the input's rank is wrong"));
     };
+    let [rows, channels] = extents([rows, channels])?;
     check_channels(channels, layer)?;
-    let out = vec![rows, layer.convolution().out_channels as i64];
+    let out = vec![rows as i64, layer.convolution().out_channels as i64];
     let mut target = context.output(0, out)?.ok_or_else(|| failed("the output is missing"))?;
     let (_, output) = target.try_extract_tensor_mut::<f32>()?;
     layer
-        .run_to_f32(input, [1, 1, rows as usize], output, &OnPool { context, threads })
+        .run_to_f32(input, [1, 1, rows], output, &OnPool { context, threads })
         .map_err(failed)
 }
 
-fn check_channels(found: i64, layer: &PreparedInt8Conv) -> ort::Result<()> {
+fn check_channels(found: usize, layer: &PreparedInt8Conv) -> ort::Result<()> {
     let wanted = layer.convolution().in_channels;
-    if found as usize == wanted {
+    if found == wanted {
         Ok(())
     } else {
         Err(failed(format!("the input has {found} channels, not {wanted}")))

@@ -128,6 +128,15 @@ fn layer_of(context: &KernelContext<'_>, count: usize) -> ort::Result<usize> {
     index.filter(|i| *i < count).ok_or_else(|| failed("no such layer"))
 }
 
+/// Extents of a tensor as ONNX Runtime gives them.
+fn extents<const N: usize>(shape: [i64; N]) -> ort::Result<[usize; N]> {
+    let mut extents = [0; N];
+    for (to, from) in extents.iter_mut().zip(shape) {
+        *to = usize::try_from(from).map_err(|_| failed(format!("a tensor of shape {shape:?}")))?;
+    }
+    Ok(extents)
+}
+
 fn failed(what: impl fmt::Display) -> ort::Error {
     ort::Error::new(what.to_string())
 }
