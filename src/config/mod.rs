@@ -16,13 +16,14 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use repserve_scheduler::BatchSettings;
+use repserve_files;
 use crate::http::{LimitSettings, SecuritySettings, ServerSettings};
-use crate::model::ModelSettings;
-use crate::telemetry::{LogSettings, TraceSettings};
 use repserve_preprocess::JpegDecode;
+use crate::model::ModelSettings;
 use repserve_quantize::GateSettings;
 use repserve_runtime::RuntimeSettings;
-use repserve_scheduler::BatchSettings;
+use crate::telemetry::{LogSettings, TraceSettings};
 
 /// The ground layer: every key with its default and a comment.
 pub const DEFAULT_TOML: &str = include_str!("../../config/default.toml");
@@ -142,8 +143,11 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     Ok(Loaded { settings, layers })
 }
 
+/// Bytes of a configuration file at most.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
 fn read(path: &Path) -> Result<String, ConfigError> {
-    std::fs::read_to_string(path).map_err(|error| ConfigError::Read {
+    files::read_text(path, FILE_BYTES_MAX).map_err(|error| ConfigError::Read {
         path: path.to_owned(),
         error,
     })

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use repserve_files::FileError;
+
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
@@ -41,7 +43,7 @@ pub enum ConfigError {
         /// The file.
         path: PathBuf,
         /// Why not.
-        error: std::io::Error,
+        error: FileError,
     },
     /// The file is not TOML.
     #[error("{}:{line}: not valid TOML: {message}", path.display())]

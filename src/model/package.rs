@@ -1,15 +1,23 @@
 //! A model's parts in memory: from a folder, or from this binary.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
 use super::manifest::{Manifest, ManifestError};
+use repserve_files::{self, FileError};
 
-/// What is read of a text file at most; a million labels fit.
-const TEXT_BYTES_MAX: u64 = 64 << 20;
+/// Bytes of a `model.toml` at most.
+const MANIFEST_BYTES_MAX: u64 = 1 << 20;
+/// Bytes of the labels at most; a million fit.
+const LABELS_BYTES_MAX: u64 = 64 << 20;
+/// Bytes of a calibration at most: a bit a weight, and small pictures.
+const CALIBRATION_BYTES_MAX: u64 = 256 << 20;
+/// Bytes of the ONNX file at most: protobuf holds no more.
+const GRAPH_BYTES_MAX: u64 = i32::MAX as u64;
 
+/// What a model's manifest is called in its folder.
+const MANIFEST_FILE: &str = "model.toml";
 /// What a model's calibration is called in its folder.
 pub const CALIBRATION_FILE: &str = "calibration.json";
 
@@ -35,7 +43,7 @@ pub enum PackageError {
         /// The part.
         path: PathBuf,
         /// Why not.
-        error: std::io::Error,
+        error: FileError,
     },
     /// `model.toml` is wrong.
     #[error("{}: {error}", path.display())]
@@ -79,8 +87,8 @@ impl Package {
     /// # Errors
     /// Where it is missing or wrong.
     pub fn manifest(folder: &Path) -> Result<Manifest, PackageError> {
-        let path = folder.join("model.toml");
-        parse_manifest(&read_text(&path)?, &path)
+        let text = read_text(folder, MANIFEST_FILE, MANIFEST_BYTES_MAX)?;
+        parse_manifest(&text, &folder.join(MANIFEST_FILE))
     }
 
     /// Reads a model's folder.
@@ -91,19 +99,51 @@ impl Package {
         let manifest = Self::manifest(folder)?;
         let labels = match &manifest.labels {
             Some(file) => {
-                let path = folder.join(file);
-                Some(parse_labels(&read_text(&path)?, &path)?)
+                let text = read_text(folder, file, LABELS_BYTES_MAX)?;
+                Some(parse_labels(&text, &folder.join(file))?)
             }
             None => None,
         };
-        let path = folder.join(&manifest.file);
-        let graph = std::fs::read(&path).map_err(|error| PackageError::Read { path, error })?;
+        let graph = Self::graph(folder, &manifest)?;
         Ok(Self {
             manifest,
             labels,
-            graph: graph.into(),
+            graph,
             folder: Some(folder.to_owned()),
         })
+    }
+
+    /// Reads the ONNX file of a folder whose `model.toml` is `manifest`.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub fn graph(folder: &Path, manifest: &Manifest) -> Result<Bytes, PackageError> {
+        let read =
+            files::within(folder, Path::new(&manifest.file)).and_then(|file| files::read(&file, GRAPH_BYTES_MAX));
+        let graph = read.map_err(|error| PackageError::Read {
+            path: folder.join(&manifest.file),
+            error,
+        })?;
+        Ok(graph.into())
+    }
+
+    /// The files of a folder whose `model.toml` is `manifest`, external data apart; some may be missing.
+    pub fn files(folder: &Path, manifest: &Manifest) -> Vec<PathBuf> {
+        let named = [MANIFEST_FILE, &manifest.file, CALIBRATION_FILE];
+        let names = named.into_iter().chain(manifest.labels.as_deref());
+        names.map(|name| folder.join(name)).collect()
+    }
+
+    /// Reads an ONNX file, wherever it lies.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub fn onnx_file(path: &Path) -> Result<Bytes, PackageError> {
+        let graph = files::read(path, GRAPH_BYTES_MAX).map_err(|error| PackageError::Read {
+            path: path.to_owned(),
+            error,
+        })?;
+        Ok(graph.into())
     }
 
     /// The ONNX file; `None` for the model that is built in.
@@ -121,9 +161,9 @@ impl Package {
                 include_str!("../../models/repvgg-cifar10/calibration.json").to_owned(),
             ));
         };
-        match read_text(&folder.join(CALIBRATION_FILE)) {
+        match read_text(folder, CALIBRATION_FILE, CALIBRATION_BYTES_MAX) {
             Ok(text) => Ok(Some(text)),
-            Err(PackageError::Read { error, .. }) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(PackageError::Read { error, .. }) if error.is_missing() => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -153,16 +193,13 @@ fn parse_labels(text: &str, path: &Path) -> Result<Vec<String>, PackageError> {
     }
 }
 
-fn read_text(path: &Path) -> Result<String, PackageError> {
-    let fault = |error| PackageError::Read {
-        path: path.to_owned(),
+/// Reads the part `name` of a folder.
+fn read_text(folder: &Path, name: &str, bytes_max: u64) -> Result<String, PackageError> {
+    let read = files::within(folder, Path::new(name)).and_then(|file| files::read_text(&file, bytes_max));
+    read.map_err(|error| PackageError::Read {
+        path: folder.join(name),
         error,
-    };
-    let mut text = String::new();
-    std::fs::File::open(path)
-        .and_then(|file| file.take(TEXT_BYTES_MAX).read_to_string(&mut text))
-        .map_err(fault)?;
-    Ok(text)
+    })
 }
 
 #[cfg(test)]

@@ -6,6 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 
 use super::SecurityError;
+use repserve_files;
+
+/// Bytes of a file of keys or certificates at most.
+const BYTES_MAX: u64 = 1 << 20;
 
 /// Makes the value out of the files' bytes; the error says which file (by its place) and why.
 type Read<T> = fn(&[Vec<u8>]) -> Result<T, (usize, String)>;
@@ -50,14 +54,14 @@ impl<T> FromFiles<T> {
     }
 }
 
-fn contents(files: &[PathBuf]) -> Result<Vec<Vec<u8>>, SecurityError> {
+fn contents(paths: &[PathBuf]) -> Result<Vec<Vec<u8>>, SecurityError> {
     let read = |path: &PathBuf| {
-        std::fs::read(path).map_err(|error| SecurityError {
+        files::read(path, BYTES_MAX).map_err(|error| SecurityError {
             path: path.clone(),
             reason: error.to_string(),
         })
     };
-    files.iter().map(read).collect()
+    paths.iter().map(read).collect()
 }
 
 fn parse<T>(files: &[PathBuf], read: Read<T>, bytes: &[Vec<u8>]) -> Result<T, SecurityError> {

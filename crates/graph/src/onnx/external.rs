@@ -1,12 +1,15 @@
 //! Tensors whose bytes lie in files beside the model.
 
 use std::collections::HashMap;
-use std::fs;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
 use super::OnnxError;
+use repserve_files::{self, FileError};
+
+/// Bytes of one file of external data at most.
+const BYTES_MAX: u64 = 64 << 30;
 
 /// Where external tensor data may be read from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,7 +33,7 @@ pub(super) struct Location {
 #[derive(Debug)]
 pub(super) struct Externals<'a> {
     from: &'a ExternalData,
-    files: HashMap<String, Bytes>,
+    files: HashMap<String, (PathBuf, Bytes)>,
 }
 
 impl<'a> Externals<'a> {
@@ -52,7 +55,7 @@ impl<'a> Externals<'a> {
             let file = self.open(&at.path).map_err(fail)?;
             self.files.insert(at.path.clone(), file);
         }
-        let file = &self.files[&at.path];
+        let (_, file) = &self.files[&at.path];
         let offset = number(at.offset.as_deref()).map_err(fail)?.unwrap_or(0);
         let rest = file
             .len()
@@ -68,39 +71,37 @@ impl<'a> Externals<'a> {
         Ok(file.slice(offset..offset + length))
     }
 
-    fn open(&self, location: &str) -> Result<Bytes, String> {
+    /// The files that were read.
+    pub(super) fn into_paths(self) -> Vec<PathBuf> {
+        self.files.into_values().map(|(path, _)| path).collect()
+    }
+
+    fn open(&self, location: &str) -> Result<(PathBuf, Bytes), String> {
         let ExternalData::Folder(folder) = self.from else {
             return Err("external data can only be read for a model that lies in a folder".to_owned());
         };
         let path = inside(folder, location)?;
-        let explain = |e: std::io::Error| format!("cannot read {}: {e}", path.display());
-        if !fs::metadata(&path).map_err(explain)?.is_file() {
-            return Err("it is not a regular file".to_owned());
-        }
-        fs::read(&path).map(Bytes::from).map_err(explain)
+        let bytes = files::read(&path, BYTES_MAX).map_err(|error| match error {
+            FileError::Io(error) => format!("cannot read {}: {error}", path.display()),
+            other => other.to_string(),
+        })?;
+        Ok((path, bytes.into()))
     }
 }
 
 /// The file that `location` names below `folder`, or why it must not be read.
 fn inside(folder: &Path, location: &str) -> Result<PathBuf, String> {
     const LEAVES: &str = "it leaves the model's folder; external data must lie beside the model or below it";
-    let relative = Path::new(location);
     if location.is_empty() || location.contains('\0') {
         return Err("it is not a file name".to_owned());
     }
-    let stays = relative
-        .components()
-        .all(|c| matches!(c, Component::Normal(_) | Component::CurDir));
-    if !stays || location.contains('\\') {
+    if location.contains('\\') {
         return Err(LEAVES.to_owned());
     }
-    let explain = |e: std::io::Error| format!("cannot find it in {}: {e}", folder.display());
-    let folder_real = fs::canonicalize(folder).map_err(explain)?;
-    let file_real = fs::canonicalize(folder.join(relative)).map_err(explain)?;
-    if !file_real.starts_with(&folder_real) {
-        return Err(LEAVES.to_owned());
-    }
-    Ok(file_real)
+    files::within(folder, Path::new(location)).map_err(|error| match error {
+        FileError::Outside => LEAVES.to_owned(),
+        other => format!("cannot find it in {}: {other}", folder.display()),
+    })
 }
 
 fn number(text: Option<&str>) -> Result<Option<usize>, String> {

@@ -23,7 +23,7 @@ mod write;
 
 pub use error::OnnxError;
 pub use external::ExternalData;
-pub use read::read;
+pub use read::{external_files, read};
 pub use wire::WireError;
 pub use write::{pieces, write, write_to};
 

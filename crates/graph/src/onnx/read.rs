@@ -1,6 +1,7 @@
 //! `ModelProto` and `GraphProto` in.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use bytes::Bytes;
 
@@ -23,6 +24,19 @@ use super::{OnnxError, sort};
 /// [`OnnxError`] says what is wrong with the file and where. Memory and time are bounded by the size of the file
 /// (and of the external files it names), not by what it declares.
 pub fn read(bytes: Bytes, external: &ExternalData) -> Result<Model, OnnxError> {
+    read_all(bytes, external).map(|(model, _)| model)
+}
+
+/// The files in which a model's tensors keep their data, in no order.
+///
+/// # Errors
+///
+/// As [`read`].
+pub fn external_files(bytes: Bytes, external: &ExternalData) -> Result<Vec<PathBuf>, OnnxError> {
+    read_all(bytes, external).map(|(_, files)| files)
+}
+
+fn read_all(bytes: Bytes, external: &ExternalData) -> Result<(Model, Vec<PathBuf>), OnnxError> {
     let source = Source::new(&bytes);
     let parts = ModelParts::sort(source.all()).map_err(|e| not_onnx(&bytes, e))?;
     let Some(graph) = parts.graph else {
@@ -38,7 +52,7 @@ pub fn read(bytes: Bytes, external: &ExternalData) -> Result<Model, OnnxError> {
     };
     let graph = reader.graph(graph)?;
     verify(&graph)?;
-    Ok(Model {
+    let model = Model {
         graph,
         ir_version: parts.ir_version,
         opsets: parts.opsets,
@@ -47,7 +61,8 @@ pub fn read(bytes: Bytes, external: &ExternalData) -> Result<Model, OnnxError> {
         metadata: parts.metadata,
         functions: parts.functions.into_iter().map(|f| source.keep(f)).collect(),
         opaque: Bytes::from(parts.opaque),
-    })
+    };
+    Ok((model, reader.externals.into_paths()))
 }
 
 /// Tells a truncated model from a file of another kind.

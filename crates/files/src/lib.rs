@@ -1,0 +1,202 @@
+//! Reading files of which others may decide what they are: only regular ones, up to a size, and the parts of a folder from within it.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::path::{Component, Path, PathBuf};
+
+/// Why a file is not read.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// The system refuses.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// A folder, a pipe, a socket or a device.
+    #[error("it is not a regular file")]
+    NotRegular,
+    /// More bytes than are read of such a file.
+    #[error("it has more than {bytes_max} bytes, the most that is read of such a file")]
+    TooLarge {
+        /// Bytes at most.
+        bytes_max: u64,
+    },
+    /// By its name or through a link.
+    #[error("it lies outside of its folder, by its name or through a link")]
+    Outside,
+    /// Not a text.
+    #[error("it is not UTF-8")]
+    NotUtf8,
+}
+
+impl FileError {
+    /// Whether there is no such file.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::Io(error) if error.kind() == io::ErrorKind::NotFound)
+    }
+}
+
+/// Opens a regular file for reading. Never waits, as opening a pipe would.
+///
+/// # Errors
+/// Where it is none, or cannot be opened.
+pub fn open(path: &Path) -> Result<File, FileError> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+    }
+    let file = options.open(path).map_err(|error| match fs::metadata(path) {
+        // Sockets and some devices cannot be opened at all.
+        Ok(found) if !found.is_file() => FileError::NotRegular,
+        _ => FileError::Io(error),
+    })?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(FileError::NotRegular)
+    }
+}
+
+/// Reads a regular file of at most `bytes_max` bytes.
+///
+/// # Errors
+/// Where it is none, larger, or cannot be read.
+pub fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, FileError> {
+    let bytes = read_start(path, bytes_max.saturating_add(1))?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(FileError::TooLarge { bytes_max });
+    }
+    Ok(bytes)
+}
+
+/// Reads the first `bytes` bytes of a regular file, or all of it where it is shorter.
+///
+/// # Errors
+/// Where it is none, or cannot be read.
+pub fn read_start(path: &Path, bytes: u64) -> Result<Vec<u8>, FileError> {
+    let file = open(path)?;
+    let expected = file.metadata()?.len().min(bytes);
+    let mut content = Vec::new();
+    // As much as is there, at once; refused, where memory does not suffice, instead of ending the process.
+    content
+        .try_reserve_exact(usize::try_from(expected).unwrap_or(usize::MAX))
+        .map_err(io::Error::from)?;
+    file.take(bytes).read_to_end(&mut content)?;
+    Ok(content)
+}
+
+/// Reads a text of at most `bytes_max` bytes.
+///
+/// # Errors
+/// As [`read`]; where it is not UTF-8.
+pub fn read_text(path: &Path, bytes_max: u64) -> Result<String, FileError> {
+    String::from_utf8(read(path, bytes_max)?).map_err(|_| FileError::NotUtf8)
+}
+
+/// Where the part `name` of `folder` really lies, links followed: in the folder or below it. The folder itself may be a link.
+///
+/// # Errors
+/// Where it lies elsewhere, or does not exist.
+pub fn within(folder: &Path, name: &Path) -> Result<PathBuf, FileError> {
+    let stays = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
+    if !name.components().all(stays) {
+        return Err(FileError::Outside);
+    }
+    let here = folder.as_os_str().is_empty();
+    let folder = fs::canonicalize(if here { Path::new(".") } else { folder })?;
+    let file = fs::canonicalize(folder.join(name))?;
+    if file.starts_with(&folder) {
+        Ok(file)
+    } else {
+        Err(FileError::Outside)
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    fn shown<T>(result: Result<T, FileError>) -> String {
+        result.map_or_else(|error| error.to_string(), |_| "read".to_owned())
+    }
+
+    #[test]
+    fn only_regular_files_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("file"), "text").unwrap();
+        symlink("file", at("link")).unwrap();
+        assert!(
+            std::process::Command::new("mkfifo")
+                .arg(at("pipe"))
+                .status()
+                .unwrap()
+                .success()
+        );
+        let _socket = UnixListener::bind(at("socket")).unwrap();
+        fs::create_dir(at("folder")).unwrap();
+        for (name, expected) in [
+            ("file", "read"),
+            ("link", "read"),
+            ("pipe", "it is not a regular file"),
+            ("socket", "it is not a regular file"),
+            ("folder", "it is not a regular file"),
+            ("/dev/zero", "it is not a regular file"),
+            ("missing", "No such file or directory (os error 2)"),
+        ] {
+            assert_eq!(shown(read(&at(name), 4)), expected, "{name}");
+        }
+        assert!(read(&at("missing"), 4).unwrap_err().is_missing());
+    }
+
+    #[test]
+    fn no_more_is_read_than_may_be() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), b"12345").unwrap();
+        assert_eq!(read_text(file.path(), 5).unwrap(), "12345");
+        assert_eq!(
+            shown(read(file.path(), 4)),
+            "it has more than 4 bytes, the most that is read of such a file"
+        );
+        assert_eq!(read_start(file.path(), 2).unwrap(), b"12");
+        fs::write(file.path(), b"\xff").unwrap();
+        assert_eq!(shown(read_text(file.path(), 5)), "it is not UTF-8");
+        // A hole that has no blocks on the disk.
+        file.as_file().set_len(1 << 40).unwrap();
+        assert!(matches!(read(file.path(), 1 << 20), Err(FileError::TooLarge { .. })));
+    }
+
+    #[test]
+    fn parts_of_a_folder_lie_in_it() {
+        let outside = tempfile::tempdir().unwrap();
+        fs::write(outside.path().join("secret"), "").unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("folder");
+        fs::create_dir_all(folder.join("..version")).unwrap();
+        fs::write(folder.join("..version/labels"), "").unwrap();
+        symlink("..version", folder.join("..data")).unwrap();
+        symlink("..data/labels", folder.join("labels")).unwrap();
+        symlink(outside.path().join("secret"), folder.join("secret")).unwrap();
+        symlink(outside.path(), folder.join("sub")).unwrap();
+        symlink("../../", folder.join("up")).unwrap();
+        symlink(&folder, dir.path().join("alias")).unwrap();
+        let check = |name: &str, expected: &str| {
+            for folder in [&folder, &dir.path().join("alias")] {
+                assert_eq!(shown(within(folder, Path::new(name))), expected, "{name}");
+            }
+        };
+        const OUTSIDE: &str = "it lies outside of its folder, by its name or through a link";
+        check("labels", "read");
+        check("./..data/labels", "read");
+        check("secret", OUTSIDE);
+        check("sub/secret", OUTSIDE);
+        check("up", OUTSIDE);
+        check("../folder/labels", OUTSIDE);
+        check("/etc/passwd", OUTSIDE);
+        check("missing", "No such file or directory (os error 2)");
+    }
+}
