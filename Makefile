@@ -58,8 +58,7 @@ deps: ## Install cmake and nasm with the system's packages: libjpeg-turbo with i
 	@sh docker/install-build-tools.sh
 
 bench: build ## Measure the server beside a bare loop; table and plots into docs/benchmarks
-	target/release/repserve bench --out docs/benchmarks
-	$(CARGO) run --release --locked --package repserve-plots -- docs/benchmarks
+	target/release/repserve bench --out docs/benchmarks --force
 
 microbench: onnxruntime cmake ## Time decoding, fusing and the kernels alone
 	$(CARGO) bench --workspace $(CARGO_FLAGS)

@@ -7,18 +7,20 @@ use std::time::Duration;
 use anyhow::Context;
 use bytes::Bytes;
 
+use super::out_file::{OutFile, OutFileError};
 use super::{Outcome, output};
 use crate::app;
-use crate::config::{self, Settings, Sources};
-use crate::model::Package;
-use repserve_graph::onnx::{self, ExternalData};
 use repserve_measure::bare::{Bare, BareFigures};
 use repserve_measure::load::{self, Target};
 use repserve_measure::report::{Load, Report, Scenario};
 use repserve_measure::server::Server;
 use repserve_measure::stats::{Summary, median};
 use repserve_measure::{picture, process, synth};
+use crate::config::{self, Settings, Sources};
+use repserve_files;
 use repserve_preprocess::{JpegDecode, Preprocess, decoder};
+use crate::model::Package;
+use repserve_graph::onnx::{self, ExternalData};
 use repserve_reparam::{Options, reparameterize_bytes};
 use repserve_runtime::{Layers, Runtime};
 
@@ -39,13 +41,19 @@ pub(super) struct Args {
     /// Rounds; every figure is the median of them
     #[arg(long, default_value_t = 3, value_name = "N")]
     rounds: usize,
-    /// Folder for the table (README.md), the figures (figures.json)
+    /// Folder for the table (README.md), the figures (JSON) and the plots (SVG)
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Replace such files where they exist in that folder
+    #[arg(long, requires = "out")]
+    force: bool,
     /// Print JSON instead of the table
     #[arg(long)]
     json: bool,
 }
+
+/// Bytes of the image to send at most.
+const IMAGE_BYTES_MAX: u64 = 1 << 30;
 
 /// The loads, in the order in which a round runs them. The open ones need the capacity that the closed ones find.
 const LOADS: [Load; 8] = [
@@ -69,13 +77,15 @@ struct Subject {
 pub(super) fn run(args: &Args) -> Outcome {
     let scratch = tempfile::tempdir().context("a folder for the generated model")?;
     let subjects = subjects(args, scratch.path())?;
+    let page = args.out.as_ref().map(|folder| Page::new(folder, &subjects, args));
+    let page = page.transpose()?;
     let threads = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut reports = Vec::new();
     for subject in subjects {
         reports.push(threads.block_on(measure(&subject, args))?);
     }
-    if let Some(folder) = &args.out {
-        write(folder, &reports)?;
+    if let Some(page) = page {
+        page.write(&reports)?;
     }
     let text = if args.json {
         serde_json::to_string_pretty(&reports)? + "\n"
@@ -90,7 +100,7 @@ fn subjects(args: &Args, scratch: &Path) -> anyhow::Result<Vec<Subject>> {
     let given = args
         .image
         .as_ref()
-        .map(|file| std::fs::read(file).with_context(|| file.display().to_string()));
+        .map(|file| files::read(file, IMAGE_BYTES_MAX).with_context(|| file.display().to_string()));
     let given = given.transpose()?.map(Bytes::from);
     let image = |width, height| match &given {
         Some(bytes) => Ok(bytes.clone()),
@@ -271,16 +281,39 @@ fn bare(subject: &Subject, settings: &Settings) -> anyhow::Result<(Bare, String)
     ))
 }
 
-fn write(folder: &Path, reports: &[Report]) -> anyhow::Result<()> {
-    std::fs::create_dir_all(folder)?;
-    let mut page = format!("# Benchmarks\n\n{PAGE_HEAD}\n");
-    for report in reports {
-        page += &format!("{}\n![{}]({}.svg)\n\n", report.markdown(), report.model, report.model);
+/// The files of `--out`.
+struct Page {
+    table: OutFile,
+    figures: OutFile,
+    /// One a subject.
+    plots: Vec<OutFile>,
+}
+
+impl Page {
+    /// Makes the folder, and looks whether files in it would be replaced before anything is measured.
+    fn new(folder: &Path, subjects: &[Subject], args: &Args) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        let image = args.image.as_slice();
+        let target = |name: &str| OutFile::new(&folder.join(name), args.force, image);
+        Ok(Self {
+            table: target("README.md")?,
+            figures: target("figures.json")?,
+            plots: subjects
+                .iter()
+                .map(|subject| target(&format!("{}.svg", subject.name)))
+                .collect::<Result<_, OutFileError>>()?,
+        })
     }
-    std::fs::write(folder.join("README.md"), page)?;
-    std::fs::write(
-        folder.join("figures.json"),
-        serde_json::to_string_pretty(reports)? + "\n",
-    )?;
-    Ok(())
+
+    fn write(&self, reports: &[Report]) -> anyhow::Result<()> {
+        let mut page = format!("# Benchmarks\n\n{PAGE_HEAD}\n");
+        for (report, plot) in reports.iter().zip(&self.plots) {
+            plot.write(report.svg()?.as_bytes())?;
+            page += &format!("{}\n![{}]({}.svg)\n\n", report.markdown(), report.model, report.model);
+        }
+        self.table.write(page.as_bytes())?;
+        let figures = serde_json::to_string_pretty(reports)? + "\n";
+        self.figures.write(figures.as_bytes())?;
+        Ok(())
+    }
 }

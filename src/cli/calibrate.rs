@@ -1,17 +1,19 @@
 //! `repserve calibrate`.
 
-use std::io::{IsTerminal, Read};
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::classify::files::{self, Listed};
-use super::settings::SettingsArgs;
+use super::out_file::OutFile;
+use super::settings::{LibraryArgs, SettingsArgs, Used, model_flag};
 use super::{Outcome, output};
 use crate::app::{self, CalibrationImages};
 use crate::config::Settings;
+use repserve_files::within;
 use crate::model::{CALIBRATION_FILE, Package};
 use repserve_quantize::{Goal, Stage};
 
@@ -20,6 +22,9 @@ use repserve_quantize::{Goal, Stage};
 /// `repserve serve --precision int8` needs that file. A few hundred images of the kind that will be classified suffice.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
+    /// Folder of the model (model.toml)
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
     /// Folder of images (searched in depth)
     #[arg(long, value_name = "DIR")]
     images: PathBuf,
@@ -33,19 +38,26 @@ pub(super) struct Args {
     #[arg(long, value_name = "SHARE", default_value_t = Goal::default().fp32_share_max, value_parser = share)]
     fp32_share_max: f64,
     #[command(flatten)]
+    library: LibraryArgs,
+    #[command(flatten)]
     settings: SettingsArgs,
 }
 
+const USED: Used = &["decode", "limits", "model.path", "quantize", "runtime.library"];
+
 pub(super) fn run(args: &Args) -> Outcome {
-    let settings = args.settings.load(&[])?.settings;
+    let flags = [model_flag(args.model.as_deref()), args.library.flag()];
+    let settings = args.settings.load(USED, &flags)?.settings;
     let folder = &settings.model.path;
     ensure!(
         !folder.as_os_str().is_empty(),
         "name the model's folder with --model; the model that is built in brings its calibration.json"
     );
     let package = Package::open(folder)?;
+    let found = files::list(std::slice::from_ref(&args.images));
+    let target = target(&package, folder, &found)?;
     let bar = Bar::new();
-    let images = read(args, &package, &settings, &bar)?;
+    let images = read(args, &package, &settings, &found, &bar)?;
     let goal = Goal {
         top1_agreement: args.agreement,
         fp32_share_max: args.fp32_share_max,
@@ -55,9 +67,8 @@ pub(super) fn run(args: &Args) -> Outcome {
     });
     bar.0.finish_and_clear();
     let calibration = calibrated?;
+    target.write(calibration.to_text().as_bytes())?;
     let path = folder.join(CALIBRATION_FILE);
-    output::write_file(&path, calibration.to_text().as_bytes())
-        .with_context(|| format!("cannot write {}", path.display()))?;
     output::print(&format!("{calibration}\nwritten to {}\n", path.display()))?;
     if !settings.quantize.admits(&calibration.held_back) {
         output::complain("this is below what `quantize` in the settings wants of int8: a server will not serve it");
@@ -65,15 +76,33 @@ pub(super) fn run(args: &Args) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The model's calibration.json, which replaces an earlier one, but none of what is read, and nothing outside of the folder.
+fn target(package: &Package, folder: &Path, images: &[Listed]) -> anyhow::Result<OutFile> {
+    let path = folder.join(CALIBRATION_FILE);
+    match within(folder, Path::new(CALIBRATION_FILE)) {
+        Err(error) if !error.is_missing() => bail!("cannot write {}: {error}", path.display()),
+        _ => {}
+    }
+    let parts = Package::files(folder, &package.manifest);
+    let parts = parts.into_iter().filter(|part| *part != path);
+    let sources: Vec<PathBuf> = parts.chain(images.iter().map(|listed| listed.path.clone())).collect();
+    Ok(OutFile::new(&path, true, &sources)?)
+}
+
 /// Reads the images; those that cannot be read are named and left out.
-fn read(args: &Args, package: &Package, settings: &Settings, bar: &Bar) -> anyhow::Result<CalibrationImages> {
-    let found = files::list(std::slice::from_ref(&args.images));
+fn read(
+    args: &Args,
+    package: &Package,
+    settings: &Settings,
+    found: &[Listed],
+    bar: &Bar,
+) -> anyhow::Result<CalibrationImages> {
     if let [
         Listed {
             path,
             unreadable: Some(why),
         },
-    ] = &found[..]
+    ] = found
     {
         bail!("{} {why}", path.display());
     }
@@ -83,7 +112,7 @@ fn read(args: &Args, package: &Package, settings: &Settings, bar: &Bar) -> anyho
     let mut left_out = 0;
     for i in 0..wanted {
         let listed = &found[i * found.len() / wanted];
-        if let Err(why) = add(&mut images, listed, settings.limits.image_bytes_max) {
+        if let Err(why) = add(&mut images, listed, settings.limits.image_bytes_max as u64) {
             left_out += 1;
             bar.0
                 .suspend(|| output::complain(&format!("{}: left out: {why}", listed.path.display())));
@@ -101,21 +130,8 @@ fn read(args: &Args, package: &Package, settings: &Settings, bar: &Bar) -> anyho
     Ok(images)
 }
 
-fn add(images: &mut CalibrationImages, listed: &Listed, bytes_max: usize) -> Result<(), String> {
-    if let Some(why) = &listed.unreadable {
-        return Err(why.clone());
-    }
-    let bytes = bytes_of(&listed.path, bytes_max).map_err(|e| format!("cannot be read: {e}"))?;
-    images.add(&bytes).map_err(|e| e.to_string())
-}
-
-/// Reads a file; one that is longer than any image may be is not read to its end.
-fn bytes_of(path: &Path, bytes_max: usize) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)?
-        .take(bytes_max as u64 + 1)
-        .read_to_end(&mut bytes)?;
-    Ok(bytes)
+fn add(images: &mut CalibrationImages, listed: &Listed, bytes_max: u64) -> Result<(), String> {
+    images.add(&listed.read(bytes_max)?).map_err(|e| e.to_string())
 }
 
 fn stage_name(stage: Stage) -> &'static str {

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::settings::SettingsArgs;
+use super::settings::{ServedArgs, SettingsArgs};
 use super::{Outcome, output};
 use crate::app::memory;
 use crate::config::{Loaded, as_json, as_toml};
@@ -11,6 +11,8 @@ use crate::config::{Loaded, as_json, as_toml};
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
+    served: ServedArgs,
+    #[command(flatten)]
     settings: SettingsArgs,
     /// Print JSON
     #[arg(long)]
@@ -18,7 +20,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
-    let mut loaded = args.settings.load(&[])?;
+    let mut loaded = args.settings.load(&[], &args.served.flags())?;
     note_limits(&mut loaded);
     let text = if args.json {
         format!("{:#}\n", as_json(&loaded.layers))

@@ -7,8 +7,10 @@ use std::process::ExitCode;
 use anyhow::Context;
 use serde_json::json;
 
+use super::classify::files;
 use super::model_file::ModelFile;
-use super::settings::SettingsArgs;
+use super::out_file::OutFile;
+use super::settings::{LibraryArgs, SettingsArgs, Used};
 use super::{Outcome, output, probe};
 use crate::app::{self, Pair};
 use crate::config::Settings;
@@ -27,6 +29,9 @@ pub(super) struct Args {
     /// Where the deploy model is written
     #[arg(short, long = "out", value_name = "OUT")]
     out: PathBuf,
+    /// Replace OUT where it exists; never a file of the model itself
+    #[arg(long)]
+    force: bool,
     /// The one output to keep; what only the others need is dropped
     #[arg(long, value_name = "NAME")]
     output: Option<String>,
@@ -37,8 +42,12 @@ pub(super) struct Args {
     #[arg(long, value_name = "DIR")]
     probe: Option<PathBuf>,
     #[command(flatten)]
+    library: LibraryArgs,
+    #[command(flatten)]
     settings: SettingsArgs,
 }
+
+const USED: Used = &["limits", "runtime.library", "verify"];
 
 /// Whether original and result were compared.
 enum Checked {
@@ -48,11 +57,12 @@ enum Checked {
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
-    let settings = args.settings.load(&[])?.settings;
+    let settings = args.settings.load(USED, &[args.library.flag()])?.settings;
     let model = ModelFile::open(&args.file, args.output.as_deref())?;
+    let target = target(args, &model)?;
     let deployed = model.named(reparameterize_bytes(model.bytes.clone(), &model.options))?;
     let checked = check(args, &settings, &model, &deployed)?;
-    output::write_file(&args.out, &deployed.onnx).with_context(|| format!("cannot write {}", args.out.display()))?;
+    target.write(&deployed.onnx)?;
     let text = if args.json {
         as_json(&deployed, &checked)?
     } else {
@@ -60,6 +70,17 @@ pub(super) fn run(args: &Args) -> Outcome {
     };
     output::print(&text)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where the deploy model is written: to no file that is read here.
+fn target(args: &Args, model: &ModelFile) -> anyhow::Result<OutFile> {
+    let mut sources = Vec::new();
+    if args.out.exists() {
+        sources = model.files()?;
+        let images = args.probe.as_slice();
+        sources.extend(files::list(images).into_iter().map(|listed| listed.path));
+    }
+    Ok(OutFile::new(&args.out, args.force, &sources)?)
 }
 
 fn check(args: &Args, settings: &Settings, model: &ModelFile, deployed: &Deployed) -> anyhow::Result<Checked> {

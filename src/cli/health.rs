@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use super::settings::SettingsArgs;
+use super::settings::{SettingsArgs, Used};
 use super::{Outcome, output};
 
 /// More than any answer of a probe has.
@@ -17,7 +17,7 @@ const ANSWER_BYTES_MAX: u64 = 64 * 1024;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// What to ask; default: /readyz at the configured address
-    #[arg(long)]
+    #[arg(long, conflicts_with = "set")]
     url: Option<String>,
     /// Give up after this time
     #[arg(long, value_name = "MS", default_value_t = 3000, value_parser = clap::value_parser!(u64).range(1..))]
@@ -26,11 +26,13 @@ pub(super) struct Args {
     settings: SettingsArgs,
 }
 
+const USED: Used = &["security", "server"];
+
 pub(super) fn run(args: &Args) -> Outcome {
     let url = match &args.url {
         Some(url) => url.clone(),
         None => {
-            let settings = args.settings.load(&[])?.settings;
+            let settings = args.settings.load(USED, &[])?.settings;
             let asked = match settings.server.admin_listen {
                 Some(admin) => admin,
                 None if settings.security.has_tls() => bail!(

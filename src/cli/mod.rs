@@ -10,6 +10,7 @@ mod convert;
 mod health;
 mod inspect;
 mod model_file;
+mod out_file;
 mod output;
 mod probe;
 mod serve;
@@ -66,7 +67,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         if output::pipe_closed(&error) {
             return ExitCode::SUCCESS;
         }
-        output::complain(&format!("{error:#}"));
+        output::complain_at_last(&format!("{error:#}"));
         let wrong_configuration = error.downcast_ref::<ConfigError>().is_some();
         ExitCode::from(if wrong_configuration { 2 } else { 1 })
     })

@@ -2,11 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use bytes::Bytes;
 
 use crate::model::{Manifest, Package};
-use repserve_graph::onnx::ExternalData;
+use repserve_graph::onnx::{self, ExternalData};
 use repserve_reparam::Options;
 
 /// An ONNX file and what is known of it besides.
@@ -25,18 +24,22 @@ pub(super) struct ModelFile {
 impl ModelFile {
     /// Reads `path`, an ONNX file or a model's folder. `output` goes over what `model.toml` says.
     pub(super) fn open(path: &Path, output: Option<&str>) -> anyhow::Result<Self> {
-        let (path, manifest) = if path.is_dir() {
+        let (path, bytes, manifest) = if path.is_dir() {
             let manifest = Package::manifest(path)?;
-            (path.join(&manifest.file), Some(manifest))
+            (
+                path.join(&manifest.file),
+                Package::graph(path, &manifest)?,
+                Some(manifest),
+            )
         } else {
             let beside = path.parent().and_then(|folder| Package::manifest(folder).ok());
             let name = path.file_name();
             (
                 path.to_owned(),
+                Package::onnx_file(path)?,
                 beside.filter(|m| Path::new(&m.file).file_name() == name),
             )
         };
-        let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let of_manifest = manifest.as_ref().and_then(|m| m.output.name.clone());
         let folder = path.parent().filter(|f| !f.as_os_str().is_empty());
         let options = Options {
@@ -45,10 +48,20 @@ impl ModelFile {
         };
         Ok(Self {
             path,
-            bytes: bytes.into(),
+            bytes,
             options,
             manifest,
         })
+    }
+
+    /// Every file that the model consists of: itself, its external data, and what its `model.toml` names. Some may be missing.
+    pub(super) fn files(&self) -> anyhow::Result<Vec<PathBuf>> {
+        let mut files = vec![self.path.clone()];
+        if let (Some(manifest), Some(folder)) = (&self.manifest, self.path.parent()) {
+            files.extend(Package::files(folder, manifest));
+        }
+        files.extend(self.named(onnx::external_files(self.bytes.clone(), &self.options.external))?);
+        Ok(files)
     }
 
     /// The same outcome, with the file's name before the error.

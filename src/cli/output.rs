@@ -1,7 +1,11 @@
-//! Writing to stdout, stderr and files.
+//! Writing to stdout and stderr.
 
 use std::io::{self, Write};
-use std::path::Path;
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// How long the last line may wait for whoever reads stderr.
+const LAST_LINE: Duration = Duration::from_secs(1);
 
 /// Writes to stdout.
 ///
@@ -19,32 +23,22 @@ pub(super) fn complain(text: &str) {
     let _ = writeln!(io::stderr().lock(), "repserve: {}", line.join(" "));
 }
 
+/// One line on stderr before the process ends: given up, where nobody reads what was written there before.
+pub(super) fn complain_at_last(text: &str) {
+    let text = text.to_owned();
+    let (written, done) = mpsc::channel();
+    let writer = std::thread::Builder::new().spawn(move || {
+        complain(&text);
+        let _ = written.send(());
+    });
+    if writer.is_ok() {
+        let _ = done.recv_timeout(LAST_LINE);
+    }
+}
+
 /// Whether the error is only that the reader of stdout has seen enough.
 pub(super) fn pipe_closed(error: &anyhow::Error) -> bool {
     error
         .downcast_ref::<io::Error>()
         .is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
-}
-
-/// Writes a temporary file beside `path` and renames it: nobody sees half a file.
-pub(super) fn write_file(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let folder = path
-        .parent()
-        .filter(|p| !p.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new().prefix(".repserve-").tempfile_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    readable_as_usual(file.as_file())?;
-    file.persist(path)?;
-    Ok(())
-}
-
-/// A temporary file is its owner's alone; the written one gets what the umask leaves, as any other file.
-fn readable_as_usual(file: &std::fs::File) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    let mask = rustix::process::umask(rustix::fs::Mode::empty());
-    rustix::process::umask(mask);
-    let mode = 0o666 & !mask.bits();
-    file.set_permissions(std::fs::Permissions::from_mode(mode))
 }

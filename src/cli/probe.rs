@@ -8,8 +8,8 @@ use super::classify::files;
 use super::model_file::ModelFile;
 use super::output;
 use crate::config::Settings;
-use crate::model::Manifest;
 use repserve_preprocess::{InputSpec, Interpolation, JpegDecode, Preprocess};
+use crate::model::Manifest;
 use repserve_reparam::Deployed;
 use repserve_reparam::equivalence::Probe;
 use repserve_runtime::{ModelSession, Runtime, SessionOptions};
@@ -52,13 +52,14 @@ pub(super) fn images(
     })?;
     let mut probes: Vec<Probe> = Vec::new();
     for listed in files::list(&[PathBuf::from(folder)]) {
-        let path = listed.path;
-        let decoded = std::fs::read(&path).map_err(|e| e.to_string()).and_then(|bytes| {
+        let path = &listed.path;
+        let bytes = listed.read(settings.limits.image_bytes_max as u64);
+        let decoded = bytes.and_then(|bytes| {
             let decoded = preprocess.apply(&bytes, &settings.limits.image(), JpegDecode::default());
             decoded.map_err(|e| e.to_string())
         });
         match decoded {
-            Ok(decoded) => push(&mut probes, image, decoded.tensor, &path),
+            Ok(decoded) => push(&mut probes, image, decoded.tensor, path),
             Err(error) => output::complain(&format!("{}: left out: {error}", path.display())),
         }
     }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use super::Outcome;
-use super::settings::SettingsArgs;
+use super::settings::{ServedArgs, SettingsArgs};
 use crate::app::App;
 use crate::telemetry;
 use repserve_runtime::{Cores, return_large_blocks};
@@ -21,14 +21,16 @@ pub(super) struct Args {
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
     #[command(flatten)]
+    served: ServedArgs,
+    #[command(flatten)]
     settings: SettingsArgs,
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
-    let loaded = args
-        .settings
-        .load(&[("server.listen", "--listen", args.listen.clone())])?;
-    telemetry::init(&loaded.settings.log).context("cannot start the log")?;
+    let mut flags = args.served.flags();
+    flags.push(("server.listen", "--listen", args.listen.clone()));
+    let loaded = args.settings.load(&[], &flags)?;
+    let _log = telemetry::init(&loaded.settings.log).context("cannot start the log")?;
     return_large_blocks();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(Cores::detect().usable().div_ceil(CORES_A_THREAD))

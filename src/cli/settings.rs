@@ -1,53 +1,129 @@
-//! The flags that change settings, for the subcommands that share them.
+//! The flags that change settings. Each subcommand takes those that it uses, and no others.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::config::{self, ConfigError, Loaded, Sources};
+use crate::config::{self, ConfigError, Loaded, Source, Sources};
 
-/// Flags over the configuration.
+/// The configuration, and keys over it.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(super) struct SettingsArgs {
     /// Configuration file (TOML); `config/default.toml` holds every key
     #[arg(long, value_name = "FILE", env = "REPSERVE_CONFIG")]
     config: Option<PathBuf>,
+    /// Sets a key, such as `limits.image_bytes_max=1000000`; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = pair)]
+    set: Vec<(String, String)>,
+}
+
+/// What is served, and how.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(super) struct ServedArgs {
     /// Folder of the model (model.toml); default: the model that is built in
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
     /// Arithmetic of the deploy graph: fp32, int8, or model: as model.toml says
     #[arg(long)]
     precision: Option<String>,
+    #[command(flatten)]
+    library: LibraryArgs,
+}
+
+/// Where ONNX Runtime is.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(super) struct LibraryArgs {
     /// ONNX Runtime's shared library
     #[arg(long, value_name = "FILE")]
     onnxruntime: Option<PathBuf>,
-    /// Sets any key, such as `server.top_k=3`; may be repeated
-    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = pair)]
-    set: Vec<(String, String)>,
 }
+
+/// A flag of its own for a key: the key, the flag, its value where it was given.
+pub(super) type Flag = (&'static str, &'static str, Option<String>);
+
+/// The flag `--model` for the key `model.path`.
+pub(super) fn model_flag(folder: Option<&Path>) -> Flag {
+    ("model.path", "--model", folder.map(text))
+}
+
+impl ServedArgs {
+    pub(super) fn flags(&self) -> Vec<Flag> {
+        vec![
+            model_flag(self.model.as_deref()),
+            ("model.precision", "--precision", self.precision.clone()),
+            self.library.flag(),
+        ]
+    }
+}
+
+impl LibraryArgs {
+    pub(super) fn flag(&self) -> Flag {
+        (
+            "runtime.library",
+            "--onnxruntime",
+            self.onnxruntime.as_deref().map(text),
+        )
+    }
+}
+
+/// The keys, or whole sections, that a subcommand reads; none: all.
+pub(super) type Used = &'static [&'static str];
 
 impl SettingsArgs {
     /// Reads the configuration with these flags, and those that a subcommand has besides, on top.
-    pub(super) fn load(&self, more: &[(&str, &str, Option<String>)]) -> Result<Loaded, ConfigError> {
-        let text = |path: &PathBuf| path.to_string_lossy().into_owned();
-        let named = [
-            ("model.path", "--model", self.model.as_ref().map(text)),
-            ("model.precision", "--precision", self.precision.clone()),
-            ("runtime.library", "--onnxruntime", self.onnxruntime.as_ref().map(text)),
-        ];
+    ///
+    /// # Errors
+    /// Where the configuration cannot be used, or `--set` names a key that is none of those `used`.
+    pub(super) fn load(&self, used: Used, more: &[Flag]) -> Result<Loaded, ConfigError> {
         let mut sources = Sources::from_environment();
         sources.file.clone_from(&self.config);
         for (key, value) in &self.set {
             sources.flags.push((key.clone(), value.clone(), "--set".to_owned()));
         }
-        for (key, flag, value) in named.into_iter().chain(more.iter().cloned()) {
+        for (key, flag, value) in more.iter().cloned() {
             if let Some(value) = value {
                 sources.flags.push((key.to_owned(), value, flag.to_owned()));
             }
         }
-        config::load(&sources)
+        let loaded = config::load(&sources)?;
+        match self.set.iter().find(|(key, _)| !uses(used, key)) {
+            None => Ok(loaded),
+            Some((key, _)) => Err(ConfigError::Value {
+                key: key.clone(),
+                source_of: Source::Flag("--set".to_owned()),
+                reason: "this command does not use it".to_owned(),
+            }),
+        }
     }
+}
+
+fn uses(used: Used, key: &str) -> bool {
+    let covers = |name: &&str| {
+        key.strip_prefix(*name)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    used.is_empty() || used.iter().any(|name| covers(&name))
+}
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("wants KEY=VALUE")?;
     Ok((key.trim().to_owned(), value.trim().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sections_cover_their_keys_and_keys_themselves() {
+        const USED: Used = &["verify", "runtime.library"];
+        let check = |key: &str, expected: bool| assert_eq!(uses(USED, key), expected, "{key}");
+        check("verify.seed", true);
+        check("runtime.library", true);
+        check("runtime.cores", false);
+        check("verification.seed", false);
+        assert!(uses(&[], "server.listen"));
+    }
 }

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use bytes::Bytes;
+use repserve_scheduler::Work;
 use repserve::classify::{Failure, infer};
 use repserve_graph::onnx::{self, ExternalData};
-use repserve_scheduler::Work;
 
 use crate::support::binary::{run, stderr};
 use crate::support::images::png;
@@ -168,7 +168,14 @@ fn exports_convert_and_stay_equal() {
         }
         let file = find(&folder, name);
         let out = dir.path().join("out.onnx");
-        let output = run(&["convert", file.to_str().unwrap(), "-o", out.to_str().unwrap(), "--json"]);
+        let output = run(&[
+            "convert",
+            file.to_str().unwrap(),
+            "-o",
+            out.to_str().unwrap(),
+            "--json",
+            "--force",
+        ]);
         assert_eq!(output.status.code(), Some(0), "{name}: {}", stderr(&output));
         let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         assert!(

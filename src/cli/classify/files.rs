@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use repserve_files;
+
 /// Endings by which an image is known inside a folder; a file that is named itself needs none.
 const ENDINGS: [&str; 8] = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"];
 
@@ -10,6 +12,21 @@ const ENDINGS: [&str; 8] = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "
 pub(in crate::cli) struct Listed {
     pub(in crate::cli) path: PathBuf,
     pub(in crate::cli) unreadable: Option<String>,
+}
+
+impl Listed {
+    /// The file's bytes; of one that is longer than any image may be, `bytes_max` and one more.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    pub(in crate::cli) fn read(&self, bytes_max: u64) -> Result<Vec<u8>, String> {
+        match &self.unreadable {
+            Some(why) => Err(why.clone()),
+            None => {
+                files::read_start(&self.path, bytes_max.saturating_add(1)).map_err(|e| format!("cannot be read: {e}"))
+            }
+        }
+    }
 }
 
 /// The images, in the order given; those of a folder in order of their paths.

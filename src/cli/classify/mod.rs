@@ -4,14 +4,14 @@ pub(super) mod files;
 mod format;
 
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use futures_util::StreamExt;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::settings::SettingsArgs;
+use super::settings::{ServedArgs, SettingsArgs, Used};
 use super::{Outcome, output};
 use crate::app;
 use crate::classify::{Item, Prediction, Served, classify};
@@ -38,8 +38,12 @@ pub(super) struct Args {
     #[arg(long)]
     csv: bool,
     #[command(flatten)]
+    served: ServedArgs,
+    #[command(flatten)]
     settings: SettingsArgs,
 }
+
+const USED: Used = &["batch", "decode", "limits", "model", "quantize", "runtime", "verify"];
 
 /// Why an image has no classes.
 #[derive(Debug, serde::Serialize)]
@@ -49,7 +53,7 @@ struct Fault {
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
-    let loaded = args.settings.load(&[])?;
+    let loaded = args.settings.load(USED, &args.served.flags())?;
     let format = match (args.json, args.csv) {
         (true, _) => Format::Json,
         (_, true) => Format::Csv,
@@ -112,10 +116,11 @@ async fn classify_all(
 }
 
 async fn one(served: &Served, listed: &files::Listed, top_k: usize, bytes_max: u64) -> Result<Prediction, Fault> {
-    if let Some(detail) = &listed.unreadable {
-        return Err(unreadable(detail.clone()));
-    }
-    let bytes = read(&listed.path, bytes_max).await?;
+    let file = listed.clone();
+    let bytes = tokio::task::spawn_blocking(move || file.read(bytes_max)).await;
+    let bytes = bytes
+        .unwrap_or_else(|error| Err(error.to_string()))
+        .map_err(unreadable)?;
     let item = Item {
         name: None,
         bytes: bytes.into(),
@@ -131,18 +136,6 @@ async fn one(served: &Served, listed: &files::Listed, top_k: usize, bytes_max: u
         code: "internal",
         detail: "no prediction".to_owned(),
     })
-}
-
-/// Reads a file; one that is longer than any image may be is not read to its end.
-async fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Fault> {
-    use tokio::io::AsyncReadExt;
-    let mut bytes = Vec::new();
-    let outcome = async {
-        let file = tokio::fs::File::open(path).await?;
-        file.take(bytes_max + 1).read_to_end(&mut bytes).await
-    };
-    outcome.await.map_err(|e| unreadable(format!("cannot be read: {e}")))?;
-    Ok(bytes)
 }
 
 fn unreadable(detail: String) -> Fault {
