@@ -11,10 +11,10 @@ use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 
 use super::wire;
-use crate::classify::Failure;
-use crate::telemetry::Reason;
-use repserve_preprocess::ImageError;
 use repserve_scheduler::Rejected;
+use crate::classify::Failure;
+use repserve_preprocess::ImageError;
+use crate::telemetry::Reason;
 
 /// Characters of a detail at most.
 const DETAIL_CHARS_MAX: usize = 1000;
@@ -163,6 +163,10 @@ pub struct Problem {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Refused(pub(super) Reason);
 
+/// What was wrong with a refused request; travels with the response to where it is logged.
+#[derive(Debug, Clone)]
+pub(super) struct Detail(pub(super) Cow<'static, str>);
+
 impl Problem {
     /// An error with what is to be said of this case.
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
@@ -254,6 +258,7 @@ impl IntoResponse for Problem {
             let seconds = after.as_secs_f64().ceil().max(1.0) as u64;
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
+        response.extensions_mut().insert(Detail(self.detail));
         let reason = if self.cancelled {
             Some(Reason::Cancelled)
         } else {

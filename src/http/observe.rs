@@ -1,6 +1,6 @@
 //! What happens around every request: its id, its time, its line in the log, its place in the metrics.
 
-use std::sync::Arc;
+use std::fmt;
 use std::time::{Duration, Instant, SystemTime};
 
 use axum::extract::{MatchedPath, Request, State};
@@ -10,12 +10,12 @@ use axum::response::Response;
 use uuid::Uuid;
 
 use super::Shared;
-use super::error::Refused;
-use super::shed::Shed;
+use super::error::{Detail, Refused};
+use super::shed::{self, Refusal};
 use super::trace::{TRACEPARENT, TraceContext};
+use repserve_scheduler::Timings;
 use crate::telemetry::RequestSpan;
 use crate::telemetry::{Reason, Stage};
-use repserve_scheduler::Timings;
 
 /// The status under which a request counts whose client went away.
 const CLIENT_GONE: u16 = 499;
@@ -77,11 +77,7 @@ impl Drop for Entry {
 }
 
 /// The layer.
-pub(super) async fn observe(
-    State((shared, shed)): State<(Shared, Arc<Shed>)>,
-    mut request: Request,
-    next: Next,
-) -> Response {
+pub(super) async fn observe(State(shared): State<Shared>, mut request: Request, next: Next) -> Response {
     let arrived = Instant::now();
     let id = id_of(request.headers());
     let trace = TraceContext::of(request.headers(), || {
@@ -105,7 +101,7 @@ pub(super) async fn observe(
         Some(Refused(reason)) => entry.shared.metrics.rejected(*reason),
         None => {}
     }
-    log(&entry, &shed, &id, trace, response.status());
+    log(&entry, &id, trace, &response);
     export(&entry, &id, trace, &response);
     let headers = response.headers_mut();
     headers.insert(TOTAL_TIME, milliseconds(arrived.elapsed()));
@@ -144,23 +140,36 @@ fn export(entry: &Entry, id: &HeaderValue, trace: TraceContext, response: &Respo
     });
 }
 
-fn log(entry: &Entry, shed: &Shed, id: &HeaderValue, trace: TraceContext, status: StatusCode) {
-    if status == StatusCode::TOO_MANY_REQUESTS {
-        if let Some(requests) = shed.count(Instant::now()) {
-            tracing::warn!(requests, route = entry.route(), "the queue is full: requests are shed");
-        }
-        return;
+/// A trace's id as it is written everywhere.
+struct TraceId(u128);
+
+impl fmt::Display for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
     }
-    let trace = format!("{:032x}", trace.trace_id);
-    let id = id.to_str().unwrap_or_default();
+}
+
+fn log(entry: &Entry, id: &HeaderValue, trace: TraceContext, response: &Response) {
+    let (status, id) = (response.status(), id.to_str().unwrap_or_default());
     let (method, route, code) = (entry.method.as_str(), entry.route(), status.as_u16());
+    let refused = status.is_client_error() || matches!(code, 503 | 504);
+    if refused {
+        let detail = response.extensions().get::<Detail>().map_or("", |detail| &detail.0);
+        shed::refused(&Refusal {
+            route,
+            code,
+            id,
+            detail,
+        });
+    }
+    let trace = TraceId(trace.trace_id);
     let ms = entry.arrived.elapsed().as_secs_f64() * 1e3;
-    if status.is_server_error() && code != 503 {
-        tracing::warn!(id, trace, method, route, code, ms, "request failed");
-    } else if status.is_client_error() || status.is_server_error() {
-        tracing::info!(id, trace, method, route, code, ms, "request refused");
+    if refused {
+        tracing::debug!(id, %trace, method, route, code, ms, "request refused");
+    } else if status.is_server_error() {
+        tracing::warn!(id, %trace, method, route, code, ms, "request failed");
     } else {
-        tracing::debug!(id, trace, method, route, code, ms, "request answered");
+        tracing::debug!(id, %trace, method, route, code, ms, "request answered");
     }
 }
 

@@ -1,7 +1,6 @@
 //! Every route on one page.
 
 use std::any::Any;
-use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -16,7 +15,6 @@ use super::budget::{self, Budget};
 use super::echo::echo;
 use super::error::{Code, Problem};
 use super::secure::{auth, headers};
-use super::shed::Shed;
 use super::{Shared, classify, framing, health, metrics, observe, openapi, page, reserve, v2};
 
 /// All routes, with what happens to every request around them.
@@ -64,10 +62,7 @@ fn around(routes: Router<Shared>, shared: Shared) -> Router {
         .layer(from_fn(framing::check))
         .layer(from_fn_with_state(Answers::new(&shared.limits), answers::within))
         .layer(from_fn_with_state(shared.clone(), headers::harden))
-        .layer(from_fn_with_state(
-            (shared.clone(), Arc::new(Shed::default())),
-            observe::observe,
-        ))
+        .layer(from_fn_with_state(shared.clone(), observe::observe))
         .with_state(shared)
 }
 

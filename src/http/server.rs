@@ -12,11 +12,13 @@ use tokio::sync::watch;
 use super::connection::{Connections, Slots, give_back};
 use super::secure::Tls;
 use super::settings::ServerSettings;
-use super::shed::Shed;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Throttle};
 
 /// How long the loop rests after an error of `accept` that is not one connection's (no file descriptors, say).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+
+/// Between two lines of the log about connections that cannot be accepted.
+const FAILURE_PERIOD: Duration = Duration::from_secs(10);
 
 /// How long connections may still send a request after the listener has closed.
 const LAST_REQUESTS: Duration = Duration::from_secs(1);
@@ -42,7 +44,7 @@ pub struct Server {
     listener: TcpListener,
     connections: Arc<Connections>,
     slots: Arc<Slots>,
-    failures: Shed,
+    failures: Throttle,
 }
 
 impl Server {
@@ -53,7 +55,7 @@ impl Server {
             listener,
             connections: Arc::new(Connections::new(settings, tls, Arc::clone(&metrics))),
             slots: Slots::new(settings.connections_max, metrics),
-            failures: Shed::default(),
+            failures: Throttle::new(FAILURE_PERIOD),
         }
     }
 

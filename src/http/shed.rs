@@ -1,33 +1,194 @@
-//! One line in the log for many requests that were shed: a flood of requests must not become a flood of lines. `/metrics` counts each.
+//! Lines in the log for requests that were refused or shed: a flood of requests must not become a flood of lines. The first of a kind is
+//! told at once, those that follow together every ten seconds, with one of them as an example. `/metrics` counts each; level debug
+//! logs each.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Between two lines.
+/// Between two lines of a kind.
 const PERIOD: Duration = Duration::from_secs(10);
+/// Kinds that are told apart in a period; what goes beyond is one kind more.
+const KINDS_MAX: usize = 48;
+/// Characters of an example's detail.
+const DETAIL_CHARS_MAX: usize = 200;
+
+/// A request that was refused. Its kind is its route and code.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Refusal<'a> {
+    pub(super) route: &'a str,
+    pub(super) code: u16,
+    /// The request's id; empty where it was not read that far.
+    pub(super) id: &'a str,
+    /// What was wrong with it.
+    pub(super) detail: &'a str,
+}
+
+/// Requests of one kind, with one of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Line {
+    requests: u64,
+    route: String,
+    /// 0: of several codes.
+    code: u16,
+    id: String,
+    detail: String,
+}
+
+impl Line {
+    fn of(refusal: &Refusal<'_>) -> Self {
+        let mut line = Self {
+            requests: 1,
+            route: refusal.route.to_owned(),
+            code: refusal.code,
+            id: String::new(),
+            detail: String::new(),
+        };
+        line.take_example(refusal);
+        line
+    }
+
+    fn is_about(&self, refusal: &Refusal<'_>) -> bool {
+        self.code == refusal.code && self.route == refusal.route
+    }
+
+    fn take_example(&mut self, refusal: &Refusal<'_>) {
+        refusal.id.clone_into(&mut self.id);
+        self.detail = refusal.detail.chars().take(DETAIL_CHARS_MAX).collect();
+    }
+
+    fn tell(&self) {
+        let Self {
+            requests,
+            route,
+            code,
+            id,
+            detail,
+        } = self;
+        // Overload is the operator's to see; the others are their clients' faults.
+        if matches!(code, 429 | 504) {
+            tracing::warn!(requests, code, route, id, detail, "requests refused");
+        } else {
+            tracing::info!(requests, code, route, id, detail, "requests refused");
+        }
+    }
+}
 
 /// Counts what no line has told yet.
-#[derive(Debug, Default)]
-pub(super) struct Shed(Mutex<Untold>);
+#[derive(Debug)]
+struct Shed(Mutex<Untold>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Untold {
-    requests: u64,
-    last: Option<Instant>,
+    /// Kinds that were told of in this period, with what came since.
+    kinds: Vec<Line>,
+    /// When this period ends; `None` where nothing was refused in it.
+    until: Option<Instant>,
+}
+
+impl Untold {
+    /// Ends the period where it is over: what to tell of. Kinds of which nothing came are forgotten.
+    fn due(&mut self, now: Instant) -> Vec<Line> {
+        if self.until.is_none_or(|until| now < until) {
+            return Vec::new();
+        }
+        self.kinds.retain(|kind| kind.requests > 0);
+        self.until = (!self.kinds.is_empty()).then(|| now + PERIOD);
+        let lines = self.kinds.clone();
+        self.kinds.iter_mut().for_each(|kind| kind.requests = 0);
+        lines
+    }
 }
 
 impl Shed {
-    /// Counts a request; answers how many to tell of, where it is time to.
-    pub(super) fn count(&self, now: Instant) -> Option<u64> {
-        let mut untold = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        untold.requests += 1;
-        let due = untold
-            .last
-            .is_none_or(|last| now.saturating_duration_since(last) >= PERIOD);
-        due.then(|| {
-            untold.last = Some(now);
-            std::mem::take(&mut untold.requests)
-        })
+    const fn new() -> Self {
+        let untold = Untold {
+            kinds: Vec::new(),
+            until: None,
+        };
+        Self(Mutex::new(untold))
+    }
+
+    /// Counts a refusal; returns the lines that are due.
+    fn count(&self, refusal: &Refusal<'_>, now: Instant) -> Vec<Line> {
+        let mut untold = self.lock();
+        let mut lines = untold.due(now);
+        let full = untold.kinds.len() >= KINDS_MAX && !untold.kinds.iter().any(|kind| kind.is_about(refusal));
+        let refusal = if full {
+            Refusal {
+                route: "several",
+                code: 0,
+                ..*refusal
+            }
+        } else {
+            *refusal
+        };
+        match untold.kinds.iter_mut().find(|kind| kind.is_about(&refusal)) {
+            Some(kind) => {
+                if kind.requests == 0 {
+                    kind.take_example(&refusal);
+                }
+                kind.requests += 1;
+            }
+            None => {
+                let line = Line::of(&refusal);
+                untold.kinds.push(Line {
+                    requests: 0,
+                    ..line.clone()
+                });
+                lines.push(line);
+            }
+        }
+        untold.until.get_or_insert(now + PERIOD);
+        lines
+    }
+
+    fn until(&self) -> Option<Instant> {
+        self.lock().until
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Untold> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One for the process, as the log is.
+static REFUSED: Shed = Shed::new();
+
+/// Counts a refused request, and tells of it when it is time.
+pub(super) fn refused(refusal: &Refusal<'_>) {
+    let lines = REFUSED.count(refusal, Instant::now());
+    lines.iter().for_each(Line::tell);
+    if let Some(telling) = Telling::begin()
+        && let Ok(runtime) = tokio::runtime::Handle::try_current()
+    {
+        runtime.spawn(tell_rest(telling));
+    }
+}
+
+/// Tells of what was counted when its period ends, whether or not more comes; until a period passes in which nothing came.
+async fn tell_rest(_telling: Telling) {
+    while let Some(until) = REFUSED.until() {
+        tokio::time::sleep_until(until.into()).await;
+        let lines = REFUSED.lock().due(Instant::now());
+        lines.iter().for_each(Line::tell);
+    }
+}
+
+/// Held by the one task that runs [`tell_rest`], also where its runtime ends before it.
+struct Telling(());
+
+static TELLING: AtomicBool = AtomicBool::new(false);
+
+impl Telling {
+    fn begin() -> Option<Self> {
+        (!TELLING.swap(true, Ordering::AcqRel)).then_some(Self(()))
+    }
+}
+
+impl Drop for Telling {
+    fn drop(&mut self) {
+        TELLING.store(false, Ordering::Release);
     }
 }
 
@@ -35,18 +196,66 @@ impl Shed {
 mod tests {
     use super::*;
 
-    #[track_caller]
-    fn check(shed: &Shed, at: Instant, expected: Option<u64>) {
-        assert_eq!(shed.count(at), expected);
+    fn refusal(route: &str, code: u16) -> Refusal<'_> {
+        Refusal {
+            route,
+            code,
+            id: "id",
+            detail: "detail",
+        }
+    }
+
+    /// What was told: (requests, route, code).
+    fn told(lines: &[Line]) -> Vec<(u64, &str, u16)> {
+        lines.iter().map(|l| (l.requests, l.route.as_str(), l.code)).collect()
     }
 
     #[test]
     fn the_first_is_told_at_once_and_the_others_together() {
-        let (shed, start) = (Shed::default(), Instant::now());
-        check(&shed, start, Some(1));
-        check(&shed, start + PERIOD / 3, None);
-        check(&shed, start + PERIOD / 2, None);
-        check(&shed, start + PERIOD, Some(3));
-        check(&shed, start + PERIOD, None);
+        let (shed, start) = (Shed::new(), Instant::now());
+        let count = |code, at| shed.count(&refusal("/classify", code), at);
+        assert_eq!(told(&count(429, start)), [(1, "/classify", 429)]);
+        assert_eq!(told(&count(429, start + PERIOD / 3)), []);
+        assert_eq!(told(&count(400, start + PERIOD / 3)), [(1, "/classify", 400)]);
+        assert_eq!(told(&count(429, start + PERIOD / 2)), []);
+        assert_eq!(
+            told(&count(400, start + PERIOD)),
+            [(2, "/classify", 429), (1, "/classify", 400)]
+        );
+    }
+
+    #[test]
+    fn what_came_last_is_told_without_another_request() {
+        let (shed, start) = (Shed::new(), Instant::now());
+        for _ in 0..5 {
+            shed.count(&refusal("/classify", 415), start);
+        }
+        assert_eq!(shed.until(), Some(start + PERIOD));
+        let due = |at| shed.lock().due(at);
+        assert_eq!(told(&due(start + PERIOD)), [(4, "/classify", 415)]);
+        assert_eq!(told(&due(start + PERIOD * 2)), []);
+        assert_eq!(shed.until(), None);
+    }
+
+    #[test]
+    fn a_flood_of_kinds_is_few_lines() {
+        let (shed, start) = (Shed::new(), Instant::now());
+        let routes: Vec<String> = (0..10_000).map(|i| format!("/{i}")).collect();
+        let lines: Vec<Line> = routes
+            .iter()
+            .flat_map(|route| shed.count(&refusal(route, 404), start))
+            .collect();
+        assert_eq!(lines.len(), KINDS_MAX + 1);
+        assert_eq!(told(&shed.lock().due(start + PERIOD)), [(9951, "several", 0)]);
+    }
+
+    #[test]
+    fn an_example_is_bounded() {
+        let long = "x".repeat(10_000);
+        let line = Line::of(&Refusal {
+            detail: &long,
+            ..refusal("/", 400)
+        });
+        assert_eq!(line.detail.len(), DETAIL_CHARS_MAX);
     }
 }

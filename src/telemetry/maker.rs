@@ -1,6 +1,9 @@
 //! Making a metric and registering it, in one step.
 
-use prometheus::core::Collector;
+use std::sync::{Mutex, PoisonError};
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
 use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry,
@@ -46,9 +49,38 @@ impl Maker<'_> {
         self.add(HistogramVec::new(histogram(name, buckets, help), &[label])?)
     }
 
+    /// A counter whose value is read where it is counted.
+    pub(super) fn mirror(&self, name: &str, help: &str, read: fn() -> u64) -> Made<()> {
+        let counter = IntCounter::with_opts(opts(name, help))?;
+        self.0.register(Box::new(Mirror {
+            described: counter.desc().into_iter().cloned().collect(),
+            counter: Mutex::new(counter),
+            read,
+        }))
+    }
+
     fn add<C: Collector + Clone + 'static>(&self, collector: C) -> Made<C> {
         self.0.register(Box::new(collector.clone()))?;
         Ok(collector)
+    }
+}
+
+/// Shows a count of another place; the lock keeps two that look at the same time from adding twice.
+struct Mirror {
+    described: Vec<Desc>,
+    counter: Mutex<IntCounter>,
+    read: fn() -> u64,
+}
+
+impl Collector for Mirror {
+    fn desc(&self) -> Vec<&Desc> {
+        self.described.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let counter = self.counter.lock().unwrap_or_else(PoisonError::into_inner);
+        counter.inc_by((self.read)().saturating_sub(counter.get()));
+        counter.collect()
     }
 }
 

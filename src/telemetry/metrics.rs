@@ -8,6 +8,7 @@ use prometheus::{
 
 use super::connections::ConnectionMetrics;
 use super::labels::{Reason, Stage, code_label};
+use super::logging::lines_dropped;
 use super::maker::Maker;
 use super::model_metrics::ModelMetrics;
 
@@ -53,6 +54,11 @@ impl Metrics {
         let registry = Registry::new();
         let make = Maker(&registry);
         build_info(&make)?;
+        make.mirror(
+            "log_lines_dropped_total",
+            "Lines of the log that were dropped because it was not read fast enough.",
+            lines_dropped,
+        )?;
         #[cfg(target_os = "linux")]
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         Ok(Self {

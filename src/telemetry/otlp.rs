@@ -1,16 +1,51 @@
 //! The exporter: OpenTelemetry's batching processor over OTLP by HTTP and protobuf, on a thread of its own.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
 use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_otlp::{WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::trace::{BatchSpanProcessor, SpanData, SpanEvents, SpanLinks, SpanProcessor};
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{BatchSpanProcessor, SpanData, SpanEvents, SpanExporter, SpanLinks, SpanProcessor};
 
 use super::spans::{RequestSpan, TraceError, TraceSettings};
+use super::throttle::Throttle;
 
 const FLUSH_MAX: Duration = Duration::from_secs(3);
+/// Between two lines of the log that say that the collector is not there.
+const WARNING_PERIOD: Duration = Duration::from_secs(60);
+
+/// Says in the log, once a minute, that an exporter fails.
+#[derive(Debug)]
+struct Reporting<E> {
+    exporter: E,
+    failures: Throttle,
+}
+
+impl<E: SpanExporter> SpanExporter for Reporting<E> {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let outcome = self.exporter.export(batch).await;
+        if let Err(error) = &outcome
+            && let Some(batches) = self.failures.count(Instant::now())
+        {
+            tracing::warn!(%error, batches, "spans were lost: the collector does not take them");
+        }
+        outcome
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.exporter.shutdown_with_timeout(timeout)
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.exporter.force_flush()
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.exporter.set_resource(resource);
+    }
+}
 
 /// Turns requests into spans and hands them to the processor.
 #[derive(Debug)]
@@ -38,7 +73,8 @@ impl Exporter {
             .with_headers(std::collections::HashMap::new())
             .build()
             .map_err(|error| failed(error.to_string()))?;
-        let mut processor = BatchSpanProcessor::builder(exporter).build();
+        let failures = Throttle::new(WARNING_PERIOD);
+        let mut processor = BatchSpanProcessor::builder(Reporting { exporter, failures }).build();
         let resource = Resource::builder_empty()
             .with_attribute(KeyValue::new("service.name", settings.service_name.clone()))
             .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))

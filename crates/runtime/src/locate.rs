@@ -1,7 +1,9 @@
 //! Where ONNX Runtime's shared library is found.
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
+
+use ort::logging::LogLevel;
 
 use super::RuntimeError;
 
@@ -40,9 +42,10 @@ impl Runtime {
             .map_err(|e| failed(e.to_string()))?
             .with_name("repserve")
             .with_telemetry(false)
+            .with_logger(Arc::new(log))
             .build()
             .map_err(|e| failed(e.to_string()))?;
-        environment.set_log_level(ort::logging::LogLevel::Error);
+        environment.set_log_level(LogLevel::Error);
         Ok(LOADED.get_or_init(|| Self { environment, library }).clone())
     }
 
@@ -57,6 +60,15 @@ impl Runtime {
     }
 }
 
+/// What the library logs goes to this program's log; by itself it would write to stderr, and wait there.
+fn log(level: LogLevel, _category: &str, _id: &str, place: &str, text: &str) {
+    match level {
+        LogLevel::Error | LogLevel::Fatal => tracing::error!(place, text, "ONNX Runtime"),
+        LogLevel::Warning => tracing::warn!(place, text, "ONNX Runtime"),
+        LogLevel::Info | LogLevel::Verbose => tracing::debug!(place, text, "ONNX Runtime"),
+    }
+}
+
 fn folders() -> Vec<PathBuf> {
     let executable = std::env::current_exe()
         .ok()
@@ -64,7 +76,7 @@ fn folders() -> Vec<PathBuf> {
     let above = executable
         .iter()
         .flat_map(|p| p.ancestors().map(|a| a.join(".onnxruntime")));
-    let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.onnxruntime");
+    let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join(".onnxruntime");
     let here = std::env::current_dir().map(|d| d.join(".onnxruntime")).ok();
     executable
         .iter()

@@ -39,6 +39,7 @@ use self::stream::{Shared, Stream};
 use super::budget::Peer;
 use super::secure::Tls;
 use super::settings::ServerSettings;
+use super::shed::{self, Refusal};
 use crate::telemetry::{Closed, Metrics};
 
 /// Largest request head. A connection that has sent one keeps a buffer of that size until it closes.
@@ -166,10 +167,19 @@ impl Connections {
     /// Notes how a connection ended. hyper answers a head that it cannot read before there is a request to route.
     fn ended(&self, outcome: hyper::Result<()>) {
         if let Err(error) = outcome {
-            if error.is_parse_too_large() {
-                self.metrics.request_unreadable(431);
-            } else if error.is_parse() {
-                self.metrics.request_unreadable(400);
+            let code = match &error {
+                error if error.is_parse_too_large() => Some(431),
+                error if error.is_parse() => Some(400),
+                _ => None,
+            };
+            if let Some(code) = code {
+                self.metrics.request_unreadable(code);
+                shed::refused(&Refusal {
+                    route: "other",
+                    code,
+                    id: "",
+                    detail: &error.to_string(),
+                });
             }
             tracing::debug!(%error, "a connection ended early");
         }

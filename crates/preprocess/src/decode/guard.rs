@@ -8,7 +8,7 @@ use crate::format::Format;
 /// Runs a decoder on somebody else's bytes. Should it panic on them, the file is at fault and the caller lives on.
 pub(super) fn guarded<T>(format: Format, decode: impl FnOnce() -> Result<T, ImageError>) -> Result<T, ImageError> {
     catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| {
-        tracing::warn!(%format, "a decoder panicked on an image; it is refused");
+        tracing::debug!(%format, "a decoder panicked on an image; it is refused");
         Err(ImageError::Corrupt {
             format,
             part: "the decoder gave up on it".into(),
