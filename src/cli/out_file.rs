@@ -64,6 +64,12 @@ impl OutFile {
         if (is_link || found.is_some()) && !replace {
             return Err(OutFileError::Exists(named.to_owned()));
         }
+        if found.is_none() {
+            fs::metadata(folder_of(named)).map_err(|error| OutFileError::Io {
+                path: named.to_owned(),
+                error,
+            })?;
+        }
         let followed = fs::canonicalize(named).ok();
         if is_link && followed.is_none() {
             return Err(OutFileError::NotRegular(named.to_owned()));
@@ -95,15 +101,19 @@ impl OutFile {
     }
 
     fn beside(&self, bytes: &[u8]) -> io::Result<NamedTempFile> {
-        let folder = self.path.parent().filter(|p| !p.as_os_str().is_empty());
         let mut file = tempfile::Builder::new()
             .prefix(".repserve-")
-            .tempfile_in(folder.unwrap_or(Path::new(".")))?;
+            .tempfile_in(folder_of(&self.path))?;
         file.write_all(bytes)?;
         readable_as_usual(file.as_file())?;
         file.as_file().sync_all()?;
         Ok(file)
     }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or(Path::new("."))
 }
 
 /// Whether `source` is the file `found`, by whatever path or hard link.
@@ -172,6 +182,7 @@ mod tests {
         check("pipe", "not regular", "not regular");
         check("/dev/null", "not regular", "not regular");
         check("new", "written", "written");
+        check("missing_folder/new", "io", "io");
     }
 
     #[test]

@@ -62,8 +62,8 @@ impl LogSettings {
         }
         let directives: Vec<&str> = self.level.split(',').map(str::trim).collect();
         // Filters by span, such as `[span{field=value}]=debug`, are the parser's to judge.
-        let by_span = |directive: &&&str| directive.contains(['[', ']', '{', '}', '"']);
-        for directive in directives.iter().filter(|d| !by_span(d)) {
+        let by_span = |directive: &&str| directive.contains(['[', ']', '{', '}', '"']);
+        for directive in directives.iter().copied().filter(|d| !by_span(d)) {
             let level = directive.rsplit_once('=').map_or(directive, |(_, level)| level);
             if !LEVELS.iter().any(|known| known.eq_ignore_ascii_case(level)) {
                 return Err(refused(directive));

@@ -11,7 +11,6 @@ use repserve::model::Package;
 
 use crate::support::binary::{repserve, stderr};
 use crate::support::checkout;
-use crate::support::images::png;
 
 /// Longer than anything here takes, shorter than for ever.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -179,6 +178,18 @@ fn no_command_waits_for_a_pipe() {
         1,
         &format!("cannot secure the server: {fifo}: it is not a regular file"),
     );
+    let tls = [
+        format!("security.tls_certificate_file={fifo}"),
+        format!("security.tls_key_file={fifo}"),
+    ];
+    check(
+        &[&serve[..], &[&tls[0], "--set", &tls[1]]].concat(),
+        1,
+        &format!("cannot secure the server: {fifo}: it is not a regular file"),
+    );
+    let output = run(&["classify", "--onnxruntime", fifo, "x.png"]);
+    let said = stderr(&output);
+    assert!(said.contains(&format!("{fifo}: it is not a regular file")), "{said}");
     let output = run(&["classify", "--json", fifo]);
     let shown = String::from_utf8(output.stdout.clone()).unwrap();
     assert!(shown.contains("cannot be read: it is not a regular file"), "{shown}");

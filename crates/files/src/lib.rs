@@ -63,11 +63,16 @@ pub fn open(path: &Path) -> Result<File, FileError> {
 /// # Errors
 /// Where it is none, larger, or cannot be read.
 pub fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, FileError> {
-    let bytes = read_start(path, bytes_max.saturating_add(1))?;
-    if bytes.len() as u64 > bytes_max {
+    let file = open(path)?;
+    if file.metadata()?.len() > bytes_max {
         return Err(FileError::TooLarge { bytes_max });
     }
-    Ok(bytes)
+    // It may grow meanwhile; files of the kernel say that they are empty.
+    let content = start_of(&file, bytes_max.saturating_add(1))?;
+    if content.len() as u64 > bytes_max {
+        return Err(FileError::TooLarge { bytes_max });
+    }
+    Ok(content)
 }
 
 /// Reads the first `bytes` bytes of a regular file, or all of it where it is shorter.
@@ -75,7 +80,10 @@ pub fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, FileError> {
 /// # Errors
 /// Where it is none, or cannot be read.
 pub fn read_start(path: &Path, bytes: u64) -> Result<Vec<u8>, FileError> {
-    let file = open(path)?;
+    start_of(&open(path)?, bytes)
+}
+
+fn start_of(file: &File, bytes: u64) -> Result<Vec<u8>, FileError> {
     let expected = file.metadata()?.len().min(bytes);
     let mut content = Vec::new();
     // As much as is there, at once; refused, where memory does not suffice, instead of ending the process.

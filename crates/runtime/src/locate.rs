@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use ort::logging::LogLevel;
 
 use super::RuntimeError;
+use repserve_files;
 
 /// What the library's file is called, most specific first.
 const NAMES: [&str; 3] = ["libonnxruntime.so.1.31.1", "libonnxruntime.so", "libonnxruntime.dylib"];
@@ -38,6 +39,10 @@ impl Runtime {
             library: library.clone(),
             reason,
         };
+        if library.exists() {
+            // A pipe in its place would be waited for.
+            files::open(&library).map_err(|error| failed(error.to_string()))?;
+        }
         let environment = ort::init_from(&library)
             .map_err(|e| failed(e.to_string()))?
             .with_name("repserve")
