@@ -15,6 +15,7 @@ use crate::app::{self, CalibrationImages};
 use crate::config::Settings;
 use repserve_files::within;
 use crate::model::{CALIBRATION_FILE, Package};
+use repserve_graph::onnx::{self, ExternalData};
 use repserve_quantize::{Goal, Stage};
 
 /// Measure on images how a model can compute in int8, and write calibration.json beside it
@@ -79,13 +80,15 @@ pub(super) fn run(args: &Args) -> Outcome {
 /// The model's calibration.json, which replaces an earlier one, but none of what is read, and nothing outside of the folder.
 fn target(package: &Package, folder: &Path, images: &[Listed]) -> anyhow::Result<OutFile> {
     let path = folder.join(CALIBRATION_FILE);
-    match within(folder, Path::new(CALIBRATION_FILE)) {
-        Err(error) if !error.is_missing() => bail!("cannot write {}: {error}", path.display()),
-        _ => {}
+    if let Err(error) = within(folder, Path::new(CALIBRATION_FILE))
+        && !error.is_missing()
+    {
+        bail!("cannot write {}: {error}", path.display());
     }
-    let parts = Package::files(folder, &package.manifest);
-    let parts = parts.into_iter().filter(|part| *part != path);
-    let sources: Vec<PathBuf> = parts.chain(images.iter().map(|listed| listed.path.clone())).collect();
+    let mut sources = Package::files(folder, &package.manifest);
+    let external = ExternalData::Folder(folder.to_owned());
+    sources.extend(onnx::external_files(package.graph.clone(), &external)?);
+    sources.extend(images.iter().map(|listed| listed.path.clone()));
     Ok(OutFile::new(&path, true, &sources)?)
 }
 

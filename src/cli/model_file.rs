@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
-use crate::model::{Manifest, Package};
+use crate::model::{CALIBRATION_FILE, Manifest, Package};
 use repserve_graph::onnx::{self, ExternalData};
 use repserve_reparam::Options;
 
@@ -59,6 +59,7 @@ impl ModelFile {
         let mut files = vec![self.path.clone()];
         if let (Some(manifest), Some(folder)) = (&self.manifest, self.path.parent()) {
             files.extend(Package::files(folder, manifest));
+            files.push(folder.join(CALIBRATION_FILE));
         }
         files.extend(self.named(onnx::external_files(self.bytes.clone(), &self.options.external))?);
         Ok(files)

@@ -96,11 +96,8 @@ impl SettingsArgs {
 }
 
 fn uses(used: Used, key: &str) -> bool {
-    let covers = |name: &&str| {
-        key.strip_prefix(*name)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-    };
-    used.is_empty() || used.iter().any(|name| covers(&name))
+    let within = |rest: &str| rest.is_empty() || rest.starts_with('.');
+    used.is_empty() || used.iter().any(|name| key.strip_prefix(*name).is_some_and(within))
 }
 
 fn text(path: &Path) -> String {

@@ -127,9 +127,9 @@ impl Package {
         Ok(graph.into())
     }
 
-    /// The files of a folder whose `model.toml` is `manifest`, external data apart; some may be missing.
+    /// The files of a folder whose `model.toml` is `manifest`, external data and calibration apart.
     pub fn files(folder: &Path, manifest: &Manifest) -> Vec<PathBuf> {
-        let named = [MANIFEST_FILE, &manifest.file, CALIBRATION_FILE];
+        let named = [MANIFEST_FILE, &manifest.file];
         let names = named.into_iter().chain(manifest.labels.as_deref());
         names.map(|name| folder.join(name)).collect()
     }

@@ -246,6 +246,32 @@ fn convert_does_not_write_what_it_reads() {
 }
 
 #[test]
+fn calibrate_does_not_write_what_it_reads() {
+    let dir = folder();
+    let at = |name: &str| dir.path().join(name);
+    let manifest = fs::read_to_string(at("model.toml")).unwrap();
+    fs::copy(at("labels.txt"), at("calibration.json")).unwrap();
+    fs::write(at("model.toml"), manifest.replace("labels.txt", "calibration.json")).unwrap();
+    let images = at("images");
+    fs::create_dir(&images).unwrap();
+    let calibrate = || {
+        let (model, images) = (dir.path().to_str().unwrap(), images.to_str().unwrap());
+        stderr(&run(&["calibrate", "--model", model, "--images", images]))
+    };
+    let said = calibrate();
+    assert!(said.contains("is the same file as"), "{said}");
+
+    fs::write(at("model.toml"), manifest).unwrap();
+    let outside = tempfile::NamedTempFile::new().unwrap();
+    link(outside.path(), &at("calibration.json"));
+    let said = calibrate();
+    assert!(
+        said.contains("cannot write") && said.contains("outside of its folder"),
+        "{said}"
+    );
+}
+
+#[test]
 fn convert_replaces_another_file_only_by_force() {
     let (dir, input) = converting();
     let out = dir.path().join("other");

@@ -167,7 +167,7 @@ impl PreparedConv {
             return Ok(());
         }
         if self.algorithm == Algorithm::Direct {
-            let channels = conv_channels(&self.conv, self.layout, lanes);
+            let channels = pixel_channels(&self.conv, self.layout, lanes);
             band::addressable(&self.conv, out_size.1, channels.saturating_mul(size_of::<f32>()))?;
         }
         let output = SharedOutput::new(output);
@@ -188,7 +188,7 @@ impl PreparedConv {
 }
 
 /// Channels of a padded input pixel.
-fn conv_channels(conv: &Convolution, layout: SourceLayout, lanes: usize) -> usize {
+fn pixel_channels(conv: &Convolution, layout: SourceLayout, lanes: usize) -> usize {
     match layout {
         SourceLayout::Blocked => conv.in_channels.div_ceil(lanes).saturating_mul(lanes),
         SourceLayout::Nchw => conv.in_channels,
