@@ -7,20 +7,20 @@ use std::time::Duration;
 use anyhow::Context;
 use bytes::Bytes;
 
-use super::out_file::{OutFile, OutFileError};
+use super::out_file::OutFile;
 use super::{Outcome, output};
 use crate::app;
+use crate::config::{self, Settings, Sources};
+use crate::model::Package;
+use repserve_files as files;
+use repserve_graph::onnx::{self, ExternalData};
 use repserve_measure::bare::{Bare, BareFigures};
 use repserve_measure::load::{self, Target};
 use repserve_measure::report::{Load, Report, Scenario};
 use repserve_measure::server::Server;
 use repserve_measure::stats::{Summary, median};
 use repserve_measure::{picture, process, synth};
-use crate::config::{self, Settings, Sources};
-use repserve_files;
 use repserve_preprocess::{JpegDecode, Preprocess, decoder};
-use crate::model::Package;
-use repserve_graph::onnx::{self, ExternalData};
 use repserve_reparam::{Options, reparameterize_bytes};
 use repserve_runtime::{Layers, Runtime};
 
@@ -77,7 +77,7 @@ struct Subject {
 pub(super) fn run(args: &Args) -> Outcome {
     let scratch = tempfile::tempdir().context("a folder for the generated model")?;
     let subjects = subjects(args, scratch.path())?;
-    let page = args.out.as_ref().map(|folder| Page::new(folder, &subjects, args));
+    let page = args.out.as_ref().map(|folder| Page::new(folder, args));
     let page = page.transpose()?;
     let threads = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut reports = Vec::new();
@@ -285,30 +285,23 @@ fn bare(subject: &Subject, settings: &Settings) -> anyhow::Result<(Bare, String)
 struct Page {
     table: OutFile,
     figures: OutFile,
-    /// One a subject.
-    plots: Vec<OutFile>,
 }
 
 impl Page {
     /// Makes the folder, and looks whether files in it would be replaced before anything is measured.
-    fn new(folder: &Path, subjects: &[Subject], args: &Args) -> anyhow::Result<Self> {
+    fn new(folder: &Path, args: &Args) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
         let image = args.image.as_slice();
         let target = |name: &str| OutFile::new(&folder.join(name), args.force, image);
         Ok(Self {
             table: target("README.md")?,
             figures: target("figures.json")?,
-            plots: subjects
-                .iter()
-                .map(|subject| target(&format!("{}.svg", subject.name)))
-                .collect::<Result<_, OutFileError>>()?,
         })
     }
 
     fn write(&self, reports: &[Report]) -> anyhow::Result<()> {
         let mut page = format!("# Benchmarks\n\n{PAGE_HEAD}\n");
-        for (report, plot) in reports.iter().zip(&self.plots) {
-            plot.write(report.svg()?.as_bytes())?;
+        for report in reports {
             page += &format!("{}\n![{}]({}.svg)\n\n", report.markdown(), report.model, report.model);
         }
         self.table.write(page.as_bytes())?;

@@ -13,8 +13,8 @@ use super::settings::{LibraryArgs, SettingsArgs, Used, model_flag};
 use super::{Outcome, output};
 use crate::app::{self, CalibrationImages};
 use crate::config::Settings;
-use repserve_files::within;
 use crate::model::{CALIBRATION_FILE, Package};
+use repserve_files::within;
 use repserve_graph::onnx::{self, ExternalData};
 use repserve_quantize::{Goal, Stage};
 

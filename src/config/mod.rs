@@ -16,14 +16,14 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use repserve_scheduler::BatchSettings;
-use repserve_files;
 use crate::http::{LimitSettings, SecuritySettings, ServerSettings};
-use repserve_preprocess::JpegDecode;
 use crate::model::ModelSettings;
+use crate::telemetry::{LogSettings, TraceSettings};
+use repserve_files as files;
+use repserve_preprocess::JpegDecode;
 use repserve_quantize::GateSettings;
 use repserve_runtime::RuntimeSettings;
-use crate::telemetry::{LogSettings, TraceSettings};
+use repserve_scheduler::BatchSettings;
 
 /// The ground layer: every key with its default and a comment.
 pub const DEFAULT_TOML: &str = include_str!("../../config/default.toml");

@@ -11,10 +11,10 @@ use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 
 use super::wire;
-use repserve_scheduler::Rejected;
 use crate::classify::Failure;
-use repserve_preprocess::ImageError;
 use crate::telemetry::Reason;
+use repserve_preprocess::ImageError;
+use repserve_scheduler::Rejected;
 
 /// Characters of a detail at most.
 const DETAIL_CHARS_MAX: usize = 1000;

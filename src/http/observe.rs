@@ -13,9 +13,9 @@ use super::Shared;
 use super::error::{Detail, Refused};
 use super::shed::{self, Refusal};
 use super::trace::{TRACEPARENT, TraceContext};
-use repserve_scheduler::Timings;
 use crate::telemetry::RequestSpan;
 use crate::telemetry::{Reason, Stage};
+use repserve_scheduler::Timings;
 
 /// The status under which a request counts whose client went away.
 const CLIENT_GONE: u16 = 499;

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use super::manifest::{Manifest, ManifestError};
-use repserve_files::{self, FileError};
+use repserve_files as files;
+use repserve_files::FileError;
 
 /// Bytes of a `model.toml` at most.
 const MANIFEST_BYTES_MAX: u64 = 1 << 20;

@@ -19,3 +19,4 @@ pub use logging::{Log, LogError, LogFormat, LogSettings, init};
 pub use metrics::Metrics;
 pub use model_metrics::{ModelInfo, ModelMetrics};
 pub use spans::{RequestSpan, Spans, TraceError, TraceSettings};
+pub(crate) use throttle::Throttle;

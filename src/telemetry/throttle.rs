@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 /// Counts events of one kind, of which one line in a period tells.
 #[derive(Debug)]
-pub(super) struct Throttle {
+pub(crate) struct Throttle {
     period: Duration,
     untold: Mutex<Untold>,
 }
@@ -17,7 +17,7 @@ struct Untold {
 }
 
 impl Throttle {
-    pub(super) const fn new(period: Duration) -> Self {
+    pub(crate) const fn new(period: Duration) -> Self {
         let untold = Untold { events: 0, last: None };
         Self {
             period,
@@ -26,7 +26,7 @@ impl Throttle {
     }
 
     /// Counts an event; returns how many to tell of, where it is time to.
-    pub(super) fn count(&self, now: Instant) -> Option<u64> {
+    pub(crate) fn count(&self, now: Instant) -> Option<u64> {
         let mut untold = self.untold.lock().unwrap_or_else(PoisonError::into_inner);
         untold.events += 1;
         let due = untold

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use repserve_scheduler::Work;
 use repserve::classify::{Failure, infer};
 use repserve_graph::onnx::{self, ExternalData};
+use repserve_scheduler::Work;
 
 use crate::support::binary::{run, stderr};
 use crate::support::images::png;

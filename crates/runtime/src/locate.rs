@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use ort::logging::LogLevel;
 
 use super::RuntimeError;
-use repserve_files;
+use repserve_files as files;
 
 /// What the library's file is called, most specific first.
 const NAMES: [&str; 3] = ["libonnxruntime.so.1.31.1", "libonnxruntime.so", "libonnxruntime.dylib"];

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use repserve_files;
+use repserve_files as files;
 
 /// Endings by which an image is known inside a folder; a file that is named itself needs none.
 const ENDINGS: [&str; 8] = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"];

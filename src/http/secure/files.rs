@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 
 use super::SecurityError;
-use repserve_files;
+use repserve_files as files;
 
 /// Bytes of a file of keys or certificates at most.
 const BYTES_MAX: u64 = 1 << 20;

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use super::OnnxError;
-use repserve_files::{self, FileError};
+use repserve_files as files;
+use repserve_files::FileError;
 
 /// Bytes of one file of external data at most.
 const BYTES_MAX: u64 = 64 << 30;
