@@ -3,7 +3,7 @@
 //! Every set of linear branches between one value and another becomes the one convolution that it is, whoever exported
 //! the model and whatever its nodes are called. What is not understood passes through untouched.
 //!
-//! [`reparameterize`] is the way in. [`kernel`] holds the algebra, [`report`] what was done, [`reason`] why something
+//! [`reparameterize`] is the way in for files, [`fuse`] for graphs in memory. [`kernel`] holds the algebra, [`report`] what was done, [`reason`] why something
 //! was not. Nothing here knows a runtime; [`equivalence`] compares two graphs through whatever runs them.
 //!
 //! As a library, `default-features = false` in the dependency leaves the server out.
@@ -11,6 +11,7 @@
 pub mod equivalence;
 mod explain;
 mod fold;
+mod fuse;
 mod hash;
 #[cfg(test)]
 mod hostile_tests;
@@ -28,12 +29,11 @@ use std::io::{self, Write};
 
 use bytes::Bytes;
 
-use pipeline::Outcome;
 use report::Report;
-use repserve_graph::Model;
-use repserve_graph::onnx::{self, ExternalData, OnnxError};
-use repserve_graph::shapes::Shapes;
+use repserve_graph::onnx::{ExternalData, OnnxError};
 use repserve_graph::verify::VerifyError;
+
+pub use fuse::{Fused, fuse, fuse_onnx};
 
 /// What to do besides fusing.
 #[derive(Debug, Clone, Default)]
@@ -135,24 +135,7 @@ pub fn reparameterize_bytes(onnx: Bytes, options: &Options) -> Result<Deployed, 
 /// # Errors
 /// As [`reparameterize`], and what `sink` reports.
 pub fn reparameterize_to(onnx: Bytes, options: &Options, sink: impl Write) -> Result<Report, Error> {
-    let original = onnx.clone();
-    let (mut model, mut report, changed) = prepare(onnx, options)?;
-    if !changed {
-        drop(model);
-        if !lies_beside(&original, options) {
-            let mut sink = sink;
-            sink.write_all(&original)
-                .and_then(|()| sink.flush())
-                .map_err(OnnxError::from)?;
-            report.deploy.sha256.clone_from(&report.source.sha256);
-            return Ok(report);
-        }
-        model = onnx::read(original.clone(), &options.external)?;
-    }
-    drop(original);
-    sign(&mut model, &report);
-    report.deploy.sha256 = hash::write(onnx::pieces(model)?, sink).map_err(OnnxError::from)?;
-    Ok(report)
+    fuse_onnx(onnx, options)?.write_to(sink)
 }
 
 /// The report of what [`reparameterize`] would do; the model that it would make is hashed and not kept.
@@ -161,64 +144,4 @@ pub fn reparameterize_to(onnx: Bytes, options: &Options, sink: impl Write) -> Re
 /// As [`reparameterize`].
 pub fn inspect(onnx: Bytes, options: &Options) -> Result<Report, Error> {
     reparameterize_to(onnx, options, io::sink())
-}
-
-/// Reads and fuses; the hash of the source is computed meanwhile.
-fn prepare(onnx: Bytes, options: &Options) -> Result<(Model, Report, bool), Error> {
-    let hashed = onnx.clone();
-    std::thread::scope(|scope| {
-        let hash = scope.spawn(move || hash::digest(&hashed));
-        let mut model = onnx::read(onnx, &options.external)?;
-        let opset = model.opset();
-        let mut shapes = Shapes::infer(&model.graph, opset);
-        let source = stats::stats(&model.graph, &shapes);
-        let Outcome {
-            blocks,
-            changed,
-            warnings,
-        } = pipeline::run(&mut model, options, &mut shapes)?;
-        let deploy = if changed {
-            stats::stats(&model.graph, &shapes)
-        } else {
-            source.clone()
-        };
-        let mut report = Report {
-            source,
-            deploy,
-            blocks,
-            refusals: explain::refusals(&model.graph, opset, &shapes),
-            warnings,
-        };
-        report.source.sha256 = hash.join().unwrap_or_default();
-        Ok((model, report, changed))
-    })
-}
-
-/// Whether weights lie beside the file, so that it is not whole without them.
-fn lies_beside(original: &Bytes, options: &Options) -> bool {
-    options.external != ExternalData::None && onnx::read(original.clone(), &ExternalData::None).is_err()
-}
-
-/// Writes who made the model and what was done into its metadata.
-fn sign(model: &mut Model, report: &Report) {
-    model.producer_name = env!("CARGO_PKG_NAME").to_owned();
-    model.producer_version = env!("CARGO_PKG_VERSION").to_owned();
-    model.ir_version = model.ir_version.max(4);
-    model.metadata.retain(|(key, _)| !key.starts_with("repserve."));
-    let (a, b) = (&report.source, &report.deploy);
-    let mut note = |key: &str, value: String| model.metadata.push((format!("repserve.{key}"), value));
-    note("source_sha256", a.sha256.clone());
-    note("blocks_fused", report.blocks.len().to_string());
-    for (kind, count) in report.by_kind() {
-        note(&format!("blocks_{kind}"), count.to_string());
-    }
-    note("refusals", report.refusals.len().to_string());
-    for (name, stats) in [("before", a), ("after", b)] {
-        note(&format!("nodes_{name}"), stats.nodes().to_string());
-        note(&format!("convolutions_{name}"), stats.count("Conv").to_string());
-        note(&format!("parameters_{name}"), stats.parameters.to_string());
-        if let Some(macs) = stats.macs {
-            note(&format!("macs_{name}"), macs.to_string());
-        }
-    }
 }
