@@ -9,6 +9,7 @@
 //! valid graph. [`write()`] takes the model apart while it encodes it.
 
 mod attribute;
+mod count;
 mod error;
 mod external;
 mod node;
@@ -21,6 +22,7 @@ mod value_info;
 mod wire;
 mod write;
 
+pub use count::{Counts, counts};
 pub use error::OnnxError;
 pub use external::ExternalData;
 pub use read::read;

@@ -12,7 +12,7 @@ use super::node::NamedNode;
 use super::tensor::{self, Reader};
 use super::value_info::Info;
 use super::wire::{Field, Source, WireError, fields};
-use super::{OnnxError, sort};
+use super::{OnnxError, count, sort};
 
 /// Reads a model. Its tensors share `bytes`; those with external data come from `external`.
 ///
@@ -23,6 +23,7 @@ use super::{OnnxError, sort};
 /// [`OnnxError`] says what is wrong with the file and where. Memory and time are bounded by the size of the file
 /// (and of the external files it names), not by what it declares.
 pub fn read(bytes: Bytes, external: &ExternalData) -> Result<Model, OnnxError> {
+    count::reading();
     let source = Source::new(&bytes);
     let parts = ModelParts::sort(source.all()).map_err(|e| not_onnx(&bytes, e))?;
     let Some(graph) = parts.graph else {
