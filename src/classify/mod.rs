@@ -1,22 +1,18 @@
 //! The path of one request: images are admitted together, decoded and run by the scheduler, and their outputs become classes.
 //!
-//! [`engine`] joins the rooms `image` and `runtime` for the scheduler; [`Served`] is one model as it is served and
+//! [`engine`] joins preprocessing and sessions for the scheduler; [`Served`] is one model as it is served and
 //! [`Models`] finds it by name; [`topk`] is the arithmetic.
 
 mod engine;
-mod facts;
 mod models;
 mod observer;
 mod served;
-mod signature;
 pub mod topk;
 
-pub use engine::{ImageEngine, ImageSession, Rebuild, Tensor};
-pub use facts::{Facts, Int8};
+pub use engine::{ImageEngine, Rebuild, Tensor};
 pub use models::Models;
 pub use observer::MetricsObserver;
 pub use served::Served;
-pub use signature::Signature;
 pub use topk::Class;
 
 use std::time::{Duration, Instant};

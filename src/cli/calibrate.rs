@@ -10,10 +10,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::classify::files::{self, Listed};
 use super::settings::SettingsArgs;
 use super::{Outcome, output};
-use crate::app::{self, CalibrationImages};
+use crate::app;
 use crate::config::Settings;
-use crate::model::{CALIBRATION_FILE, Package};
+use repserve_compile::{CALIBRATION_FILE, CalibrationImages, Package, calibrate};
 use repserve_quantize::{Goal, Stage};
+use repserve_runtime::Runtime;
 
 /// Measure on images how a model can compute in int8, and write calibration.json beside it
 ///
@@ -50,7 +51,8 @@ pub(super) fn run(args: &Args) -> Outcome {
         top1_agreement: args.agreement,
         fp32_share_max: args.fp32_share_max,
     };
-    let calibrated = app::calibrate(&settings, &package, images, goal, &mut |stage, done, total| {
+    let runtime = Runtime::load(app::explicit(&settings))?;
+    let calibrated = calibrate(&runtime, &package, images, goal, &mut |stage, done, total| {
         bar.step(stage_name(stage), done, total);
     });
     bar.0.finish_and_clear();
@@ -79,7 +81,7 @@ fn read(args: &Args, package: &Package, settings: &Settings, bar: &Bar) -> anyho
     }
     ensure!(args.images.is_dir(), "{} is no folder", args.images.display());
     let wanted = found.len().min(args.images_max as usize);
-    let mut images = CalibrationImages::new(package, settings)?;
+    let mut images = CalibrationImages::new(package, settings.limits.image(), settings.decode.jpeg)?;
     let mut left_out = 0;
     for i in 0..wanted {
         let listed = &found[i * found.len() / wanted];

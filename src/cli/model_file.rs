@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use bytes::Bytes;
 
-use crate::model::{Manifest, Package};
+use repserve_compile::{Manifest, Package, Source};
 use repserve_graph::onnx::ExternalData;
 use repserve_reparam::Options;
 
@@ -49,6 +49,15 @@ impl ModelFile {
             options,
             manifest,
         })
+    }
+
+    /// The train-time graph.
+    pub(super) fn source(&self) -> Source {
+        Source {
+            onnx: self.bytes.clone(),
+            file: Some(self.path.clone()),
+            options: self.options.clone(),
+        }
     }
 
     /// The same outcome, with the file's name before the error.

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use repserve_graph::onnx::{self, ExternalData};
+use repserve_graph::onnx;
 use repserve_graph::{AttributeValue, DType, Dim, Graph, Model, Node, Tensor, Value, ValueId};
 use repserve_quantize::{Agreement, GateImages, Goal, Job, Probe, Values, calibrate, compare, rewrite};
-use repserve_runtime::{GraphProbe, Layers, Pool, Runtime, RuntimeSettings, WinogradMode};
+use repserve_runtime::{GraphProbe, KernelMode, Pool, Runtime, RuntimeSettings, SessionModel};
 use repserve_scheduler::Width;
 
 const SIDE: usize = 8;
@@ -85,7 +85,7 @@ impl Net {
     }
 
     /// Pools, a linear layer of four classes, and done.
-    fn finish(mut self, source: ValueId, channels: usize) -> Vec<u8> {
+    fn finish(mut self, source: ValueId, channels: usize) -> Model {
         let pooled = self.op("GlobalAveragePool", vec![source], "pooled");
         let flat = self.op("Flatten", vec![pooled], "flat");
         let weights = self.random(&[4, channels]);
@@ -99,13 +99,12 @@ impl Net {
         let head = Node::new("Gemm", vec![flat, weight], vec![logits]).with("transB", AttributeValue::Int(1));
         self.graph.push_node(head);
         self.graph.outputs.push(logits);
-        let model = Model {
+        Model {
             graph: self.graph,
             ir_version: 8,
             opsets: vec![(String::new(), 17)],
             ..Model::default()
-        };
-        onnx::write(model).unwrap()
+        }
     }
 }
 
@@ -118,12 +117,12 @@ fn images() -> Vec<Vec<f32>> {
 }
 
 /// How near the int8 graph comes, and the operators that ONNX Runtime makes of it.
-fn quantized(deploy: Vec<u8>) -> (Agreement, BTreeMap<String, usize>) {
+fn quantized(deploy: Model) -> (Agreement, BTreeMap<String, usize>) {
     let runtime = Runtime::load(None).unwrap();
     let images = images();
     let held_back: Vec<Vec<f32>> = images.iter().skip(3).step_by(4).cloned().collect();
     let job = Job {
-        deploy: deploy.clone().into(),
+        deploy: deploy.clone(),
         model_sha256: String::new(),
         images: &images,
         held_back: &held_back,
@@ -146,31 +145,30 @@ fn quantized(deploy: Vec<u8>) -> (Agreement, BTreeMap<String, usize>) {
         }))
     };
     let calibration = calibrate(&job, &load, &mut |_, _, _| ()).unwrap();
-    let model = onnx::read(deploy.clone().into(), &ExternalData::None).unwrap();
-    let int8 = onnx::write(rewrite(model, &calibration).unwrap()).unwrap();
-    let answers = |onnx: &[u8]| {
+    let int8 = SessionModel::encode(rewrite(deploy.clone(), &calibration).unwrap()).unwrap();
+    let outputs = |onnx: &[u8]| {
         let mut probe = load(onnx).unwrap();
         held_back
             .iter()
             .map(|image| probe(image).unwrap().remove(0).data)
             .collect::<Vec<_>>()
     };
-    let exact = answers(&int8);
-    let agreement = compare(&answers(&deploy), &exact, false);
-    let pool = |winograd| {
+    let exact = outputs(&int8.onnx);
+    let agreement = compare(&outputs(&onnx::write(deploy).unwrap()), &exact, false);
+    let pool = |kernels| {
         let settings = RuntimeSettings {
-            winograd,
+            kernels,
             cores: 2,
             ..RuntimeSettings::default()
         };
-        Pool::new(&runtime, int8.clone().into(), Layers::default(), None, &settings).unwrap()
+        Pool::new(&runtime, int8.clone(), None, &settings).unwrap()
     };
     // The server's own kernels, where this processor has instructions for them, answer as ONNX Runtime's do.
     for width in [Width::Narrow, Width::Wide] {
-        let mut session = pool(WinogradMode::Auto).session(width).unwrap();
+        let mut session = pool(KernelMode::Auto).session(width).unwrap();
         assert_eq!(session.run(&held_back, SHAPE).unwrap(), exact);
     }
-    (agreement, pool(WinogradMode::Off).operators().unwrap().clone())
+    (agreement, pool(KernelMode::Off).operators().unwrap().clone())
 }
 
 fn count(operators: &BTreeMap<String, usize>, op: &str) -> usize {

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::Mutex;
 
-use repserve_graph::onnx::{self, ExternalData};
 use repserve_graph::{Model, ValueId};
 
 use super::calibration::{Calibration, Images, LayerRecord, Precision};
@@ -29,7 +28,7 @@ const IMAGES_MIN: usize = 8;
 /// # Errors
 /// A graph without a layer to quantize, too few images, or what `load` and its probes report.
 pub fn calibrate(job: &Job<'_>, load: &Load<'_>, progress: &mut Progress<'_>) -> Result<Calibration, Error> {
-    let model = onnx::read(job.deploy.clone(), &ExternalData::None)?;
+    let model = job.deploy.clone();
     let layers = layers(&model.graph);
     if layers.is_empty() {
         return Err(Error::NothingToDo);

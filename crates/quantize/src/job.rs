@@ -1,9 +1,8 @@
 //! What is to be calibrated, on what, and who hears of it. The caller runs graphs; this room knows no runtime.
 
-use bytes::Bytes;
-
 use super::calibration::GateImages;
 use super::sensitivity::Goal;
+use repserve_graph::Model;
 
 /// One tensor that came out of a graph.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,8 +25,8 @@ pub type Progress<'a> = dyn FnMut(Stage, usize, usize) + Send + 'a;
 /// What is to be calibrated, and on what.
 #[derive(Debug, Clone)]
 pub struct Job<'a> {
-    /// The deploy graph, an ONNX file that holds its weights.
-    pub deploy: Bytes,
+    /// The deploy graph.
+    pub deploy: Model,
     /// Hash of the model's file, in hex.
     pub model_sha256: String,
     /// Preprocessed images to calibrate on.

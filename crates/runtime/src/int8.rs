@@ -8,8 +8,7 @@ use repserve_graph::{AttributeValue, DType, Graph, Model, Node};
 use repserve_kernels::int8::Codes;
 use repserve_kernels::{CodeIsa, Convolution, PreparedInt8Conv};
 
-use super::Layers;
-use super::operators::{DOMAIN, Int8Op, operator};
+use super::operators::{DOMAIN, Int8Op, Layers, operator};
 
 /// ONNX Runtime's domain; its `QLinearConv` reads NHWC where the attribute says so.
 const MICROSOFT: &str = "com.microsoft";

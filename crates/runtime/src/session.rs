@@ -7,7 +7,9 @@ use ort::session::Session as OrtSession;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::{TensorElementType, TensorRef, ValueType};
 
-use super::{Layers, Runtime, RuntimeError};
+use super::error::RuntimeError;
+use super::locate::Runtime;
+use super::operators::Layers;
 
 /// How a session is made.
 #[derive(Debug, Clone, Default)]

@@ -5,7 +5,8 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::tensor::{self, Data, Datatype};
-use crate::classify::{Signature, Tensor};
+use crate::classify::Tensor;
+use repserve_compile::Signature;
 use repserve_scheduler::Work;
 
 /// The name under which encoded images may be sent, besides the graph's own input.

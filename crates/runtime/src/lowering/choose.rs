@@ -7,85 +7,90 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
-
 use super::decide::{Timed, decide};
 use super::lower::{self, LAYER};
 use super::measure::{Measured, measure};
+use super::report::{KernelReport, LayerReport};
 use super::sites::{self, Site};
-use super::{ChosenLayer, Layers, Lowered, WinogradMode, WinogradReport};
-use crate::{Runtime, RuntimeError};
+use crate::error::RuntimeError;
+use crate::locate::Runtime;
+use crate::session_model::SessionModel;
+use crate::settings::KernelMode;
 use repserve_graph::Model;
-use repserve_graph::onnx::{self, ExternalData};
 use repserve_kernels::{Convolution, Isa, PreparedConv, SourceLayout};
 
-/// Lowers `onnx`, a whole deploy graph with its weights inside, as `mode` says, for images of `shape` (channels, height, width).
-/// `output` is the output that sessions read, the first if not given.
+/// A model whose convolutions in f32 have been looked at.
+#[derive(Debug)]
+pub struct LoweredModel {
+    /// What sessions are made of; the deploy graph itself where nothing is lowered.
+    pub model: SessionModel,
+    /// What was chosen, and why.
+    pub report: KernelReport,
+}
+
+/// Lowers a deploy graph as `mode` says, for images of `shape` (channels, height, width). `plain` is `model` without lowering, and
+/// `output` the output that sessions read, the first if not given.
 ///
 /// In `auto`, a graph that cannot be lowered or measured is left as it is, with the reason in the report.
 ///
 /// # Errors
-/// With `on`, a graph that cannot be read or a layer that cannot be prepared.
-pub fn lower_for_session(
+/// With `on`, a layer that cannot be prepared.
+pub fn lower(
     runtime: &Runtime,
-    onnx: &Bytes,
-    mode: WinogradMode,
+    model: &Model,
+    plain: &SessionModel,
+    mode: KernelMode,
     shape: [usize; 3],
     output: Option<&str>,
-) -> Result<Lowered, RuntimeError> {
+) -> Result<LoweredModel, RuntimeError> {
     let start = Instant::now();
     let isa = Isa::detect();
-    let mut report = WinogradReport {
+    let mut report = KernelReport {
         mode,
         instruction_set: isa.name(),
-        ..WinogradReport::default()
+        ..KernelReport::default()
     };
-    let plain = |report| Lowered {
-        model: onnx.clone(),
-        layers: Layers::default(),
-        report,
-    };
-    if mode == WinogradMode::Off {
-        report.reason = Some("switched off".to_owned());
-        return Ok(plain(report));
-    }
-    let lowered = Trial::new(onnx, isa, shape).and_then(|trial| {
-        report.layers = trial.sites.iter().map(|s| describe(&trial.model, s)).collect();
-        match mode {
-            WinogradMode::Auto => trial.measured(runtime, onnx, shape, output, &mut report),
-            _ => trial.lowered(&vec![true; trial.sites.len()]),
+    let lowered = match mode {
+        KernelMode::Off => {
+            report.reason = Some("switched off".to_owned());
+            return Ok(LoweredModel {
+                model: plain.clone(),
+                report,
+            });
         }
-    });
+        KernelMode::On => Trial::new(model, isa, shape, &mut report).and_then(|trial| trial.all()),
+        KernelMode::Auto => Trial::new(model, isa, shape, &mut report)
+            .and_then(|trial| trial.measured(runtime, plain, shape, output, &mut report)),
+    };
     report.seconds = start.elapsed().as_secs_f64();
-    match lowered {
-        Ok((_, layers)) if layers.is_empty() => {
-            report.reason = Some(
-                if report.layers.is_empty() {
-                    "no convolution that the kernels compute"
-                } else {
-                    "ONNX Runtime alone is as fast"
-                }
-                .to_owned(),
-            );
-            Ok(plain(report))
-        }
-        Ok((model, layers)) => {
-            report.lowered = layers.len();
-            report.weight_bytes = layers.bytes();
-            if mode == WinogradMode::On {
+    let model = match lowered {
+        Ok(Some(model)) => {
+            report.lowered = model.layers.len();
+            report.weight_bytes = model.layers.bytes();
+            if mode == KernelMode::On {
                 report.layers.iter_mut().for_each(|l| l.choice.clone_from(&l.algorithm));
             }
-            Ok(Lowered { model, layers, report })
+            model
         }
-        Err(error) if mode == WinogradMode::Auto => {
+        Ok(None) => {
+            let reason = if report.layers.is_empty() {
+                "no convolution that the kernels compute"
+            } else {
+                "ONNX Runtime alone is as fast"
+            };
+            report.reason = Some(reason.to_owned());
+            plain.clone()
+        }
+        Err(error) if mode == KernelMode::Auto => {
             report.reason = Some(format!("it could not be measured: {error}"));
-            Ok(plain(report))
+            plain.clone()
         }
-        Err(error) => Err(error),
-    }
+        Err(error) => return Err(error),
+    };
+    Ok(LoweredModel { model, report })
 }
 
-fn describe(model: &Model, site: &Site) -> ChosenLayer {
+fn describe(model: &Model, site: &Site) -> LayerReport {
     let Convolution {
         in_channels,
         out_channels,
@@ -100,61 +105,63 @@ fn describe(model: &Model, site: &Site) -> ChosenLayer {
         String::new()
     };
     let (rows, columns) = site.out_size();
-    ChosenLayer {
+    LayerReport {
         name: model.graph.value(site.output).name.clone(),
         shape: format!("{in_channels} -> {out_channels}, {kh}x{kw}, stride {sh}{groups}, to {rows}x{columns}"),
-        choice: ChosenLayer::LEFT.to_owned(),
+        choice: LayerReport::LEFT.to_owned(),
         algorithm: site.algorithm.to_string(),
         ms_onnxruntime: None,
         ms_kernels: None,
     }
 }
 
-struct Trial {
-    model: Model,
+struct Trial<'a> {
+    model: &'a Model,
     sites: Vec<Site>,
     prepared: Vec<Arc<PreparedConv>>,
     lanes: usize,
 }
 
-impl Trial {
-    fn new(onnx: &Bytes, isa: Isa, shape: [usize; 3]) -> Result<Self, RuntimeError> {
-        let model = onnx::read(onnx.clone(), &ExternalData::None).map_err(|e| RuntimeError::Model(e.to_string()))?;
-        let sites = sites::find(&model, isa, shape);
+impl<'a> Trial<'a> {
+    /// Finds the convolutions, names them in the report and prepares them.
+    fn new(model: &'a Model, isa: Isa, shape: [usize; 3], report: &mut KernelReport) -> Result<Self, RuntimeError> {
+        let sites = sites::find(model, isa, shape);
+        report.layers = sites.iter().map(|site| describe(model, site)).collect();
         let prepared = lower::prepare(&sites, isa).map_err(|e| RuntimeError::Model(e.to_string()))?;
-        let lanes = isa.lanes();
         Ok(Self {
             model,
             sites,
             prepared,
-            lanes,
+            lanes: isa.lanes(),
         })
     }
 
-    fn lowered(&self, chosen: &[bool]) -> Result<(Bytes, Layers), RuntimeError> {
-        let (model, layers) = lower::lower(&self.model, &self.sites, &self.prepared, chosen);
-        let encoded = onnx::write(model).map_err(|e| RuntimeError::Model(e.to_string()))?;
-        Ok((encoded.into(), layers))
+    /// The model with all sites lowered; `None` where there are none.
+    fn all(&self) -> Result<Option<SessionModel>, RuntimeError> {
+        self.lowered(&vec![true; self.sites.len()])
+    }
+
+    /// The model with these sites lowered; `None` where none is chosen.
+    fn lowered(&self, chosen: &[bool]) -> Result<Option<SessionModel>, RuntimeError> {
+        if !chosen.contains(&true) {
+            return Ok(None);
+        }
+        let (model, layers) = lower::lower(self.model, &self.sites, &self.prepared, chosen);
+        SessionModel::with_layers(model, layers).map(Some)
     }
 
     fn measured(
         &self,
         runtime: &Runtime,
-        plain: &Bytes,
+        plain: &SessionModel,
         shape: [usize; 3],
         output: Option<&str>,
-        report: &mut WinogradReport,
-    ) -> Result<(Bytes, Layers), RuntimeError> {
-        if self.sites.is_empty() {
-            return Ok((plain.clone(), Layers::default()));
-        }
-        let (model, layers) = self.lowered(&vec![true; self.sites.len()])?;
-        let measured = measure(
-            runtime,
-            [(plain, Layers::default()), (&model, layers.clone())],
-            shape,
-            output,
-        )?;
+        report: &mut KernelReport,
+    ) -> Result<Option<SessionModel>, RuntimeError> {
+        let Some(all) = self.all()? else {
+            return Ok(None);
+        };
+        let measured = measure(runtime, [plain, &all], shape, output)?;
         let timed = self.timed(&measured);
         let chosen = decide(&timed, [measured[0].ms, measured[1].ms]);
         report.ms_onnxruntime = Some(measured[0].ms);
@@ -167,7 +174,7 @@ impl Trial {
             }
         }
         if chosen.iter().all(|c| *c) {
-            return Ok((model, layers));
+            return Ok(Some(all));
         }
         self.lowered(&chosen)
     }

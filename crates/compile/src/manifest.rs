@@ -4,8 +4,8 @@ use std::path::{Component, Path};
 
 use serde::{Deserialize, Serialize};
 
-use super::Precision;
 use repserve_preprocess::InputSpec;
+use repserve_quantize::Precision;
 
 /// The content of a `model.toml`, checked.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -131,7 +131,7 @@ fn inside(key: &'static str, value: &str) -> Result<(), ManifestError> {
 mod tests {
     use super::*;
 
-    const GOOD: &str = include_str!("../../models/repvgg-cifar10/model.toml");
+    const GOOD: &str = include_str!("../../../models/repvgg-cifar10/model.toml");
 
     #[track_caller]
     fn check(from: &str, to: &str, message: &str) {

@@ -1,18 +1,12 @@
-//! A model as a folder: what its `model.toml` says ([`Manifest`]), its labels, the bytes of its graph ([`Package`]) and its
-//! calibration.
-//!
-//! Nothing here knows ONNX or a runtime: whether the graph fits what the folder says is checked when it is loaded.
-
-mod manifest;
-mod package;
-
-pub use manifest::{Manifest, ManifestError, OutputKind, OutputSpec};
-pub use package::{CALIBRATION_FILE, Package, PackageError};
-pub use repserve_quantize::Precision;
+//! Which model is served: the section `[model]`, and the model that is built into the binary.
 
 use std::path::PathBuf;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+
+use repserve_compile::{Manifest, Package, PackageError, Parts};
+use repserve_quantize::Precision;
 
 /// Section `[model]`.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
@@ -55,8 +49,35 @@ impl ModelSettings {
     /// See [`PackageError`].
     pub fn open(&self) -> Result<Package, PackageError> {
         if self.path.as_os_str().is_empty() {
-            return Package::embedded();
+            return built_in();
         }
         Package::open(&self.path)
+    }
+}
+
+/// The model that is built into the binary.
+///
+/// # Errors
+/// None as built: a test reads it.
+pub fn built_in() -> Result<Package, PackageError> {
+    Package::from_parts(Parts {
+        manifest: include_str!("../models/repvgg-cifar10/model.toml"),
+        labels: Some(include_str!("../models/repvgg-cifar10/labels.txt")),
+        graph: Bytes::from_static(include_bytes!("../models/repvgg-cifar10/model.onnx")),
+        calibration: Some(include_str!("../models/repvgg-cifar10/calibration.json")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_built_in_model_is_whole() {
+        let package = built_in().unwrap();
+        assert!(package.calibration().unwrap().is_some());
+        assert_eq!(package.labels.unwrap().len(), 10);
+        assert_eq!(package.manifest.version, "1");
+        assert!(package.graph.len() > 1_000_000);
     }
 }

@@ -6,7 +6,7 @@ use std::io::BufReader;
 
 use serde::Deserialize;
 
-use crate::RuntimeError;
+use crate::error::RuntimeError;
 
 /// Least milliseconds of a node, by the name that ONNX Runtime gives it.
 pub(super) type Times = HashMap<String, f64>;

@@ -2,19 +2,20 @@
 
 use sha2::{Digest, Sha256};
 
-use super::load::{explicit, options};
-use super::verify::{check_size, cores};
-use crate::config::Settings;
-use crate::model::{OutputKind, Package};
+use super::error::CompileError;
+use super::manifest::OutputKind;
+use super::package::Package;
+use super::signature::{check_size, image_extents};
+use super::verify::cores;
 use repserve_preprocess::{ImageError, JpegDecode, Limits, Preprocess};
 use repserve_quantize::{Calibration, GateImages, Goal, Job, Probe, Progress, Values};
-use repserve_reparam::reparameterize_bytes;
+use repserve_reparam::fuse_onnx;
 use repserve_runtime::{GraphProbe, Runtime};
 
-/// The share of the images that are kept back is one in this many.
-const HELD_BACK_ONE_IN: usize = 4;
-/// Images that are kept back at most.
-const HELD_BACK_MAX: usize = 128;
+/// The share of the images that are held out is one in this many.
+const HELD_OUT_ONE_IN: usize = 4;
+/// Images that are held out at most.
+const HELD_OUT_MAX: usize = 128;
 /// Images for the gate at most, and their pixels: they lie in `calibration.json`.
 const GATE_IMAGES_MAX: usize = 100;
 const GATE_PIXELS_MAX: usize = 32 * 224 * 224;
@@ -36,11 +37,11 @@ impl CalibrationImages {
     ///
     /// # Errors
     /// An input that cannot be prepared.
-    pub fn new(package: &Package, settings: &Settings) -> anyhow::Result<Self> {
+    pub fn new(package: &Package, limits: Limits, jpeg: JpegDecode) -> Result<Self, CompileError> {
         Ok(Self {
             preprocess: Preprocess::try_from(package.manifest.input.clone())?,
-            limits: settings.limits.image(),
-            jpeg: settings.decode.jpeg,
+            limits,
+            jpeg,
             tensors: Vec::new(),
             hash: Sha256::new(),
         })
@@ -67,10 +68,10 @@ impl CalibrationImages {
         self.tensors.is_empty()
     }
 
-    /// Those to calibrate on and those that are kept back, evenly spread.
+    /// Those to calibrate on and those that are held out, evenly spread.
     fn split(self) -> [Vec<Vec<f32>>; 2] {
         let count = self.tensors.len();
-        let back = (count / HELD_BACK_ONE_IN).min(HELD_BACK_MAX);
+        let back = (count / HELD_OUT_ONE_IN).min(HELD_OUT_MAX);
         let kept: Vec<usize> = (0..back).map(|i| (2 * i + 1) * count / (2 * back)).collect();
         let mut parts = [Vec::new(), Vec::new()];
         for (i, tensor) in self.tensors.into_iter().enumerate() {
@@ -85,19 +86,18 @@ impl CalibrationImages {
 /// # Errors
 /// A model that cannot be fused, run or quantized, or too few images.
 pub fn calibrate(
-    settings: &Settings,
+    runtime: &Runtime,
     package: &Package,
     images: CalibrationImages,
     goal: Goal,
     progress: &mut Progress<'_>,
-) -> anyhow::Result<Calibration> {
-    let deployed = reparameterize_bytes(package.graph.clone(), &options(package))?;
-    let runtime = Runtime::load(explicit(settings))?;
-    let [height, width] = images.preprocess.size().map(|side| side as usize);
+) -> Result<Calibration, CompileError> {
+    let source = package.source();
+    let fused = fuse_onnx(source.onnx, &source.options)?;
+    let [height, width] = package.image_size();
     let shape = [3, height, width];
-    let taken = GraphProbe::from_memory(&runtime, &deployed.onnx, 1)?;
-    check_size(taken.input().image, [height, width])?;
-    drop(taken);
+    check_size(image_extents(&fused.model), [height, width])?;
+    let runtime = runtime.clone();
     let load = move |onnx: &[u8]| -> Result<Probe<'static>, String> {
         let mut graph = GraphProbe::from_memory(&runtime, onnx, cores()).map_err(|e| e.to_string())?;
         Ok(Box::new(move |image| {
@@ -111,49 +111,51 @@ pub fn calibrate(
     let preprocess = images.preprocess.clone();
     let digest = images.hash.clone().finalize();
     let images_sha256 = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    let [images, held_back] = images.split();
+    let [images, held_out] = images.split();
     let job = Job {
-        deploy: deployed.onnx.into(),
-        model_sha256: deployed.report.source.sha256,
+        deploy: fused.model,
+        model_sha256: fused.report.source.sha256,
         images: &images,
-        held_back: &held_back,
+        held_back: &held_out,
         images_sha256,
         probabilities: package.manifest.output.kind == OutputKind::Probabilities,
         goal,
-        gate: gate(&preprocess, &held_back)?,
+        gate: gate(&preprocess, &held_out)?,
     };
     Ok(repserve_quantize::calibrate(&job, &load, progress)?)
 }
 
-/// Some of the images that were kept back, as pictures of the network's input size.
-fn gate(preprocess: &Preprocess, held_back: &[Vec<f32>]) -> anyhow::Result<GateImages> {
+/// Some of the images that were held out, as pictures of the network's input size.
+fn gate(preprocess: &Preprocess, held_out: &[Vec<f32>]) -> Result<GateImages, CompileError> {
     let [height, width] = preprocess.size().map(|side| side as usize);
     let most = (GATE_PIXELS_MAX / (height * width).max(1)).clamp(GATE_IMAGES_MIN, GATE_IMAGES_MAX);
-    let count = most.min(held_back.len());
-    let chosen = (0..count).map(|i| &held_back[i * held_back.len() / count]);
+    let count = most.min(held_out.len());
+    let chosen = (0..count).map(|i| &held_out[i * held_out.len() / count]);
     let files: Vec<Vec<u8>> = chosen
         .map(|tensor| preprocess.picture(tensor))
-        .collect::<Result<_, _>>()?;
-    let source = format!("kept back from calibration, as JPEG of {width}x{height} pixels");
+        .collect::<Result<_, _>>()
+        .map_err(CompileError::Picture)?;
+    let source = format!("held out of calibration, as JPEG of {width}x{height} pixels");
     Ok(GateImages::new(source, &files))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tests::built_in;
 
     #[track_caller]
     fn check(count: u8, expected: [usize; 2], first: f32) {
-        let package = Package::embedded().unwrap();
-        let mut images = CalibrationImages::new(&package, &Settings::default()).unwrap();
+        let package = built_in();
+        let mut images = CalibrationImages::new(&package, Limits::default(), JpegDecode::default()).unwrap();
         images.tensors = (0..count).map(|i| vec![f32::from(i)]).collect();
-        let [calibration, held_back] = images.split();
-        assert_eq!([calibration.len(), held_back.len()], expected);
-        assert_eq!(held_back.first().map(|t| t[0]), Some(first).filter(|_| expected[1] > 0));
+        let [calibration, held_out] = images.split();
+        assert_eq!([calibration.len(), held_out.len()], expected);
+        assert_eq!(held_out.first().map(|t| t[0]), Some(first).filter(|_| expected[1] > 0));
     }
 
     #[test]
-    fn a_quarter_is_kept_back_evenly_spread() {
+    fn a_quarter_is_held_out_evenly_spread() {
         check(100, [75, 25], 2.0);
         check(3, [3, 0], 0.0);
         check(255, [192, 63], 2.0);

@@ -4,9 +4,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use super::super::operators::operator;
 use super::sites::Site;
-use super::{DOMAIN, Layers};
+use crate::operators::{DOMAIN, Layers, operator};
 use repserve_graph::{AttributeValue, Graph, Model, NodeId, Tensor, Value, ValueId};
 use repserve_kernels::{Isa, KernelError, PreparedConv, SourceLayout};
 

@@ -1,4 +1,4 @@
-//! A model's parts in memory: from a folder, or from this binary.
+//! A model's parts in memory, as they are found in its folder.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use super::manifest::{Manifest, ManifestError};
+use super::source::Source;
+use repserve_graph::onnx::ExternalData;
+use repserve_reparam::Options;
 
 /// What is read of a text file at most; a million labels fit.
 const TEXT_BYTES_MAX: u64 = 64 << 20;
@@ -22,8 +25,23 @@ pub struct Package {
     pub labels: Option<Vec<String>>,
     /// The bytes of the ONNX file.
     pub graph: Bytes,
-    /// Where the ONNX file's external data may lie; `None` for the model that is built in.
+    /// Where the ONNX file's external data and the calibration may lie; `None` for a model that is in no folder.
     pub folder: Option<PathBuf>,
+    /// The text of the calibration of a model that is in no folder.
+    pub calibration: Option<String>,
+}
+
+/// The parts of a model that is in no folder, as they would be in its files.
+#[derive(Debug, Clone)]
+pub struct Parts<'a> {
+    /// `model.toml`.
+    pub manifest: &'a str,
+    /// The labels, a line a class.
+    pub labels: Option<&'a str>,
+    /// The ONNX file.
+    pub graph: Bytes,
+    /// `calibration.json`.
+    pub calibration: Option<&'a str>,
 }
 
 /// A model's folder cannot be used.
@@ -58,19 +76,20 @@ pub enum PackageError {
 }
 
 impl Package {
-    /// The model that is built into the binary.
+    /// A model that is in no folder.
     ///
     /// # Errors
-    /// None as built: a test reads it.
-    pub fn embedded() -> Result<Self, PackageError> {
-        let manifest = include_str!("../../models/repvgg-cifar10/model.toml");
-        let labels = include_str!("../../models/repvgg-cifar10/labels.txt");
-        let graph = include_bytes!("../../models/repvgg-cifar10/model.onnx");
+    /// A part that is wrong.
+    pub fn from_parts(parts: Parts<'_>) -> Result<Self, PackageError> {
+        let labels = parts
+            .labels
+            .map(|text| parse_labels(text, Path::new("built-in labels.txt")));
         Ok(Self {
-            manifest: parse_manifest(manifest, Path::new("built-in model.toml"))?,
-            labels: Some(parse_labels(labels, Path::new("built-in labels.txt"))?),
-            graph: Bytes::from_static(graph),
+            manifest: parse_manifest(parts.manifest, Path::new("built-in model.toml"))?,
+            labels: labels.transpose()?,
+            graph: parts.graph,
             folder: None,
+            calibration: parts.calibration.map(str::to_owned),
         })
     }
 
@@ -103,10 +122,29 @@ impl Package {
             labels,
             graph: graph.into(),
             folder: Some(folder.to_owned()),
+            calibration: None,
         })
     }
 
-    /// The ONNX file; `None` for the model that is built in.
+    /// The train-time graph.
+    pub fn source(&self) -> Source {
+        let folder = self.folder.clone();
+        Source {
+            onnx: self.graph.clone(),
+            file: self.file(),
+            options: Options {
+                output: self.manifest.output.name.clone(),
+                external: folder.map_or(ExternalData::None, ExternalData::Folder),
+            },
+        }
+    }
+
+    /// Height and width of the images that the model takes, in pixels.
+    pub fn image_size(&self) -> [usize; 2] {
+        self.manifest.input.size.map(|side| side as usize)
+    }
+
+    /// The ONNX file; `None` for a model that is in no folder.
     pub fn file(&self) -> Option<PathBuf> {
         self.folder.as_ref().map(|folder| folder.join(&self.manifest.file))
     }
@@ -117,9 +155,7 @@ impl Package {
     /// Where it is there and cannot be read.
     pub fn calibration(&self) -> Result<Option<String>, PackageError> {
         let Some(folder) = &self.folder else {
-            return Ok(Some(
-                include_str!("../../models/repvgg-cifar10/calibration.json").to_owned(),
-            ));
+            return Ok(self.calibration.clone());
         };
         match read_text(&folder.join(CALIBRATION_FILE)) {
             Ok(text) => Ok(Some(text)),
@@ -169,19 +205,11 @@ fn read_text(path: &Path) -> Result<String, PackageError> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_built_in_model_is_whole() {
-        let package = Package::embedded().unwrap();
-        assert_eq!(package.labels.unwrap().len(), 10);
-        assert_eq!(package.manifest.version, "1");
-        assert!(package.graph.len() > 1_000_000);
-    }
-
     /// Opens a copy of the default model's folder in which `file` holds `text`, or is missing.
     #[track_caller]
     fn check(file: &str, text: Option<&str>, message: &str) {
         let dir = tempfile::tempdir().unwrap();
-        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/repvgg-cifar10");
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/repvgg-cifar10");
         for name in ["model.toml", "labels.txt", "model.onnx"]
             .iter()
             .filter(|n| **n != file)

@@ -2,13 +2,13 @@
 
 use serde::Serialize;
 
-use super::WinogradMode;
+use crate::settings::KernelMode;
 
 /// What became of the convolutions of a model.
 #[derive(Debug, Clone, Default, Serialize)]
-pub struct WinogradReport {
+pub struct KernelReport {
     /// What was asked for.
-    pub mode: WinogradMode,
+    pub mode: KernelMode,
     /// The instruction set of the kernels.
     pub instruction_set: &'static str,
     /// How many of `layers` the kernels compute.
@@ -26,12 +26,12 @@ pub struct WinogradReport {
     /// Why nothing was lowered, where nothing was.
     pub reason: Option<String>,
     /// A line for each convolution that the kernels could compute, in the graph's order.
-    pub layers: Vec<ChosenLayer>,
+    pub layers: Vec<LayerReport>,
 }
 
 /// One convolution and the choice for it.
 #[derive(Debug, Clone, Serialize)]
-pub struct ChosenLayer {
+pub struct LayerReport {
     /// The value that the layer produces.
     pub name: String,
     /// For example `192 -> 192, 3x3, stride 1, to 14x14`.
@@ -46,7 +46,7 @@ pub struct ChosenLayer {
     pub ms_kernels: Option<f64>,
 }
 
-impl ChosenLayer {
+impl LayerReport {
     /// The choice of a layer that is not lowered.
     pub const LEFT: &'static str = "onnxruntime";
 }

@@ -6,16 +6,16 @@ use repserve::app;
 use repserve::telemetry::Metrics;
 use repserve_graph::onnx;
 use repserve_measure::synth::{Architecture, repvgg};
-use repserve_runtime::WinogradMode;
+use repserve_runtime::KernelMode;
 use serde_json::Value;
 
 use crate::support::images::png;
 use crate::support::{Server, checkout, probabilities, settings};
 
 /// A server of the default model, or of another of its files.
-async fn server(mode: WinogradMode, file: Option<&str>) -> (Server, Option<tempfile::TempDir>) {
+async fn server(mode: KernelMode, file: Option<&str>) -> (Server, Option<tempfile::TempDir>) {
     let mut settings = settings();
-    settings.runtime.winograd = mode;
+    settings.runtime.kernels = mode;
     let folder = file.map(|file| {
         let folder = tempfile::tempdir().unwrap();
         let source = checkout("models/repvgg-cifar10");
@@ -37,23 +37,23 @@ async fn server(mode: WinogradMode, file: Option<&str>) -> (Server, Option<tempf
 /// What `/v2/models/{m}` says of the lowering.
 async fn report(server: &Server) -> Value {
     let card: Value = server.get("/v2/models/repvgg-cifar10").await.json().await.unwrap();
-    card["parameters"]["winograd"].clone()
+    card["parameters"]["kernels"].clone()
 }
 
 async fn check(file: Option<&str>) {
-    let (plain, _plain_folder) = server(WinogradMode::Off, file).await;
+    let (plain, _plain_folder) = server(KernelMode::Off, file).await;
     let none = report(&plain).await;
     assert_eq!((&none["lowered"], &none["mode"]), (&0.into(), &"off".into()));
     assert_eq!(none["reason"], "switched off");
     assert!(none["layers"].as_array().unwrap().is_empty());
-    for mode in [WinogradMode::On, WinogradMode::Auto] {
+    for mode in [KernelMode::On, KernelMode::Auto] {
         let (lowered, _lowered_folder) = server(mode, file).await;
         let report = report(&lowered).await;
         let layers = report["layers"].as_array().unwrap();
         assert!(!layers.is_empty());
         let chosen = layers.iter().filter(|l| l["choice"] != "onnxruntime").count();
         assert_eq!(report["lowered"], chosen);
-        if mode == WinogradMode::On {
+        if mode == KernelMode::On {
             assert_eq!(chosen, layers.len());
         } else {
             assert!(layers.iter().all(|l| l["ms_kernels"].is_f64()), "{report}");
@@ -85,7 +85,7 @@ async fn a_graph_of_fixed_batch_is_lowered_too() {
 }
 
 /// Loads a generated model for images of `size` by `size` pixels and answers its report.
-fn loaded(folder: &Path, groups: usize, size: usize, mode: WinogradMode) -> Value {
+fn loaded(folder: &Path, groups: usize, size: usize, mode: KernelMode) -> Value {
     let architecture = Architecture {
         name: "grouped",
         blocks: [1, 2, 1, 1],
@@ -104,16 +104,16 @@ fn loaded(folder: &Path, groups: usize, size: usize, mode: WinogradMode) -> Valu
     std::fs::write(folder.join("model.toml"), toml).unwrap();
     let mut settings = settings();
     settings.model.path = folder.to_owned();
-    settings.runtime.winograd = mode;
+    settings.runtime.kernels = mode;
     let served = app::load(&settings, &Metrics::new().unwrap(), &|_| ()).unwrap();
-    served.card()["winograd"].clone()
+    serde_json::to_value(served.facts()).unwrap()["kernels"].clone()
 }
 
 #[test]
 fn grouped_layers_and_odd_sizes_are_lowered() {
     let folder = tempfile::tempdir().unwrap();
     for size in [64, 75] {
-        let report = loaded(folder.path(), 4, size, WinogradMode::On);
+        let report = loaded(folder.path(), 4, size, KernelMode::On);
         let layers = report["layers"].as_array().unwrap();
         assert!(
             layers.iter().any(|l| l["shape"].as_str().unwrap().contains("4 groups")),
@@ -121,7 +121,7 @@ fn grouped_layers_and_odd_sizes_are_lowered() {
         );
         assert_eq!(report["lowered"], layers.len());
         assert!(report["relative_error"].as_f64().unwrap() <= 1e-5);
-        let measured = loaded(folder.path(), 4, size, WinogradMode::Auto);
+        let measured = loaded(folder.path(), 4, size, KernelMode::Auto);
         assert!(measured["ms_onnxruntime"].is_f64(), "{measured}");
     }
 }

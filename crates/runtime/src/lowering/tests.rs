@@ -2,8 +2,12 @@
 
 use bytes::Bytes;
 
-use super::super::{ModelSession, Runtime, SessionOptions};
-use super::{Layers, Lowered, WinogradMode, lower_for_session};
+use super::{LoweredModel, lower};
+use crate::locate::Runtime;
+use crate::operators::Layers;
+use crate::session::{ModelSession, SessionOptions};
+use crate::session_model::SessionModel;
+use crate::settings::KernelMode;
 use repserve_graph::{AttributeValue, DType, Dim, Model, Node, Tensor, Value, ValueId};
 
 /// Builds a model node by node; weights are what a seed makes them.
@@ -114,17 +118,25 @@ fn images(count: usize, shape: [usize; 3]) -> Vec<Vec<f32>> {
     (0..count).map(image).collect()
 }
 
-fn lowered(model: &Model, mode: WinogradMode, shape: [usize; 3]) -> Lowered {
+fn lowered(model: &Model, mode: KernelMode, shape: [usize; 3]) -> LoweredModel {
     let runtime = Runtime::load(None).unwrap();
-    lower_for_session(&runtime, &encoded(model), mode, shape, None).unwrap()
+    lower(
+        &runtime,
+        model,
+        &SessionModel::new(model, encoded(model)),
+        mode,
+        shape,
+        None,
+    )
+    .unwrap()
 }
 
 fn encoded(model: &Model) -> Bytes {
     repserve_graph::onnx::write(model.clone()).unwrap().into()
 }
 
-/// Checks that lowering keeps the outputs, for a batch of three on one and two threads; answers how many layers it lowered.
-fn check(model: &Model, mode: WinogradMode, shape: [usize; 3]) -> usize {
+/// Checks that lowering keeps the outputs, for a batch of three on one and two threads; returns how many layers it lowered.
+fn check(model: &Model, mode: KernelMode, shape: [usize; 3]) -> usize {
     let runtime = Runtime::load(None).unwrap();
     let lowered = lowered(model, mode, shape);
     let plain = encoded(model);
@@ -144,7 +156,7 @@ fn check(model: &Model, mode: WinogradMode, shape: [usize; 3]) -> usize {
         };
         let (expected, found) = (
             run(&plain, Layers::default()),
-            run(&lowered.model, lowered.layers.clone()),
+            run(&lowered.model.onnx, lowered.model.layers.clone()),
         );
         assert_eq!(expected.len(), found.len());
         let scale = expected.iter().fold(0f32, |m, v| m.max(v.abs()));
@@ -160,21 +172,21 @@ fn check(model: &Model, mode: WinogradMode, shape: [usize; 3]) -> usize {
 
 #[test]
 fn a_lowered_network_computes_what_the_plain_one_does() {
-    assert_eq!(check(&network(), WinogradMode::On, [3, 64, 64]), 7);
-    assert_eq!(check(&network(), WinogradMode::On, [3, 45, 37]), 7);
+    assert_eq!(check(&network(), KernelMode::On, [3, 64, 64]), 7);
+    assert_eq!(check(&network(), KernelMode::On, [3, 45, 37]), 7);
 }
 
 #[test]
 fn measuring_chooses_something_that_computes_the_same() {
-    check(&network(), WinogradMode::Auto, [3, 64, 64]);
+    check(&network(), KernelMode::Auto, [3, 64, 64]);
 }
 
 #[test]
 fn switched_off_it_leaves_the_model_alone() {
-    let lowered = lowered(&network(), WinogradMode::Off, [3, 64, 64]);
-    assert!(lowered.layers.is_empty());
+    let lowered = lowered(&network(), KernelMode::Off, [3, 64, 64]);
+    assert!(lowered.model.layers.is_empty());
     assert_eq!(lowered.report.reason.as_deref(), Some("switched off"));
-    assert_eq!(lowered.model, encoded(&network()));
+    assert_eq!(lowered.model.onnx, encoded(&network()));
 }
 
 #[test]
@@ -188,7 +200,7 @@ fn a_value_in_the_middle_of_a_chain_stays_readable() {
     let mean = b.node("GlobalAveragePool", vec![product], &[]);
     let flat = b.node("Flatten", vec![mean], &[]);
     let model = b.finish(flat, &[32]);
-    assert_eq!(check(&model, WinogradMode::On, [16, 12, 9]), 2);
+    assert_eq!(check(&model, KernelMode::On, [16, 12, 9]), 2);
 }
 
 #[test]
@@ -198,7 +210,7 @@ fn an_output_of_the_graph_in_the_middle_of_a_chain_is_converted() {
     let second = b.conv(first, [16, 32, 3], 1, 1);
     b.node("GlobalAveragePool", vec![second], &[]);
     let model = b.finish(first, &[32, 12, 9]);
-    assert_eq!(check(&model, WinogradMode::On, [16, 12, 9]), 2);
+    assert_eq!(check(&model, KernelMode::On, [16, 12, 9]), 2);
 }
 
 #[test]
@@ -210,8 +222,8 @@ fn a_summand_that_is_broadcast_is_left_to_the_graph() {
     let sum = b.node("Add", vec![other, mean], &[]);
     let last = b.conv(sum, [8, 32, 3], 1, 1);
     let model = b.finish(last, &[8, 12, 9]);
-    assert_eq!(check(&model, WinogradMode::On, [16, 12, 9]), 3);
-    check(&model, WinogradMode::Auto, [16, 12, 9]);
+    assert_eq!(check(&model, KernelMode::On, [16, 12, 9]), 3);
+    check(&model, KernelMode::Auto, [16, 12, 9]);
 }
 
 #[test]
@@ -222,16 +234,16 @@ fn a_batch_that_the_graph_fixes_is_kept() {
             *batch = Dim::Fixed(2);
         }
     }
-    assert_eq!(check(&model, WinogradMode::On, [3, 45, 37]), 7);
-    check(&model, WinogradMode::Auto, [3, 45, 37]);
+    assert_eq!(check(&model, KernelMode::On, [3, 45, 37]), 7);
+    check(&model, KernelMode::Auto, [3, 45, 37]);
 }
 
 #[test]
 fn a_size_that_the_graph_refuses_leaves_the_model_as_it_is() {
-    let lowered = lowered(&network(), WinogradMode::Auto, [4, 64, 64]);
-    assert!(lowered.layers.is_empty());
+    let lowered = lowered(&network(), KernelMode::Auto, [4, 64, 64]);
+    assert!(lowered.model.layers.is_empty());
     assert!(lowered.report.reason.unwrap().starts_with("it could not be measured"));
-    assert_eq!(lowered.model, encoded(&network()));
+    assert_eq!(lowered.model.onnx, encoded(&network()));
 }
 
 #[test]
@@ -243,7 +255,7 @@ fn what_the_kernels_cannot_do_stays() {
     let mean = b.node("GlobalAveragePool", vec![twice], &[]);
     let flat = b.node("Flatten", vec![mean], &[]);
     let model = b.finish(flat, &[16]);
-    let lowered = lowered(&model, WinogradMode::Auto, [16, 12, 9]);
-    assert!(lowered.report.layers.is_empty() && lowered.layers.is_empty());
+    let lowered = lowered(&model, KernelMode::Auto, [16, 12, 9]);
+    assert!(lowered.report.layers.is_empty() && lowered.model.layers.is_empty());
     assert!(lowered.report.reason.is_some());
 }

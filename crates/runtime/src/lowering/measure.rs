@@ -3,12 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-
-use super::Layers;
 use super::profile::{self, Times};
-use crate::session::builder;
-use crate::{ModelSession, Runtime, RuntimeError, SessionOptions};
+use crate::error::RuntimeError;
+use crate::locate::Runtime;
+use crate::session::{ModelSession, SessionOptions, builder};
+use crate::session_model::SessionModel;
 
 /// Rounds go on for as long as this.
 const BUDGET: Duration = Duration::from_millis(120);
@@ -26,21 +25,21 @@ pub(super) struct Measured {
     pub(super) nodes: Times,
 }
 
-/// Runs the graphs in turns on one image of `shape` (channels, height, width); `output` is the one to read, the first if not given.
+/// Runs the models in turns on one image of `shape` (channels, height, width); `output` is the one to read, the first if not given.
 ///
 /// # Errors
-/// A graph does not load or run, or the profile cannot be written.
+/// A model does not load or run, or the profile cannot be written.
 pub(super) fn measure(
     runtime: &Runtime,
-    graphs: [(&Bytes, Layers); 2],
+    models: [&SessionModel; 2],
     shape: [usize; 3],
     output: Option<&str>,
 ) -> Result<[Measured; 2], RuntimeError> {
     let folder = tempfile::tempdir()?;
-    let profiled = |model: &Bytes, layers: Layers, name: &str| {
+    let profiled = |model: &SessionModel, name: &str| {
         let options = SessionOptions {
             threads: 1,
-            layers,
+            layers: model.layers.clone(),
             output: output.map(str::to_owned),
             ..SessionOptions::default()
         };
@@ -48,11 +47,13 @@ pub(super) fn measure(
         let mut builder = builder(runtime, &options)?
             .with_profiling(folder.path().join(name))
             .map_err(|e| failed(e.to_string()))?;
-        let session = builder.commit_from_memory(model).map_err(|e| failed(e.to_string()))?;
+        let session = builder
+            .commit_from_memory(&model.onnx)
+            .map_err(|e| failed(e.to_string()))?;
         ModelSession::of(session, &options)
     };
-    let [(plain, none), (lowered, layers)] = graphs;
-    let mut sessions = [profiled(plain, none, "plain")?, profiled(lowered, layers, "lowered")?];
+    let [plain, lowered] = models;
+    let mut sessions = [profiled(plain, "plain")?, profiled(lowered, "lowered")?];
     let image = image(shape);
     let mut least = [f64::INFINITY; 2];
     for session in &mut sessions {
