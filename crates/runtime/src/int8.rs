@@ -1,8 +1,8 @@
-//! Convolutions and linear layers of 8-bit codes in the graph that ONNX Runtime has optimized become operators of the server's own
+//! Convolutions and linear layers in int8 in the graph that ONNX Runtime has optimized become operators of this program's own
 //! (`kernels::int8`).
 //!
 //! ONNX Runtime's kernels pack the weights of `QLinearConv` and `QGemm` anew for every session, and keep them once more where sessions
-//! share what they read. Here all sessions read one packed copy. The answers are the same to the bit.
+//! share what they read. Here all sessions read one packed copy. The outputs are the same to the bit.
 
 use repserve_graph::{AttributeValue, DType, Graph, Model, Node};
 use repserve_kernels::int8::Codes;
@@ -20,7 +20,7 @@ pub(super) fn computes_in_int8(model: &Model) -> bool {
     model.graph.nodes().any(|(_, node)| node.op == "QLinearConv")
 }
 
-/// Puts operators in place of the nodes that the kernels compute; the others stay ONNX Runtime's. Answers with the layers that there
+/// Puts operators in place of the nodes that the kernels compute; the others stay ONNX Runtime's. Returns the layers that there
 /// were and those of the new operators.
 pub(super) fn lower(model: &mut Model, before: Layers, isa: CodeIsa) -> Layers {
     let graph = &mut model.graph;

@@ -1,4 +1,4 @@
-//! A graph that is run for what is inside it: all of its outputs, not only the answer.
+//! A graph that is run for what is inside it: all of its outputs, not only the one that is served.
 
 use std::borrow::Cow;
 

@@ -155,7 +155,7 @@ fn images() -> Vec<Vec<f32>> {
     (0..3).map(image).collect()
 }
 
-/// So many operators of the server's own, whose answers are ONNX Runtime's to the bit. A convolution is its weights' shape, its
+/// So many operators of the server's own, whose outputs are ONNX Runtime's to the bit. A convolution is its weights' shape, its
 /// groups and its stride.
 #[track_caller]
 fn check(convolutions: &[([usize; 4], usize, i64)], own: usize) {
@@ -191,7 +191,7 @@ fn check(convolutions: &[([usize; 4], usize, i64)], own: usize) {
 }
 
 #[test]
-fn operators_answer_as_onnx_runtime_does() {
+fn operators_compute_what_onnx_runtime_does() {
     check(
         &[([16, 3, 3, 3], 1, 2), ([40, 16, 3, 3], 1, 1), ([24, 40, 1, 1], 1, 1)],
         4,
