@@ -298,3 +298,24 @@ fn whether_weights_are_shared_changes_no_kernel() {
     assert_eq!((shared.0, shared.2), (alone.0, 0));
     assert_eq!(alone.2, 0);
 }
+
+#[test]
+fn an_optimized_model_that_shares_no_weights_has_the_same_operators() {
+    let mut net = Net::new(32);
+    net.conv("conv", [16, 32, 3, 3], 1, 1, 3);
+    let model = SessionModel::encode(net.finish(16)).unwrap();
+    let runtime = Runtime::load(None).unwrap();
+    for isa in CodeIsa::available() {
+        let [shared, alone] =
+            [true, false].map(|share| OptimizedModel::new(&runtime, &model, Int8::Own(isa), share).unwrap());
+        assert_eq!(shared.operators, alone.operators, "{}", isa.name());
+        assert!(shared.shares() && !alone.shares());
+        assert_eq!((shared.weights.len(), alone.weights.len()), (1, 0));
+        let [shared, alone] = [shared, alone].map(|optimized| {
+            let session = optimized.session(&runtime, 1).unwrap();
+            let mut session = ModelSession::of(session, &SessionOptions::default()).unwrap();
+            session.run(&images(), [3, SIDE, SIDE]).unwrap()
+        });
+        assert_eq!(shared, alone, "{}", isa.name());
+    }
+}
