@@ -92,6 +92,7 @@ fn graphs(package: &Package, scratch: &Path) -> Graphs {
     let options = Options {
         output: package.manifest.output.name.clone(),
         external: package.folder.clone().map_or(ExternalData::None, ExternalData::Folder),
+        ..Options::default()
     };
     let fp32 = reparameterize_bytes(package.graph.clone(), &options).unwrap().onnx;
     let calibration = Calibration::parse(&package.calibration().unwrap().unwrap()).unwrap();

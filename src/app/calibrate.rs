@@ -111,26 +111,26 @@ pub fn calibrate(
     let preprocess = images.preprocess.clone();
     let digest = images.hash.clone().finalize();
     let images_sha256 = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    let [images, held_back] = images.split();
+    let [images, held_out] = images.split();
     let job = Job {
         deploy: deployed.onnx.into(),
         model_sha256: deployed.report.source.sha256,
         images: &images,
-        held_back: &held_back,
+        held_out: &held_out,
         images_sha256,
         probabilities: package.manifest.output.kind == OutputKind::Probabilities,
         goal,
-        gate: gate(&preprocess, &held_back)?,
+        gate: gate(&preprocess, &held_out)?,
     };
     Ok(repserve_quantize::calibrate(&job, &load, progress)?)
 }
 
 /// Some of the images that were kept back, as pictures of the network's input size.
-fn gate(preprocess: &Preprocess, held_back: &[Vec<f32>]) -> anyhow::Result<GateImages> {
+fn gate(preprocess: &Preprocess, held_out: &[Vec<f32>]) -> anyhow::Result<GateImages> {
     let [height, width] = preprocess.size().map(|side| side as usize);
     let most = (GATE_PIXELS_MAX / (height * width).max(1)).clamp(GATE_IMAGES_MIN, GATE_IMAGES_MAX);
-    let count = most.min(held_back.len());
-    let chosen = (0..count).map(|i| &held_back[i * held_back.len() / count]);
+    let count = most.min(held_out.len());
+    let chosen = (0..count).map(|i| &held_out[i * held_out.len() / count]);
     let files: Vec<Vec<u8>> = chosen
         .map(|tensor| preprocess.picture(tensor))
         .collect::<Result<_, _>>()?;
@@ -147,9 +147,9 @@ mod tests {
         let package = Package::embedded().unwrap();
         let mut images = CalibrationImages::new(&package, &Settings::default()).unwrap();
         images.tensors = (0..count).map(|i| vec![f32::from(i)]).collect();
-        let [calibration, held_back] = images.split();
-        assert_eq!([calibration.len(), held_back.len()], expected);
-        assert_eq!(held_back.first().map(|t| t[0]), Some(first).filter(|_| expected[1] > 0));
+        let [calibration, held_out] = images.split();
+        assert_eq!([calibration.len(), held_out.len()], expected);
+        assert_eq!(held_out.first().map(|t| t[0]), Some(first).filter(|_| expected[1] > 0));
     }
 
     #[test]

@@ -133,6 +133,7 @@ pub(super) fn options(package: &Package) -> Options {
     Options {
         output: package.manifest.output.name.clone(),
         external: package.folder.as_ref().map_or(ExternalData::None, external),
+        ..Options::default()
     }
 }
 

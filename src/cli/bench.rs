@@ -246,6 +246,7 @@ fn bare(subject: &Subject, settings: &Settings) -> anyhow::Result<(Bare, String)
         &Options {
             output: output.clone(),
             external,
+            ..Options::default()
         },
     )?;
     let preprocess = Preprocess::try_from(package.manifest.input)?;

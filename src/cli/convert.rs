@@ -30,6 +30,9 @@ pub(super) struct Args {
     /// The one output to keep; what only the others need is dropped
     #[arg(long, value_name = "NAME")]
     output: Option<String>,
+    /// Verify the graph after every pass, so that an error names the pass that left an invalid one
+    #[arg(long)]
+    verify_passes: bool,
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
@@ -49,7 +52,8 @@ enum Checked {
 
 pub(super) fn run(args: &Args) -> Outcome {
     let settings = args.settings.load(&[])?.settings;
-    let model = ModelFile::open(&args.file, args.output.as_deref())?;
+    let mut model = ModelFile::open(&args.file, args.output.as_deref())?;
+    model.options.verify_passes = args.verify_passes;
     let deployed = model.named(reparameterize_bytes(model.bytes.clone(), &model.options))?;
     let checked = check(args, &settings, &model, &deployed)?;
     output::write_file(&args.out, &deployed.onnx).with_context(|| format!("cannot write {}", args.out.display()))?;

@@ -1,4 +1,4 @@
-//! Whether train-time and deploy graph compute the same function, on probes. How a graph is run is the caller's affair:
+//! Whether train-time and deploy graph compute the same function, on probes. How a graph is run is the caller's choice:
 //! a runner is a closure from a [`Probe`] to an [`Output`].
 //!
 //! Error is relative: `‖deploy − train‖∞ / ‖train‖∞` over a batch. Two graphs that round differently may also order two
@@ -13,8 +13,8 @@ use std::fmt;
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::Error;
-use super::report::Block;
+use crate::error::Error;
+use crate::report::Block;
 use repserve_graph::onnx::{self, ExternalData};
 use repserve_graph::{DType, ValueId};
 
@@ -123,7 +123,7 @@ impl fmt::Display for Equivalence {
     }
 }
 
-/// Runs both graphs on every probe. Whether they agree enough, [`Equivalence::holds`] tells.
+/// Runs both graphs on every probe. Whether they agree enough, [`Equivalence::holds`] says.
 ///
 /// # Errors
 /// A graph that does not run, outputs of different shape, no probe.
