@@ -62,8 +62,8 @@ impl Conv {
     /// The convolution that the node is; `None` for another operator.
     ///
     /// # Errors
-    /// Odd attributes, weights of unknown shape, or channels that do not fit. A `SAME` padding of an image of unknown size is none:
-    /// see [`Window::auto`].
+    /// Odd attributes, weights of unknown shape, or an input of another rank than the weights'. A `SAME` padding of an image of
+    /// unknown size is no error: see [`Window::auto`].
     pub fn of(view: &NodeView<'_>) -> Result<Option<Self>, OperatorError> {
         if !view.is("Conv") {
             return Ok(None);
@@ -105,9 +105,7 @@ impl Conv {
         let spatial = match &extents {
             None => None,
             Some(extents) => {
-                let axis = if channels_last { rank + 1 } else { 1 };
-                let channels = extents.get(axis).copied().flatten();
-                if extents.len() != rank + 2 || channels.is_some_and(|n| n != in_channels) {
+                if extents.len() != rank + 2 {
                     return Err(OperatorError::Shape("the input"));
                 }
                 let first = if channels_last { 1 } else { 2 };

@@ -174,11 +174,7 @@ fn odd_attributes_of_a_convolution_are_reasons_and_no_guesses() {
 
 #[test]
 fn shapes_that_do_not_fit_are_reasons() {
-    for (image, shape) in [
-        (&[4, 9, 9][..], &[8, 3, 3, 3][..]),
-        (&[4, 9], &[8, 4, 3, 3]),
-        (&[4, 9, 9], &[8, 4]),
-    ] {
+    for (image, shape) in [(&[4, 9][..], &[8, 4, 3, 3][..]), (&[4, 9, 9], &[8, 4])] {
         let found = net("Conv", image, &[weights(shape)]).conv();
         assert!(matches!(found, Err(OperatorError::Shape(_))), "{found:?}");
     }
@@ -202,20 +198,17 @@ fn a_convolution_of_quantized_values_may_lie_with_its_channels_last() {
         scalar(),
         scalar(),
     ];
-    let mut net = net("QLinearConv", &[8, 8, 4], &constants)
+    let mut net = net("QLinearConv", &[8, 7, 4], &constants)
         .string("auto_pad", "SAME_UPPER")
         .ints("strides", &[2; 2]);
-    let first = net.decode(QLinearConv::of);
-    assert_eq!(
-        first,
-        Err(OperatorError::Shape("the input")),
-        "channels lie first in ONNX's own"
-    );
+    let pads = |net: &Net| {
+        let found = net.decode(QLinearConv::of).unwrap().unwrap();
+        (found.channels_last, found.conv.window.over_image().unwrap().pads)
+    };
+    assert_eq!(pads(&net), (false, [1, 0, 1, 1]), "channels lie first in ONNX's own");
     net.node.domain = MICROSOFT_DOMAIN.to_owned();
     let net = net.with("channels_last", int(1));
-    let found = net.decode(QLinearConv::of).unwrap().unwrap();
-    assert!(found.channels_last);
-    assert_eq!(found.conv.window.over_image().unwrap().pads, [0, 0, 1, 1]);
+    assert_eq!(pads(&net), (true, [0, 1, 1, 1]));
 }
 
 #[test]
