@@ -61,7 +61,7 @@ pub(super) fn run(args: &Args) -> Outcome {
     output::write_file(&path, calibration.to_text().as_bytes())
         .with_context(|| format!("cannot write {}", path.display()))?;
     output::print(&format!("{calibration}\nwritten to {}\n", path.display()))?;
-    if !settings.quantize.admits(&calibration.held_back) {
+    if !settings.quantize.admits(&calibration.held_out) {
         output::complain("this is below what `quantize` in the settings wants of int8: a server will not serve it");
     }
     Ok(ExitCode::SUCCESS)

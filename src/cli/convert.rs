@@ -31,6 +31,9 @@ pub(super) struct Args {
     /// The one output to keep; what only the others need is dropped
     #[arg(long, value_name = "NAME")]
     output: Option<String>,
+    /// Verify the graph after every pass, so that an error names the pass that left an invalid one
+    #[arg(long)]
+    verify_passes: bool,
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
@@ -62,7 +65,8 @@ struct Converted<'a> {
 
 pub(super) fn run(args: &Args) -> Outcome {
     let settings = args.settings.load(&[])?.settings;
-    let model = ModelFile::open(&args.file, args.output.as_deref())?;
+    let mut model = ModelFile::open(&args.file, args.output.as_deref())?;
+    model.options.verify_passes = args.verify_passes;
     let fused = model.named(Fused::new(model.source()))?;
     let checked = check(args, &settings, &model, &fused)?;
     output::write_file(&args.out, fused.onnx()).with_context(|| format!("cannot write {}", args.out.display()))?;

@@ -42,6 +42,7 @@ impl ModelFile {
         let options = Options {
             output: output.map(str::to_owned).or(of_manifest),
             external: ExternalData::Folder(folder.unwrap_or(Path::new(".")).to_owned()),
+            ..Options::default()
         };
         Ok(Self {
             path,

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
 
+mod auto_pad;
 mod broken_images;
 mod cli;
 mod config;

@@ -116,7 +116,7 @@ pub fn calibrate(
         deploy: fused.model,
         model_sha256: fused.report.source.sha256,
         images: &images,
-        held_back: &held_out,
+        held_out: &held_out,
         images_sha256,
         probabilities: package.manifest.output.kind == OutputKind::Probabilities,
         goal,

@@ -135,6 +135,7 @@ impl Package {
             options: Options {
                 output: self.manifest.output.name.clone(),
                 external: folder.map_or(ExternalData::None, ExternalData::Folder),
+                ..Options::default()
             },
         }
     }

@@ -4,12 +4,17 @@ use std::io::{self, Write};
 
 use bytes::Bytes;
 
+use super::error::Error;
+use super::options::Options;
 use super::pipeline::{self, Outcome};
 use super::report::Report;
-use super::{Error, Options, explain, hash, stats};
+use super::{explain, hash, stats};
 use repserve_graph::Model;
 use repserve_graph::onnx::{self, ExternalData, OnnxError};
 use repserve_graph::shapes::Shapes;
+
+/// The name of the tool in the files that it writes.
+const PRODUCER: &str = "repserve";
 
 /// A deploy graph and how it came about.
 #[derive(Debug, Clone)]
@@ -143,7 +148,7 @@ fn write(mut model: Model, report: &Report, sink: impl io::Write) -> Result<Stri
 
 /// Writes who made the model and what was done into its metadata.
 fn sign(model: &mut Model, report: &Report) {
-    model.producer_name = env!("CARGO_PKG_NAME").to_owned();
+    model.producer_name = PRODUCER.to_owned();
     model.producer_version = env!("CARGO_PKG_VERSION").to_owned();
     model.ir_version = model.ir_version.max(4);
     model.metadata.retain(|(key, _)| !key.starts_with("repserve."));

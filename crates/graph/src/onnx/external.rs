@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use bytes::Bytes;
 
-use super::OnnxError;
+use super::error::OnnxError;
 
 /// Where external tensor data may be read from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,7 +41,7 @@ impl<'a> Externals<'a> {
         }
     }
 
-    /// The bytes of tensor `tensor`, of which there should be `expected` where its type tells.
+    /// The bytes of tensor `tensor`, of which there should be `expected` where its type says so.
     pub(super) fn fetch(&mut self, tensor: &str, at: &Location, expected: Option<usize>) -> Result<Bytes, OnnxError> {
         let fail = |problem: String| OnnxError::External {
             tensor: tensor.to_owned(),

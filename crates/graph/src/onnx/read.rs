@@ -7,12 +7,14 @@ use bytes::Bytes;
 use crate::verify::verify;
 use crate::{Graph, Model, Node, Value, ValueId};
 
+use super::count;
+use super::error::OnnxError;
 use super::external::{ExternalData, Externals};
 use super::node::NamedNode;
+use super::sort;
 use super::tensor::{self, Reader};
 use super::value_info::Info;
 use super::wire::{Field, Source, WireError, fields};
-use super::{OnnxError, count, sort};
 
 /// Reads a model. Its tensors share `bytes`; those with external data come from `external`.
 ///
@@ -51,7 +53,7 @@ pub fn read(bytes: Bytes, external: &ExternalData) -> Result<Model, OnnxError> {
     })
 }
 
-/// Tells a truncated model from a file of another kind.
+/// Distinguishes a truncated model from a file of another kind.
 fn not_onnx(bytes: &[u8], error: Option<WireError>) -> OnnxError {
     if bytes.starts_with(b"version https://git-lfs") {
         return OnnxError::NotOnnx("it is a Git LFS pointer; fetch the file itself with `git lfs pull`".to_owned());

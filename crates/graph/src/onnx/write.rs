@@ -6,9 +6,10 @@ use bytes::Bytes;
 
 use crate::{Graph, Model, ValueId};
 
+use super::error::OnnxError;
 use super::rope::Rope;
 use super::wire::WireError;
-use super::{OnnxError, count, node, tensor, value_info};
+use super::{count, node, tensor, value_info};
 
 /// What protobuf can hold in one message.
 const MODEL_BYTES_MAX: usize = i32::MAX as usize;

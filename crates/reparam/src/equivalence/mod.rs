@@ -1,4 +1,4 @@
-//! Whether train-time and deploy graph compute the same function, on probes. How a graph is run is the caller's affair:
+//! Whether train-time and deploy graph compute the same function, on probes. How a graph is run is the caller's choice:
 //! a runner is a closure from a [`Probe`] to an [`Output`].
 //!
 //! Error is relative: `‖deploy − train‖∞ / ‖train‖∞` over a batch. Two graphs that round differently may also order two
@@ -12,7 +12,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::report::Block;
+use crate::report::Block;
 use repserve_graph::{DType, Model, ValueId};
 
 pub use probe::Probe;
@@ -120,7 +120,7 @@ impl fmt::Display for Equivalence {
     }
 }
 
-/// Runs both graphs on every probe. Whether they agree enough, [`Equivalence::holds`] tells.
+/// Runs both graphs on every probe. Whether they agree enough, [`Equivalence::holds`] says.
 ///
 /// # Errors
 /// A graph that does not run, outputs of different shape, no probe.

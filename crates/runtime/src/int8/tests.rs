@@ -136,14 +136,14 @@ impl Net {
         let (mut inputs, bias) = self.parameters("gemm", &[10, channels]);
         inputs.push(bias);
         let mut gemm = Node::new("QGemm", vec![], vec![]).with("transB", AttributeValue::Int(1));
-        MICROSOFT.clone_into(&mut gemm.domain);
+        MICROSOFT_DOMAIN.clone_into(&mut gemm.domain);
         self.append(gemm, inputs, "logits");
         self.graph.value_mut(self.value).dtype = Some(DType::F32);
         self.graph.outputs.push(self.value);
         Model {
             graph: self.graph,
             ir_version: 8,
-            opsets: vec![(String::new(), 17), (MICROSOFT.to_owned(), 1)],
+            opsets: vec![(String::new(), 17), (MICROSOFT_DOMAIN.to_owned(), 1)],
             ..Model::default()
         }
     }

@@ -2,8 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
+use repserve_graph::ops::{Conv, GraphView};
 use repserve_graph::shapes::Shapes;
-use repserve_graph::{AttributeValue, DType, Dim, Graph, Model, Node, NodeId, Tensor, ValueId};
+use repserve_graph::{DType, Dim, Graph, Model, Node, NodeId, Tensor, ValueId};
 use repserve_kernels::{Algorithm, Convolution, Isa, SourceLayout, fastest};
 
 /// Kernels beyond this side stay with ONNX Runtime.
@@ -55,8 +56,13 @@ pub(super) fn find(model: &Model, isa: Isa, shape: [usize; 3]) -> Vec<Site> {
     let graph = &model.graph;
     let mut taken = HashSet::new();
     let mut sites = Vec::new();
-    for (id, node) in graph.nodes().filter(|(_, n)| n.is("Conv")) {
-        if let Some(mut site) = of_conv(graph, &shapes, id, node, isa) {
+    let view = GraphView {
+        graph,
+        shapes: &shapes,
+        opset: model.opset(),
+    };
+    for (id, node) in graph.nodes() {
+        if let Some(mut site) = of_conv(&view, id, node, isa) {
             follow(graph, &shapes, &mut site, &mut taken);
             sites.push(site);
         }
@@ -96,56 +102,47 @@ fn shapes_for(model: &Model, [channels, height, width]: [usize; 3]) -> Shapes {
     Shapes::infer(&graph, model.opset())
 }
 
-fn of_conv(graph: &Graph, shapes: &Shapes, id: NodeId, node: &Node, isa: Isa) -> Option<Site> {
-    let (input, output) = (node.input(0)?, node.output(0)?);
-    if graph.constant(input).is_some() {
+fn of_conv(view: &GraphView<'_>, id: NodeId, node: &Node, isa: Isa) -> Option<Site> {
+    let graph = view.graph;
+    let decoded = Conv::of(&view.node(node)).ok()??;
+    let window = decoded.window.over_image().ok()?;
+    if graph.constant(decoded.input).is_some()
+        || window.dilations != [1; 2]
+        || window.kernel.iter().any(|side| *side > KERNEL_SIDE_MAX)
+    {
         return None;
     }
-    let weights = graph.constant(node.input(1)?)?;
-    let &[out_channels, depth, kh, kw] = weights.shape() else {
-        return None;
-    };
-    let bias = match node.input(2) {
-        Some(value) => Some(graph.constant(value)?.clone()),
+    let floats = |value: ValueId| graph.constant(value).filter(|t| t.dtype() == DType::F32);
+    let weights = floats(decoded.weight)?;
+    let bias = match decoded.bias {
+        Some(value) => Some(floats(value).filter(|b| b.shape() == [decoded.out_channels])?.clone()),
         None => None,
     };
-    let floats = |t: &Tensor| t.dtype() == DType::F32;
-    if !floats(weights) || !bias.as_ref().is_none_or(|b| floats(b) && b.shape() == [out_channels]) {
-        return None;
-    }
-    let groups = match node.attribute("group") {
-        Some(value) => usize::try_from(value.as_int()?).ok()?,
-        None => 1,
-    };
     let conv = Convolution {
-        in_channels: depth.checked_mul(groups)?,
-        out_channels,
-        groups,
-        kernel: [kh, kw],
-        strides: node.extents("strides", [1; 2])?,
-        pads: pads(node)?,
+        in_channels: decoded.in_channels,
+        out_channels: decoded.out_channels,
+        groups: decoded.groups,
+        kernel: window.kernel,
+        strides: window.strides,
+        pads: window.pads,
         relu: false,
     };
-    let agrees = node.extents("kernel_shape", [kh, kw])? == [kh, kw] && node.extents("dilations", [1; 2])? == [1; 2];
-    if !agrees || kh > KERNEL_SIDE_MAX || kw > KERNEL_SIDE_MAX {
-        return None;
-    }
-    let first_layer = groups == 1 && conv.in_channels < isa.lanes();
+    let first_layer = conv.groups == 1 && conv.in_channels < isa.lanes();
     let layout = if first_layer {
         SourceLayout::Nchw
     } else {
         SourceLayout::Blocked
     };
-    let [Some(height), Some(width)] = shapes.spatial(input, 2)?[..] else {
+    let [Some(height), Some(width)] = view.shapes.spatial(decoded.input, 2)?[..] else {
         return None;
     };
     Some(Site {
         algorithm: fastest(&conv, layout, isa, [height, width])?,
         size: [height, width],
         nodes: vec![id],
-        input,
+        input: decoded.input,
         residual: None,
-        output,
+        output: node.output(0)?,
         conv,
         weights: weights.clone(),
         bias,
@@ -187,12 +184,4 @@ fn only_reader<'a>(graph: &'a Graph, value: ValueId, op: &str) -> Option<(NodeId
     let id = graph.only_user(value)?;
     let node = graph.node(id)?;
     (node.is(op) && !node.captures.contains(&value)).then_some((id, node))
-}
-
-fn pads(node: &Node) -> Option<[usize; 4]> {
-    match node.attribute("auto_pad").map(AttributeValue::as_str) {
-        None | Some(Some("NOTSET")) => node.extents("pads", [0; 4]),
-        Some(Some("VALID")) => Some([0; 4]),
-        _ => None,
-    }
 }

@@ -10,12 +10,12 @@ fn example() -> Calibration {
         model_sha256: "00".into(),
         images: Images {
             calibration: 3,
-            held_back: 1,
+            held_out: 1,
             sha256: "11".into(),
         },
         equalization_power: 0.5,
         range_power: 2.0,
-        held_back: Agreement::default(),
+        held_out: Agreement::default(),
         ranges: vec![ValueRange {
             value: "input".into(),
             range: Range { low: -2.0, high: 2.5 },
@@ -30,7 +30,7 @@ fn example() -> Calibration {
             rounding: "AAA=".into(),
         }],
         gate: GateImages {
-            source: "held back".into(),
+            source: "held out".into(),
             images: vec!["AAAA".repeat(40)],
         },
     }
@@ -45,6 +45,14 @@ fn what_is_written_is_read_again() {
         "{text}"
     );
     assert!(text.contains("\n      \"bias_correction\": [0.5,-0.25,0.1"), "{text}");
+}
+
+#[test]
+fn a_file_that_says_held_back_is_read() {
+    let text = example().to_text();
+    let old = text.replace("\"held_out\"", "\"held_back\"");
+    assert_ne!(old, text);
+    assert_eq!(Calibration::parse(&old).unwrap(), example());
 }
 
 #[track_caller]

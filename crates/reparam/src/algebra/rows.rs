@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use half::{bf16, f16};
 
-use super::Conv;
+use super::program::ConvMap;
 use super::route::Route;
 use repserve_graph::DType;
 
@@ -18,7 +18,7 @@ pub(super) struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    pub(super) fn of(conv: &Conv<'a>) -> Self {
+    pub(super) fn of(conv: &ConvMap<'a>) -> Self {
         let dtype = conv.weight.dtype();
         let bytes = &conv.weight.data()[..];
         let size = dtype.size_bytes().unwrap_or(1);
@@ -74,7 +74,7 @@ fn turned(bytes: &[u8], columns: usize, size: usize) -> Vec<u8> {
     out
 }
 
-impl Conv<'_> {
+impl ConvMap<'_> {
     /// What the convolution makes of an input that is `x[c]` everywhere.
     pub(super) fn of_constant(&self, x: &[f64]) -> Vec<f64> {
         let bias = |o: usize| self.bias.as_ref().map_or(0.0, |b| b[o]);

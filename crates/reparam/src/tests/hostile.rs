@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::{Options, reparameterize_bytes};
+use crate::{Options, reparameterize_bytes};
 use repserve_graph::onnx::{ExternalData, read, write};
 use repserve_graph::{AttributeValue, DType, Dim, Graph, Model, Node, Tensor, Value, ValueId};
 

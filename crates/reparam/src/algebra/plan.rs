@@ -1,51 +1,53 @@
 //! Whether a program is one convolution, which one, and what it costs. Geometry only, except for the values of borders.
 
 use super::form::{Form, Forms, Line};
-use super::{Conv, Lattice, Op, Program, Same, Window};
+use super::lattice::Lattice;
+use super::program::{ConvMap, Op, Program};
 use crate::reason::Reason;
+use repserve_graph::ops::{SamePadding, Window};
 
 /// Taps that a merged kernel may have; more is not a network but an attack.
 const TAPS_MAX: usize = 1 << 16;
 
 /// Why a program is not one convolution, and which operation shows it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Obstacle {
+pub(crate) struct Obstacle {
     /// Index into [`Program::ops`].
-    pub op: usize,
+    pub(crate) op: usize,
     /// Why.
-    pub reason: Reason,
+    pub(crate) reason: Reason,
 }
 
 /// The merged convolution along one axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Axis {
+pub(crate) struct Axis {
     /// Input offsets of its taps.
-    pub taps: Lattice,
+    pub(crate) taps: Lattice,
     /// Distance of neighbouring outputs.
-    pub stride: usize,
+    pub(crate) stride: usize,
     /// Zeros in front.
-    pub begin: usize,
+    pub(crate) begin: usize,
     /// Zeros behind.
-    pub end: usize,
+    pub(crate) end: usize,
 }
 
 /// The convolution that a program is.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub(crate) struct MergePlan {
     /// Geometry, an entry an axis.
-    pub axes: Vec<Axis>,
+    pub(crate) axes: Vec<Axis>,
     /// Set where every branch has this unresolved `auto_pad`; `begin` and `end` are then 0.
-    pub auto: Option<Same>,
+    pub(crate) auto: Option<SamePadding>,
     /// Number of groups.
-    pub groups: usize,
+    pub(crate) groups: usize,
     /// Channels of the source.
-    pub in_channels: usize,
+    pub(crate) in_channels: usize,
     /// Channels of the result.
-    pub out_channels: usize,
+    pub(crate) out_channels: usize,
     /// Multiplications per pixel of the source in the program.
-    pub cost_before: f64,
+    pub(crate) cost_before: f64,
     /// The same for the merged convolution.
-    pub cost_after: f64,
+    pub(crate) cost_after: f64,
     /// Channels of every value.
     pub(super) channels: Vec<usize>,
     /// Offsets of every value (in its own grid) that output 0 depends on, an entry an axis; the source's are `axes`.
@@ -54,9 +56,9 @@ pub struct Plan {
     pub(super) diagonal: Vec<bool>,
 }
 
-impl Plan {
+impl MergePlan {
     /// Weights of the merged convolution.
-    pub fn weight_count(&self) -> usize {
+    pub(crate) fn weight_count(&self) -> usize {
         let taps: usize = self.axes.iter().map(|a| a.taps.count()).product();
         self.out_channels
             .saturating_mul(self.in_channels / self.groups.max(1))
@@ -64,7 +66,7 @@ impl Plan {
     }
 
     /// The merged window.
-    pub fn window(&self) -> Window {
+    pub(crate) fn window(&self) -> Window {
         Window {
             kernel: self.axes.iter().map(|a| a.taps.count()).collect(),
             strides: self.axes.iter().map(|a| a.stride).collect(),
@@ -81,7 +83,7 @@ impl Program<'_> {
     ///
     /// # Errors
     /// The first operation that keeps it from being one, with the reason.
-    pub fn plan(&self) -> Result<Plan, Obstacle> {
+    pub(crate) fn plan(&self) -> Result<MergePlan, Obstacle> {
         let mut forms = Forms::new(self);
         let mut cost = 0.0;
         for (index, op) in self.ops.iter().enumerate() {
@@ -93,7 +95,7 @@ impl Program<'_> {
             .map_err(|reason| Obstacle { op: last, reason })
     }
 
-    fn finish(&self, forms: &[Form], cost_before: f64) -> Result<Plan, Reason> {
+    fn finish(&self, forms: &[Form], cost_before: f64) -> Result<MergePlan, Reason> {
         let form = &forms[forms.len() - 1];
         let (diagonal, mut reads) = self.backward();
         let mut axes = Vec::with_capacity(self.rank);
@@ -107,7 +109,7 @@ impl Program<'_> {
             .ok_or(Reason::NotUnderstood("window".into()))?;
         let pixels: f64 = form.lines.iter().map(|l| l.stride as f64).product();
         let row = (self.channels / form.groups.max(1)) as f64 * taps as f64;
-        Ok(Plan {
+        Ok(MergePlan {
             axes,
             auto: form.auto.as_ref().and_then(|w| w.auto),
             groups: form.groups,
@@ -149,7 +151,7 @@ impl Op<'_> {
     /// The offsets of the input that these outputs read.
     fn reads(&self, axis: usize, outputs: Lattice) -> Lattice {
         match self {
-            Self::Conv(Conv { window, .. }) | Self::Pool { window, .. } => outputs.through(
+            Self::Conv(ConvMap { window, .. }) | Self::Pool { window, .. } => outputs.through(
                 window.kernel[axis],
                 window.strides[axis],
                 window.dilations[axis],

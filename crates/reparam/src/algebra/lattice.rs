@@ -2,18 +2,18 @@
 
 /// The offsets `lo, lo + step, …, hi`; `step` is 0 where there is a single one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lattice {
+pub(crate) struct Lattice {
     /// Smallest offset.
-    pub lo: i64,
+    pub(crate) lo: i64,
     /// Largest offset.
-    pub hi: i64,
+    pub(crate) hi: i64,
     /// Distance of neighbours; 0 for a single offset.
-    pub step: i64,
+    pub(crate) step: i64,
 }
 
 impl Lattice {
     /// The single offset `at`.
-    pub fn point(at: i64) -> Self {
+    pub(crate) fn point(at: i64) -> Self {
         Self {
             lo: at,
             hi: at,
@@ -22,7 +22,7 @@ impl Lattice {
     }
 
     /// Number of offsets.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         if self.step == 0 {
             1
         } else {
@@ -31,12 +31,12 @@ impl Lattice {
     }
 
     /// The offset number `index`.
-    pub fn at(&self, index: usize) -> i64 {
+    pub(crate) fn at(&self, index: usize) -> i64 {
         self.lo + self.step * index as i64
     }
 
     /// The number of `offset`, which must be one of the lattice's.
-    pub fn index(&self, offset: i64) -> usize {
+    pub(crate) fn index(&self, offset: i64) -> usize {
         if self.step == 0 {
             0
         } else {
@@ -45,7 +45,7 @@ impl Lattice {
     }
 
     /// The coarsest lattice that holds both.
-    pub fn union(self, other: Self) -> Self {
+    pub(crate) fn union(self, other: Self) -> Self {
         let lo = self.lo.min(other.lo);
         Self {
             lo,
@@ -55,7 +55,7 @@ impl Lattice {
     }
 
     /// What a window of `kernel` taps, `dilation` apart, with `stride` and `pad` zeros in front, reads for these outputs.
-    pub fn through(self, kernel: usize, stride: usize, dilation: usize, pad: i64) -> Self {
+    pub(crate) fn through(self, kernel: usize, stride: usize, dilation: usize, pad: i64) -> Self {
         let (stride, reach) = (stride as i64, dilation as i64 * (kernel as i64 - 1));
         Self {
             lo: stride * self.lo - pad,
@@ -66,6 +66,6 @@ impl Lattice {
 }
 
 /// The greatest common divisor; 0 only where both are 0.
-pub fn gcd(a: i64, b: i64) -> i64 {
+pub(crate) fn gcd(a: i64, b: i64) -> i64 {
     if b == 0 { a.abs() } else { gcd(b, a % b) }
 }

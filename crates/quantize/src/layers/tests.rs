@@ -1,7 +1,7 @@
 //! Which nodes of small graphs are layers.
 
 use super::*;
-use repserve_graph::{Tensor, Value};
+use repserve_graph::{AttributeValue, Tensor, Value};
 
 /// A graph of nodes in a row; each is an operator, and a convolution has a weight of the shape given.
 fn row(nodes: &[(&str, &[usize])]) -> Graph {
@@ -22,15 +22,24 @@ fn row(nodes: &[(&str, &[usize])]) -> Graph {
     graph
 }
 
+/// A model of the graph.
+fn model(graph: &Graph) -> Model {
+    Model {
+        graph: graph.clone(),
+        opsets: vec![(String::new(), 17)],
+        ..Model::default()
+    }
+}
+
 #[track_caller]
 fn check(nodes: &[(&str, &[usize])], expected: &[&str]) {
     let graph = row(nodes);
-    let found: Vec<_> = layers(&graph).into_iter().map(|l| l.name).collect();
+    let found: Vec<_> = layers(&model(&graph)).into_iter().map(|l| l.name).collect();
     assert_eq!(found, expected);
 }
 
 #[test]
-fn a_layer_is_called_by_what_it_answers_with_after_its_relu() {
+fn a_layer_is_named_by_what_it_returns_after_its_relu() {
     check(
         &[
             ("Conv", &[4, 3, 3, 3]),
@@ -60,8 +69,8 @@ fn check_clip(low: Option<f32>, high: Option<f32>, attributes: bool, expected: O
     }
     graph.remove_node(id);
     graph.push_node(node);
-    let found = layers(&graph);
-    assert_eq!(found[0].clip.map(|clip| clip.high), expected);
+    let found = layers(&model(&graph));
+    assert_eq!(found[0].activation.map(|activation| activation.high), expected);
     let name = if expected.is_some() { "Clip_1" } else { "Conv_0" };
     assert_eq!(found[0].name, name);
 }
@@ -96,4 +105,50 @@ fn what_reads_a_pooled_value_stays_in_f32() {
 fn weights_that_are_no_matrix_of_a_window_are_no_layer() {
     check(&[("Conv", &[4, 3, 3])], &[]);
     check(&[("MatMul", &[4, 3])], &[]);
+}
+
+/// The pads of a 3x3 convolution of this stride over an image of 8 by 8 with this `auto_pad`; `None` where it is no layer.
+#[track_caller]
+fn check_auto_pad(auto_pad: &str, stride: i64, expected: Option<[usize; 4]>) {
+    let mut graph = row(&[("Conv", &[4, 3, 3, 3])]);
+    let input = graph.inputs[0];
+    graph.value_mut(input).shape = Some([1, 3, 8, 8].map(repserve_graph::Dim::Fixed).to_vec());
+    let id = graph.nodes().next().map(|(id, _)| id).unwrap();
+    let mut node = graph.node_mut(id).unwrap();
+    *node = node
+        .clone()
+        .with("auto_pad", AttributeValue::String(auto_pad.to_owned().into()))
+        .with("strides", AttributeValue::Ints(vec![stride; 2]));
+    drop(node);
+    let found = layers(&model(&graph)).into_iter().next().map(|layer| layer.kind);
+    let pads = found.map(|kind| match kind {
+        LayerKind::Conv(window) => window.pads,
+        LayerKind::Gemm { .. } => panic!("a convolution"),
+    });
+    assert_eq!(pads, expected);
+}
+
+#[test]
+fn convolutions_of_every_auto_pad_are_layers() {
+    check_auto_pad("NOTSET", 1, Some([0; 4]));
+    check_auto_pad("VALID", 2, Some([0; 4]));
+    check_auto_pad("SAME_UPPER", 2, Some([0, 0, 1, 1]));
+    check_auto_pad("SAME_LOWER", 2, Some([1, 1, 0, 0]));
+    check_auto_pad("SAME", 1, None);
+}
+
+#[test]
+fn odd_attributes_of_a_convolution_make_no_layer() {
+    for (name, value) in [
+        ("group", AttributeValue::Float(2.0)),
+        ("kernel_shape", AttributeValue::Ints(vec![3, 5])),
+        ("auto_pad", AttributeValue::Int(1)),
+    ] {
+        let mut graph = row(&[("Conv", &[4, 3, 3, 3])]);
+        let id = graph.nodes().next().map(|(id, _)| id).unwrap();
+        let mut node = graph.node_mut(id).unwrap();
+        *node = node.clone().with(name, value);
+        drop(node);
+        assert!(layers(&model(&graph)).is_empty(), "{name}");
+    }
 }

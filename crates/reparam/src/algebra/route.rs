@@ -1,6 +1,7 @@
 //! Where the taps of an operation read its input, and how a derivative goes back that way.
 
-use super::{Conv, Lattice, Op};
+use super::lattice::Lattice;
+use super::program::{ConvMap, Op};
 
 /// A position; axes that a program lacks stay 0.
 pub(super) type At = [i64; 3];
@@ -61,7 +62,7 @@ impl Op<'_> {
     pub(super) fn read(&self, at: At, offset: At) -> At {
         let mut to = at;
         match self {
-            Self::Conv(Conv { window, .. }) | Self::Pool { window, .. } => {
+            Self::Conv(ConvMap { window, .. }) | Self::Pool { window, .. } => {
                 for axis in 0..window.kernel.len() {
                     to[axis] = at[axis] * window.strides[axis] as i64 + offset[axis] * window.dilations[axis] as i64
                         - window.begins[axis] as i64;

@@ -1,7 +1,9 @@
 //! What each value of a program is along its axes, and whether borders agree.
 
-use super::{Conv, Op, Program, Window, gcd};
+use super::lattice::gcd;
+use super::program::{ConvMap, Op, Program};
 use crate::reason::Reason;
+use repserve_graph::ops::Window;
 
 /// Offsets beyond this are not a network's, and products of them would not fit.
 const REACH_MAX: i64 = 1 << 40;
@@ -123,7 +125,7 @@ impl<'p> Forms<'p> {
         }
     }
 
-    fn conv_form(&mut self, conv: &Conv<'_>) -> Result<Form, Reason> {
+    fn conv_form(&mut self, conv: &ConvMap<'_>) -> Result<Form, Reason> {
         let mut form = self.slide(conv.input, &conv.window)?;
         form.channels = conv.out_channels;
         form.groups = gcd(self.forms[conv.input].groups as i64, conv.groups as i64) as usize;

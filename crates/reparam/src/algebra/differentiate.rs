@@ -1,9 +1,10 @@
 //! A row (output channel) of the merged kernel at a time, by running the program backwards: the row is the derivative of
 //! the output channel with respect to the source, its constant part the bias.
 
+use super::plan::MergePlan;
+use super::program::{ConvMap, Op, Program};
 use super::route::{At, Route, grid, tap};
 use super::rows::Rows;
-use super::{Conv, Op, Plan, Program};
 
 /// For every value the derivative of one output channel, `[channel of its group][tap]`.
 pub(super) type Gradients = Vec<Vec<f64>>;
@@ -11,7 +12,7 @@ pub(super) type Gradients = Vec<Vec<f64>>;
 /// A program made ready for differentiation.
 pub(super) struct Differentiation<'a> {
     program: &'a Program<'a>,
-    plan: &'a Plan,
+    plan: &'a MergePlan,
     /// How many positions of every value the result reads.
     taps: Vec<usize>,
     /// For every operation and each of its inputs, where the taps of the one read the other.
@@ -21,7 +22,7 @@ pub(super) struct Differentiation<'a> {
 }
 
 impl<'a> Differentiation<'a> {
-    pub(super) fn new(program: &'a Program<'a>, plan: &'a Plan) -> Self {
+    pub(super) fn new(program: &'a Program<'a>, plan: &'a MergePlan) -> Self {
         let rows = program.ops.iter().map(|op| match op {
             Op::Conv(conv) => Some(Rows::of(conv)),
             _ => None,
@@ -44,10 +45,10 @@ impl<'a> Differentiation<'a> {
         self.width(0) * self.taps[0]
     }
 
-    /// Room for the derivatives, all zero.
+    /// Memory for the derivatives, all zero.
     pub(super) fn gradients(&self) -> Gradients {
-        let room = |v: usize| vec![0.0; self.width(v) * self.taps[v]];
-        (0..self.taps.len()).map(room).collect()
+        let zeros = |v: usize| vec![0.0; self.width(v) * self.taps[v]];
+        (0..self.taps.len()).map(zeros).collect()
     }
 
     /// Adds output channel `out`'s derivative to `gradients[0]`, `[in/groups][tap]`, and leaves the others zero.
@@ -130,7 +131,7 @@ impl<'a> Differentiation<'a> {
 
     fn through_conv(
         &self,
-        conv: &Conv<'_>,
+        conv: &ConvMap<'_>,
         index: usize,
         out: usize,
         gradient: &[f64],
@@ -158,7 +159,7 @@ impl<'a> Differentiation<'a> {
 }
 
 /// The routes of operation `index`, an input each.
-fn routes(program: &Program<'_>, plan: &Plan, index: usize) -> Vec<Route> {
+fn routes(program: &Program<'_>, plan: &MergePlan, index: usize) -> Vec<Route> {
     let op = &program.ops[index];
     let own = grid(
         plan.reads[index + 1]
@@ -166,7 +167,7 @@ fn routes(program: &Program<'_>, plan: &Plan, index: usize) -> Vec<Route> {
             .map(|l| (0..l.count()).map(|i| l.at(i)).collect()),
     );
     let kernel: &[usize] = match op {
-        Op::Conv(Conv { window, .. }) | Op::Pool { window, .. } => &window.kernel,
+        Op::Conv(ConvMap { window, .. }) | Op::Pool { window, .. } => &window.kernel,
         _ => &[],
     };
     let offsets = grid(kernel.iter().map(|k| (0..*k as i64).collect()));

@@ -1,6 +1,8 @@
 //! Programs against an evaluation of each map on its own.
 
 use super::*;
+use repserve_graph::Tensor;
+use repserve_graph::ops::Window;
 
 #[test]
 fn an_identity_is_a_dirac_kernel() {
@@ -11,7 +13,7 @@ fn an_identity_is_a_dirac_kernel() {
         ends: vec![1, 1],
         ..Window::pointwise(2)
     };
-    let conv = Conv {
+    let conv = ConvMap {
         input: 0,
         weight: &weight,
         transposed: false,

@@ -5,22 +5,23 @@ use std::sync::Mutex;
 use repserve_graph::onnx;
 use repserve_graph::{Model, ValueId};
 
-use super::calibrate::Bench;
-use super::calibration::{Calibration, Precision, ValueRange};
-use super::gate::{Snr, compare};
-use super::job::Stage;
-use super::observe::{self, Observed};
-use super::rewrite::{rewrite, rewrite_exposing};
-use super::sensitivity::{self, Candidate};
-use super::{Error, Range};
+use super::calibrator::Calibrator;
+use crate::calibration::{Calibration, Precision, ValueRange};
+use crate::error::Error;
+use crate::gate::{Snr, compare};
+use crate::job::Stage;
+use crate::observe::{self, Observed};
+use crate::range::Range;
+use crate::rewrite::{rewrite, rewrite_exposing};
+use crate::sensitivity::{self, Candidate};
 
-/// The powers of the error that ranges are tried with; the one with the least divergence of the answers stays.
+/// The powers of the error that ranges are tried with; the one with the least divergence of the outputs stays.
 pub(super) const RANGE_POWERS: [f64; 3] = [2.0, 1.5, 3.0];
 /// Images that the choice of the power is measured on, at most.
 const TRIAL_IMAGES_MAX: usize = 96;
 
-impl Bench<'_, '_> {
-    /// Tries the powers, keeps the ranges whose int8 graph answers most like fp32, and says how far that is, in nats.
+impl Calibrator<'_, '_> {
+    /// Tries the powers, keeps the ranges whose int8 graph is nearest to fp32, and returns how far that is, in nats.
     pub(super) fn choose_ranges(&mut self, observed: &Observed, calibration: &mut Calibration) -> Result<f64, Error> {
         let step = self.job.images.len().div_ceil(TRIAL_IMAGES_MAX).max(1);
         let trial: Vec<usize> = (0..self.job.images.len()).step_by(step).collect();
@@ -29,7 +30,7 @@ impl Bench<'_, '_> {
         let mut best: Option<(f64, f64, Vec<ValueRange>)> = None;
         for (number, power) in RANGE_POWERS.into_iter().enumerate() {
             calibration.ranges = self.ranges(observed, power);
-            let outputs = self.answers(calibration, &images)?;
+            let outputs = self.outputs(calibration, &images)?;
             let divergence = compare(&exact, &outputs, self.job.probabilities).kl_divergence;
             if best.as_ref().is_none_or(|(least, ..)| divergence < *least) {
                 best = Some((divergence, power, calibration.ranges.clone()));
@@ -68,22 +69,22 @@ impl Bench<'_, '_> {
         slots.into_iter().map(|slot| observe::into_inner(slot).1).collect()
     }
 
-    /// The int8 graph's answers.
-    fn answers(&self, calibration: &Calibration, images: &[&[f32]]) -> Result<Vec<Vec<f32>>, Error> {
+    /// What the int8 graph returns.
+    fn outputs(&self, calibration: &Calibration, images: &[&[f32]]) -> Result<Vec<Vec<f32>>, Error> {
         let int8 = rewrite(self.model.clone(), calibration)?;
         let mut probe = observe::probe(&int8, &[], self.load)?;
-        let answer = |image: &&[f32]| Ok(std::mem::take(&mut observe::run(&mut probe, image, 1)?[0].data));
-        images.iter().map(answer).collect()
+        let output = |image: &&[f32]| Ok(std::mem::take(&mut observe::run(&mut probe, image, 1)?[0].data));
+        images.iter().map(output).collect()
     }
 
-    /// Measures on the held-back images and, below the goal, puts the layers that hurt most into fp32.
+    /// Measures on the held-out images and, below the goal, puts the layers that hurt most into fp32.
     pub(super) fn reach_goal(&mut self, observed: &Observed, calibration: &mut Calibration) -> Result<(), Error> {
-        let images: Vec<&[f32]> = self.job.held_back.iter().map(Vec::as_slice).collect();
+        let images: Vec<&[f32]> = self.job.held_out.iter().map(Vec::as_slice).collect();
         let mut probe = observe::probe(&self.model, &[], self.load)?;
-        let answer = |image: &&[f32]| Ok(std::mem::take(&mut observe::run(&mut probe, image, 1)?[0].data));
-        let exact: Vec<Vec<f32>> = images.iter().map(answer).collect::<Result<_, Error>>()?;
-        let start = compare(&exact, &self.answers(calibration, &images)?, self.job.probabilities);
-        calibration.held_back = start;
+        let output = |image: &&[f32]| Ok(std::mem::take(&mut observe::run(&mut probe, image, 1)?[0].data));
+        let exact: Vec<Vec<f32>> = images.iter().map(output).collect::<Result<_, Error>>()?;
+        let start = compare(&exact, &self.outputs(calibration, &images)?, self.job.probabilities);
+        calibration.held_out = start;
         (self.progress)(Stage::Comparing, RANGE_POWERS.len() + 1, RANGE_POWERS.len() + 1);
         if self.job.goal.is_reached(&start) {
             return Ok(());
@@ -100,10 +101,10 @@ impl Bench<'_, '_> {
         let (candidates, chosen, reached) = sensitivity::choose(&shares, &self.job.goal, start, &mut |fp32| {
             let mut trial = calibration.clone();
             fp32.iter().for_each(|i| trial.layers[*i].precision = Precision::Fp32);
-            let answers = self.answers(&trial, &images)?;
+            let outputs = self.outputs(&trial, &images)?;
             done += 1;
             (self.progress)(Stage::Sensitivity, done.min(shares.len()), shares.len());
-            Ok(compare(&exact, &answers, self.job.probabilities))
+            Ok(compare(&exact, &outputs, self.job.probabilities))
         })?;
         for Candidate { layer, gain_db, .. } in candidates {
             calibration.layers[layer].gain_if_fp32_db = Some(rounded(gain_db));
@@ -114,11 +115,11 @@ impl Bench<'_, '_> {
             record.bias_correction.clear();
             record.rounding.clear();
         }
-        calibration.held_back = reached;
+        calibration.held_out = reached;
         Ok(())
     }
 
-    /// Each quantized layer's signal-to-noise ratio on the held-back images.
+    /// Each quantized layer's signal-to-noise ratio on the held-out images.
     pub(super) fn layer_noise(&mut self, base: &Model, calibration: &mut Calibration) -> Result<(), Error> {
         let int8: Vec<usize> = (0..self.layers.len())
             .filter(|i| calibration.layers[*i].precision == Precision::Int8)
@@ -143,7 +144,7 @@ impl Bench<'_, '_> {
                 (*i, place)
             })
             .collect();
-        for image in self.job.held_back {
+        for image in self.job.held_out {
             let count = own + fresh.len();
             let (exact, noisy) = (
                 observe::run(&mut exact, image, count)?,

@@ -3,7 +3,8 @@
 use std::num::NonZero;
 
 use super::differentiate::Differentiation;
-use super::{Plan, Program};
+use super::plan::MergePlan;
+use super::program::Program;
 use repserve_graph::{DType, Tensor};
 
 use half::{bf16, f16};
@@ -16,18 +17,18 @@ const THREADS_MAX: usize = 8;
 
 /// The merged convolution's parameters.
 #[derive(Debug, Clone)]
-pub struct Compiled {
+pub(crate) struct Compiled {
     /// `[out, in/groups, kernel…]`, rounded once from f64.
-    pub weight: Tensor,
+    pub(crate) weight: Tensor,
     /// A summand an output channel.
-    pub bias: Vec<f64>,
+    pub(crate) bias: Vec<f64>,
     /// Whether every parameter is finite.
-    pub finite: bool,
+    pub(crate) finite: bool,
 }
 
 impl Program<'_> {
     /// The weights of the convolution that `plan` (made by this program) describes, in the float type `dtype`.
-    pub fn compile(&self, plan: &Plan, dtype: DType) -> Compiled {
+    pub(crate) fn compile(&self, plan: &MergePlan, dtype: DType) -> Compiled {
         let differentiation = Differentiation::new(self, plan);
         let rows = plan.out_channels;
         let row_bytes = differentiation.row_len() * dtype.size_bytes().unwrap_or(0);
