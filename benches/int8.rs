@@ -10,14 +10,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use repserve::app::{self, CalibrationImages};
-use repserve::config::Settings;
-use repserve::model::Package;
+use repserve::model::built_in;
+use repserve_compile::{CalibrationImages, Fused, Package, calibrate};
 use repserve_graph::onnx::{self, ExternalData};
 use repserve_measure::{picture, synth};
-use repserve_quantize::{Calibration, Goal};
-use repserve_reparam::{Options, reparameterize_bytes};
-use repserve_runtime::{Layers, ModelSession, Pool, Runtime, RuntimeSettings, SessionOptions, return_freed_memory};
+use repserve_preprocess::{JpegDecode, Limits};
+use repserve_quantize::{Calibration, Goal, rewrite};
+use repserve_runtime::{
+    ModelSession, Pool, Runtime, RuntimeSettings, SessionModel, SessionOptions, return_freed_memory,
+};
 use repserve_scheduler::Width;
 
 const CHILD: &str = "REPSERVE_INT8_BENCH";
@@ -41,7 +42,7 @@ fn main() {
     match folder {
         Some(folder) => report(&Package::open(Path::new(&folder)).unwrap(), scratch.path()),
         None => {
-            report(&Package::embedded().unwrap(), scratch.path());
+            report(&built_in().unwrap(), scratch.path());
             report(&generated(scratch.path()), scratch.path());
         }
     }
@@ -74,8 +75,7 @@ fn generated(folder: &Path) -> Package {
     std::fs::write(folder.join("model.onnx"), train).unwrap();
     std::fs::write(folder.join("model.toml"), TOML).unwrap();
     let package = Package::open(folder).unwrap();
-    let settings = Settings::default();
-    let mut images = CalibrationImages::new(&package, &settings).unwrap();
+    let mut images = CalibrationImages::new(&package, Limits::default(), JpegDecode::default()).unwrap();
     for i in 0..PICTURES {
         images.add(&picture::jpeg(256 + i, 256 + 2 * i).unwrap()).unwrap();
     }
@@ -83,22 +83,17 @@ fn generated(folder: &Path) -> Package {
         top1_agreement: 0.0,
         fp32_share_max: 0.0,
     };
-    let calibration = app::calibrate(&settings, &package, images, goal, &mut |_, _, _| ()).unwrap();
+    let calibration = calibrate(&Runtime::load(None).unwrap(), &package, images, goal, &mut |_, _, _| ()).unwrap();
     std::fs::write(folder.join("calibration.json"), calibration.to_text()).unwrap();
     package
 }
 
 fn graphs(package: &Package, scratch: &Path) -> Graphs {
-    let options = Options {
-        output: package.manifest.output.name.clone(),
-        external: package.folder.clone().map_or(ExternalData::None, ExternalData::Folder),
-    };
-    let fp32 = reparameterize_bytes(package.graph.clone(), &options).unwrap().onnx;
+    let fused = Fused::new(package.source()).unwrap();
     let calibration = Calibration::parse(&package.calibration().unwrap().unwrap()).unwrap();
-    let deploy = onnx::read(fp32.clone().into(), &ExternalData::None).unwrap();
-    let int8 = onnx::write(repserve_quantize::rewrite(deploy, &calibration).unwrap()).unwrap();
+    let int8 = onnx::write(rewrite(fused.model().clone(), &calibration).unwrap()).unwrap();
     let files = ["fp32", "int8"].map(|name| scratch.join(format!("{}.{name}.onnx", package.manifest.name)));
-    std::fs::write(&files[0], fp32).unwrap();
+    std::fs::write(&files[0], fused.onnx()).unwrap();
     std::fs::write(&files[1], int8).unwrap();
     let [height, width] = package.manifest.input.size.map(|side| side as usize);
     Graphs {
@@ -120,8 +115,7 @@ fn speed(graphs: &Graphs, batch: usize, threads: usize) -> [f64; 2] {
         cores: threads,
         ..RuntimeSettings::default()
     };
-    let onnx = std::fs::read(&graphs.files[1]).unwrap().into();
-    let pool = Pool::new(&runtime, onnx, Layers::default(), None, &settings).unwrap();
+    let pool = Pool::new(&runtime, session_model(&graphs.files[1]), None, &settings).unwrap();
     let mut sessions = [fp32, pool.session(Width::Wide).unwrap()];
     let images = vec![image(graphs.shape); batch];
     let mut times = [Vec::new(), Vec::new()];
@@ -137,6 +131,11 @@ fn speed(graphs: &Graphs, batch: usize, threads: usize) -> [f64; 2] {
         times.sort_by(f64::total_cmp);
         times[times.len() / 2]
     })
+}
+
+fn session_model(file: &Path) -> SessionModel {
+    let onnx = bytes::Bytes::from(std::fs::read(file).unwrap());
+    SessionModel::new(&onnx::read(onnx.clone(), &ExternalData::None).unwrap(), onnx)
 }
 
 fn image(shape: [usize; 3]) -> Vec<f32> {
@@ -163,8 +162,8 @@ fn memory(job: &str) {
     let shape = [3, numbers[1], numbers[2]];
     let runtime = Runtime::load(None).unwrap();
     let before = anonymous_mb();
-    let onnx = std::fs::read(words[0]).unwrap().into();
-    let pool = Pool::new(&runtime, onnx, Layers::default(), None, &RuntimeSettings::default()).unwrap();
+    let model = session_model(Path::new(words[0]));
+    let pool = Pool::new(&runtime, model, None, &RuntimeSettings::default()).unwrap();
     let mut sessions: Vec<_> = (0..numbers[0]).map(|_| pool.session(Width::Narrow).unwrap()).collect();
     return_freed_memory();
     let loaded = anonymous_mb() - before;

@@ -5,10 +5,10 @@
 
 use std::process::Command;
 
-use repserve_graph::onnx;
+use repserve_graph::onnx::{self, ExternalData};
 use repserve_measure::synth::{ARCHITECTURES, repvgg};
 use repserve_reparam::{Options, reparameterize_bytes};
-use repserve_runtime::{Layers, Pool, Runtime, RuntimeSettings, WinogradMode, lower_for_session, return_freed_memory};
+use repserve_runtime::{KernelMode, Pool, Runtime, RuntimeSettings, SessionModel, lower, return_freed_memory};
 use repserve_scheduler::Width;
 
 const SIDE: usize = 224;
@@ -49,14 +49,15 @@ fn measure(file: &str, mode: &str, count: usize) {
         share_weights: mode != "plain",
         ..RuntimeSettings::default()
     };
-    let onnx = std::fs::read(file).unwrap().into();
-    let (onnx, layers) = if mode == "lowered" {
-        let lowered = lower_for_session(&runtime, &onnx, WinogradMode::On, [3, SIDE, SIDE], None).unwrap();
-        (lowered.model, lowered.layers)
-    } else {
-        (onnx, Layers::default())
-    };
-    let pool = Pool::new(&runtime, onnx, layers, None, &settings).unwrap();
+    let onnx = bytes::Bytes::from(std::fs::read(file).unwrap());
+    let deploy = onnx::read(onnx.clone(), &ExternalData::None).unwrap();
+    let mut model = SessionModel::new(&deploy, onnx);
+    if mode == "lowered" {
+        let lowered = lower(&runtime, &deploy, &model, KernelMode::On, [3, SIDE, SIDE], None);
+        model = lowered.unwrap().model;
+    }
+    drop(deploy);
+    let pool = Pool::new(&runtime, model, None, &settings).unwrap();
     let image: Vec<f32> = (0..3 * SIDE * SIDE).map(|n| (n % 255) as f32 / 255.0 - 0.5).collect();
     let mut sessions: Vec<_> = (0..count).map(|_| pool.session(Width::Narrow).unwrap()).collect();
     return_freed_memory();

@@ -47,7 +47,7 @@ def servers(model):
     uvicorn = ["-m", "uvicorn", "fastapi_server:app", "--port", str(PORT), "--workers", str(CORES), "--log-level", "warning"]
     return {
         "repserve": (repserve, {}, False),
-        "repserve, runtime.winograd=off": (repserve, {"REPSERVE__RUNTIME__WINOGRAD": "off"}, False),
+        "repserve, runtime.kernels=off": (repserve, {"REPSERVE__RUNTIME__KERNELS": "off"}, False),
         "FastAPI + onnxruntime": (python + uvicorn, {}, False),
         "LitServe": (python + ["litserve_server.py", str(PORT), str(CORES)], {}, True),
         "mosec": (python + ["mosec_server.py", "--port", str(PORT), "--address", "127.0.0.1"], {}, False),

@@ -1,10 +1,10 @@
 //! What is measured: networks, image sizes, batches, sessions.
 
 use bytes::Bytes;
+use repserve_compile::{Fused, Source};
 use repserve_graph::onnx;
 use repserve_graph::{Dim, Model};
 use repserve_measure::synth::{ARCHITECTURES, repvgg, resnet18};
-use repserve_reparam::{Options, reparameterize_bytes};
 
 /// Sessions that run at one time.
 #[derive(Clone, Copy, PartialEq)]
@@ -68,7 +68,7 @@ impl Case {
     }
 
     /// The fused graph.
-    pub(crate) fn deployed(&self) -> Bytes {
+    pub(crate) fn fused(&self) -> Fused {
         let train = match self.name {
             "default" => Bytes::from_static(include_bytes!("../../models/repvgg-cifar10/model.onnx")),
             name => {
@@ -79,9 +79,13 @@ impl Case {
                 onnx::write(model).unwrap().into()
             }
         };
-        let deployed = reparameterize_bytes(train, &Options::default()).unwrap();
-        assert_eq!(deployed.report.deploy.count("BatchNormalization"), 0);
-        deployed.onnx.into()
+        let source = Source {
+            onnx: train,
+            ..Source::default()
+        };
+        let fused = Fused::new(source).unwrap();
+        assert_eq!(fused.report().deploy.count("BatchNormalization"), 0);
+        fused
     }
 
     fn resize(&self, model: &mut Model) {

@@ -12,8 +12,7 @@ mod rounds;
 use std::collections::HashMap;
 use std::path::Path;
 
-use bytes::Bytes;
-use repserve_runtime::{Lowered, Runtime, WinogradMode, lower_for_session};
+use repserve_runtime::{KernelMode, LoweredModel, Runtime, SessionModel, lower};
 
 use cases::CASES;
 
@@ -37,20 +36,21 @@ fn main() {
         .map_or("", |(_, a)| a.as_str());
     let rounds = option("--rounds").map_or(15, |n| n.parse().unwrap());
     let mode = match option("--mode").as_deref() {
-        Some("on") => WinogradMode::On,
-        _ => WinogradMode::Auto,
+        Some("on") => KernelMode::On,
+        _ => KernelMode::Auto,
     };
     let runtime = Runtime::load(None).unwrap();
-    let mut ready: HashMap<String, (Bytes, Lowered)> = HashMap::new();
+    let mut ready: HashMap<String, (SessionModel, LoweredModel)> = HashMap::new();
     let mut lines = Vec::new();
     println!("| network | run | ONNX Runtime alone | lowered | times | difference |\n|---|---|---|---|---|---|");
     for case in CASES.iter().filter(|c| c.label().contains(filter)) {
         let (plain, lowered) = ready.entry(case.network()).or_insert_with(|| {
-            let plain = case.deployed();
+            let fused = case.fused();
+            let plain = fused.plain().clone();
             if let Some(folder) = option("--export") {
-                std::fs::write(Path::new(&folder).join(case.network() + ".onnx"), &plain).unwrap();
+                std::fs::write(Path::new(&folder).join(case.network() + ".onnx"), &plain.onnx).unwrap();
             }
-            let lowered = lower_for_session(&runtime, &plain, mode, case.shape(), None).unwrap();
+            let lowered = lower(&runtime, fused.model(), &plain, mode, case.shape(), None).unwrap();
             (plain, lowered)
         });
         let result = rounds::alternate(&runtime, plain, lowered, case, rounds);
@@ -68,7 +68,7 @@ fn main() {
     }
 }
 
-fn report(name: &str, lowered: &Lowered, layers: bool) {
+fn report(name: &str, lowered: &LoweredModel, layers: bool) {
     let report = &lowered.report;
     println!(
         "{name}: {} of {} convolutions lowered with {} in {:.2} s, {:.1} MB of weights{}",

@@ -3,7 +3,7 @@
 use std::sync::Barrier;
 use std::time::Instant;
 
-use repserve_runtime::{Layers, Lowered, ModelSession, Runtime, SessionOptions};
+use repserve_runtime::{LoweredModel, ModelSession, Runtime, SessionModel, SessionOptions};
 
 use crate::cases::{Case, Sessions};
 
@@ -40,20 +40,23 @@ impl Outcome {
     }
 }
 
-pub(crate) fn alternate(runtime: &Runtime, plain: &[u8], lowered: &Lowered, case: &Case, rounds: usize) -> Outcome {
+pub(crate) fn alternate(
+    runtime: &Runtime,
+    plain: &SessionModel,
+    lowered: &LoweredModel,
+    case: &Case,
+    rounds: usize,
+) -> Outcome {
     let count = if case.sessions == Sessions::Two { 2 } else { 1 };
-    let options = |layers: Layers| SessionOptions {
-        threads: if case.sessions == Sessions::Wide { 2 } else { 1 },
-        layers,
-        ..SessionOptions::default()
+    let session = |model: &SessionModel| {
+        let options = SessionOptions {
+            threads: if case.sessions == Sessions::Wide { 2 } else { 1 },
+            layers: model.layers.clone(),
+            ..SessionOptions::default()
+        };
+        ModelSession::from_memory(runtime, &model.onnx, &options).unwrap()
     };
-    let session = |model: &[u8], layers| ModelSession::from_memory(runtime, model, &options(layers)).unwrap();
-    let mut kinds: [Vec<ModelSession>; 2] = [
-        (0..count).map(|_| session(plain, Layers::default())).collect(),
-        (0..count)
-            .map(|_| session(&lowered.model, lowered.layers.clone()))
-            .collect(),
-    ];
+    let mut kinds = [plain, &lowered.model].map(|model| (0..count).map(|_| session(model)).collect::<Vec<_>>());
     let (images, shape) = (images(case.batch, case.shape()), case.shape());
     let outputs: Vec<Vec<f32>> = kinds
         .iter_mut()

@@ -2,9 +2,9 @@
 //! was sent. Never more memory than twice the body and an image.
 
 use bytes::Bytes;
-use repserve::classify::Signature;
 use repserve::http::LimitSettings;
 use repserve::http::parsers::infer_request;
+use repserve_compile::Signature;
 
 /// Bytes of a tensor of the model: 3 x 1 x 2 values.
 const IMAGE_BYTES: usize = 24;

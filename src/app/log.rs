@@ -1,24 +1,23 @@
 //! What the log says of a model that was loaded.
 
-use crate::classify::Facts;
-use repserve_reparam::equivalence::Equivalence;
+use repserve_compile::{Description, Facts};
 use repserve_reparam::report::Report;
-use repserve_runtime::{Int8Kernels, WinogradReport};
+use repserve_runtime::{Int8Kernels, KernelReport};
 
 /// Blocks, convolutions and parameters before and after, and how exact the result is.
-pub(super) fn what_was_fused(report: &Report, equivalence: &Equivalence) {
-    let (before, after) = (&report.source, &report.deploy);
+pub(super) fn fusion(report: &Report, facts: &Facts) {
+    let (before, after) = (&facts.source, &facts.deploy);
     tracing::info!(
-        blocks = report.blocks.len(),
-        convolutions = %format!("{} -> {}", before.count("Conv"), after.count("Conv")),
-        nodes = %format!("{} -> {}", before.nodes(), after.nodes()),
+        blocks = facts.blocks_fused,
+        convolutions = %format!("{} -> {}", before.convolutions, after.convolutions),
+        nodes = %format!("{} -> {}", before.nodes, after.nodes),
         parameters = %format!("{} -> {}", before.parameters, after.parameters),
-        relative_error = %format!("{:.1e}", equivalence.relative_error),
-        top1_agreement = equivalence.top1_agreement,
+        relative_error = %format!("{:.1e}", facts.equivalence.relative_error),
+        top1_agreement = facts.equivalence.top1_agreement,
         "fused and verified"
     );
-    if !report.refusals.is_empty() {
-        let blocks = report.refusals.len();
+    if facts.refusals > 0 {
+        let blocks = facts.refusals;
         tracing::info!(blocks, "left as they are; `repserve inspect` says which and why");
     }
     for refusal in &report.refusals {
@@ -29,8 +28,16 @@ pub(super) fn what_was_fused(report: &Report, equivalence: &Equivalence) {
     }
 }
 
-/// How many convolutions the kernels compute, what that gains and how exact it is, or why there are none.
-pub(super) fn what_was_lowered(report: &WinogradReport) {
+/// Whose kernels compute the model, and why.
+pub(super) fn kernels(facts: &Facts) {
+    match (&facts.kernels, &facts.plan.int8_kernels) {
+        (Some(report), _) => lowered(report),
+        (None, Some(kernels)) => int8(*kernels),
+        (None, None) => tracing::info!("int8 layers run in ONNX Runtime's kernels"),
+    }
+}
+
+fn lowered(report: &KernelReport) {
     let ms = |ms: Option<f64>| ms.map_or_else(|| "unmeasured".to_owned(), |ms| format!("{ms:.2}"));
     tracing::info!(
         layers = %format!("{} of {}", report.lowered, report.layers.len()),
@@ -47,37 +54,30 @@ pub(super) fn what_was_lowered(report: &WinogradReport) {
     }
 }
 
-/// Whose kernels compute an int8 model.
-pub(super) fn what_computes_in_int8(kernels: Option<Int8Kernels>) {
-    match kernels {
-        Some(Int8Kernels {
-            layers,
-            weight_bytes,
-            instruction_set,
-        }) => tracing::info!(
-            layers,
-            weight_bytes,
-            instruction_set,
-            "int8 layers run in the server's kernels"
-        ),
-        None => tracing::info!("int8 layers run in ONNX Runtime's kernels"),
-    }
+fn int8(kernels: Int8Kernels) {
+    let Int8Kernels {
+        layers,
+        weight_bytes,
+        instruction_set,
+    } = kernels;
+    tracing::info!(
+        layers,
+        weight_bytes,
+        instruction_set,
+        "int8 layers run in the server's kernels"
+    );
 }
 
-/// Which model was loaded, and the seconds of each phase.
-pub(super) fn how_long_it_took(facts: &Facts) {
-    let phases: Vec<String> = facts
-        .load
-        .iter()
-        .map(|(phase, took)| format!("{phase} {:.3}", took.as_secs_f64()))
-        .collect();
+/// Which model was loaded, how it runs, and the seconds of each phase.
+pub(super) fn loaded(description: &Description, facts: &Facts) {
+    let json = |value: serde_json::Result<String>| value.unwrap_or_else(|error| error.to_string());
     tracing::info!(
-        model = facts.manifest.name,
-        version = facts.manifest.version,
+        model = description.manifest.name,
+        version = description.manifest.version,
         precision = facts.precision.label(),
-        classes = facts.labels.len(),
-        plan = %facts.plan,
-        seconds = phases.join(", "),
+        classes = description.labels.len(),
+        plan = json(serde_json::to_string(&facts.plan)),
+        seconds = json(serde_json::to_string(&facts.load_seconds)),
         "loaded"
     );
 }

@@ -3,16 +3,11 @@
 //! [`App::build`] binds the listener, [`App::run_until_stopped`] serves, loads the model meanwhile ([`load`]) and drains on
 //! SIGTERM or SIGINT ([`signals`]).
 
-mod arithmetic;
-mod calibrate;
-mod clock;
 mod load;
 mod log;
 pub mod memory;
 mod open_files;
-mod pool;
 mod signals;
-mod verify;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,15 +17,14 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::classify::{Facts, Models, Served};
+use crate::classify::{Models, Served};
 use crate::config::Settings;
 use crate::http::{Draining, Health, Security, Server, Shared, State, Stop, admin_router, router};
-use crate::telemetry::{Metrics, ModelMetrics, Spans};
+use crate::telemetry::{Metrics, ModelInfo, ModelMetrics, Spans};
+use repserve_compile::CompileError;
 use repserve_runtime::return_freed_memory;
 
-pub use calibrate::{CalibrationImages, calibrate};
-pub use load::{explicit, load, load_within};
-pub use verify::{Mismatch, Pair, probes, verify};
+pub use load::{compile_settings, explicit, load, load_within};
 
 /// How long answers to what the hard limit ended may take to leave.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -133,7 +127,7 @@ impl App {
             shared
                 .metrics
                 .model
-                .load_failed(error.downcast_ref::<verify::Mismatch>().is_some());
+                .load_failed(matches!(error.downcast_ref(), Some(CompileError::Mismatch(_))));
             shared.health.set(State::Failed(format!("{error:#}")));
             linger(&settings, &error, &mut stop).await;
             return Err(error);
@@ -251,7 +245,7 @@ async fn load_beside(settings: Arc<Settings>, shared: Shared) -> anyhow::Result<
     })
     .await
     .context("loading the model panicked")??;
-    tell(&shared.metrics.model, served.facts());
+    publish(&shared.metrics.model, &served);
     shared.metrics.queue_capacity(capacity);
     shared.models.put(Arc::new(served));
     shared.health.set(State::Ready);
@@ -259,16 +253,26 @@ async fn load_beside(settings: Arc<Settings>, shared: Shared) -> anyhow::Result<
     Ok(())
 }
 
-/// What is served, and how exact it is.
-fn tell(metrics: &ModelMetrics, facts: &Facts) {
-    metrics.reparam(facts.report.blocks.len(), facts.equivalence.relative_error);
-    let winograd = &facts.winograd;
-    metrics.winograd(winograd.lowered, winograd.relative_error.unwrap_or(0.0));
+/// Sets the metrics of what is served, and of how exact it is.
+fn publish(metrics: &ModelMetrics, served: &Served) {
+    let facts = served.facts();
+    metrics.reparam(facts.blocks_fused, facts.equivalence.relative_error);
+    let kernels = facts.kernels.as_ref();
+    metrics.winograd(
+        kernels.map_or(0, |kernels| kernels.lowered),
+        kernels.and_then(|kernels| kernels.relative_error).unwrap_or(0.0),
+    );
     if let Some(int8) = &facts.int8 {
         let found = int8.agreement;
-        metrics.int8(&facts.manifest.name, found.top1_agreement, found.kl_divergence);
+        metrics.int8(served.name(), found.top1_agreement, found.kl_divergence);
     }
-    metrics.served(&[facts.info()]);
+    metrics.served(&[ModelInfo {
+        model: served.name().to_owned(),
+        version: served.version().to_owned(),
+        precision: facts.precision.label().to_owned(),
+        source_sha256: facts.source.sha256.clone(),
+        deploy_sha256: facts.deploy.sha256.clone(),
+    }]);
 }
 
 /// Waits until stopping has come as far as `stage`; for ever where nobody can say so any more.

@@ -1,16 +1,16 @@
-//! What the scheduler drives: an encoded image in, one score a class out. Joins the rooms `image` and `runtime`.
+//! What the scheduler drives: an encoded image in, one score a class out. Joins preprocessing and sessions.
 
 use bytes::Bytes;
 
 use repserve_preprocess::{ImageError, Inspected, JpegDecode, Limits, Preprocess};
-use repserve_runtime::ModelSession;
-use repserve_scheduler::{Cost, Engine, Prepared, Session, SessionError, Width};
+use repserve_runtime::ImageSession;
+use repserve_scheduler::{Cost, Engine, Prepared, SessionError, Width};
 
 /// A model's input: shape (3, height, width), normalised.
 pub type Tensor = Vec<f32>;
 
 /// Makes a session again.
-pub type Rebuild = Box<dyn Fn(Width) -> Result<ModelSession, SessionError> + Send + Sync>;
+pub type Rebuild = Box<dyn Fn(Width) -> Result<ImageSession, SessionError> + Send + Sync>;
 
 /// An encoded image whose header has been read.
 #[derive(Debug, Clone)]
@@ -104,15 +104,6 @@ impl ImageEngine {
         }
         Ok(())
     }
-
-    /// Makes one input of a session into which a model of this size goes.
-    pub fn session(&self, session: ModelSession) -> ImageSession {
-        let [height, width] = self.preprocess.size().map(|side| side as usize);
-        ImageSession {
-            session,
-            shape: [3, height, width],
-        }
-    }
 }
 
 impl Engine for ImageEngine {
@@ -139,24 +130,6 @@ impl Engine for ImageEngine {
     }
 
     fn rebuild(&self, width: Width) -> Result<ImageSession, SessionError> {
-        (self.rebuild)(width).map(|session| self.session(session))
-    }
-}
-
-/// A session with the shape of its input.
-#[derive(Debug)]
-pub struct ImageSession {
-    session: ModelSession,
-    shape: [usize; 3],
-}
-
-impl Session for ImageSession {
-    type Input = Tensor;
-    type Output = Vec<f32>;
-
-    fn run(&mut self, batch: &[Tensor]) -> Result<Vec<Vec<f32>>, SessionError> {
-        self.session
-            .run(batch, self.shape)
-            .map_err(|error| SessionError(error.to_string()))
+        (self.rebuild)(width)
     }
 }

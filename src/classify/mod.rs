@@ -1,23 +1,19 @@
 //! The path of one request: images are admitted together, decoded and run by the scheduler, and their outputs become classes.
 //!
-//! [`engine`] joins the rooms `image` and `runtime` for the scheduler; [`Served`] is one model as it is served and
+//! [`engine`] joins preprocessing and sessions for the scheduler; [`Served`] is one model as it is served and
 //! [`Models`] finds it by name; [`topk`] is the arithmetic.
 
 mod engine;
-mod facts;
 mod inspect;
 mod models;
 mod observer;
 mod served;
-mod signature;
 pub mod topk;
 
-pub use engine::{DecodeLimits, Encoded, ImageEngine, ImageSession, Rebuild, Tensor, TooMuchWork};
-pub use facts::{Facts, Int8};
+pub use engine::{DecodeLimits, Encoded, ImageEngine, Rebuild, Tensor, TooMuchWork};
 pub use models::Models;
 pub use observer::MetricsObserver;
 pub use served::Served;
-pub use signature::Signature;
 pub use topk::Class;
 
 use std::time::{Duration, Instant};

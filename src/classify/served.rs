@@ -3,12 +3,13 @@
 use std::io;
 use std::sync::{Mutex, PoisonError};
 
-use super::{Facts, ImageEngine, Signature};
-use crate::model::OutputKind;
+use super::ImageEngine;
+use repserve_compile::{Description, Facts, OutputKind, Signature};
 use repserve_scheduler::{Batcher, Scheduler, Snapshot, Workers};
 
 /// One model as it is served: what is known of it, and the scheduler that runs it. Dropped, it ends what it has.
 pub struct Served {
+    description: Description,
     facts: Facts,
     batcher: Batcher<ImageEngine>,
     workers: Mutex<Option<Workers<ImageEngine>>>,
@@ -29,11 +30,13 @@ impl Served {
     /// # Errors
     /// Where a thread cannot be started.
     pub fn start(
+        description: Description,
         facts: Facts,
         (batcher, scheduler): (Batcher<ImageEngine>, Scheduler<ImageEngine>),
     ) -> io::Result<Self> {
         let workers = Mutex::new(Some(scheduler.spawn()?));
         Ok(Self {
+            description,
             facts,
             batcher,
             workers,
@@ -42,37 +45,32 @@ impl Served {
 
     /// By which it is found.
     pub fn name(&self) -> &str {
-        &self.facts.manifest.name
+        &self.description.manifest.name
     }
 
     /// Which version of it this is.
     pub fn version(&self) -> &str {
-        &self.facts.manifest.version
+        &self.description.manifest.version
     }
 
-    /// What is known of it.
+    /// What was fused, how exact it is, and how it runs.
     pub fn facts(&self) -> &Facts {
         &self.facts
     }
 
     /// The label of a class.
     pub fn label(&self, index: usize) -> &str {
-        self.facts.labels.get(index).map_or("", String::as_str)
+        self.description.labels.get(index).map_or("", String::as_str)
     }
 
     /// What its output holds.
     pub fn output_kind(&self) -> OutputKind {
-        self.facts.manifest.output.kind
+        self.description.manifest.output.kind
     }
 
     /// What goes in and what comes out.
     pub fn signature(&self) -> &Signature {
-        &self.facts.signature
-    }
-
-    /// What is to be known of it beyond the protocol's metadata.
-    pub fn card(&self) -> serde_json::Value {
-        self.facts.card()
+        &self.description.signature
     }
 
     /// Where work is submitted.

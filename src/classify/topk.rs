@@ -1,6 +1,6 @@
 //! From a model's output to its best classes.
 
-use crate::model::OutputKind;
+use repserve_compile::OutputKind;
 
 /// One class of an answer.
 #[derive(Debug, Clone, Copy, PartialEq)]

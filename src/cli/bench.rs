@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -11,9 +12,10 @@ use super::out_file::OutFile;
 use super::{Outcome, output};
 use crate::app;
 use crate::config::{self, Settings, Sources};
-use crate::model::Package;
+use crate::model::{ModelSettings, built_in};
+use repserve_compile::{Clock, Executable, Fused, Package};
 use repserve_files as files;
-use repserve_graph::onnx::{self, ExternalData};
+use repserve_graph::onnx;
 use repserve_measure::bare::{Bare, BareFigures};
 use repserve_measure::load::{self, Target};
 use repserve_measure::report::{Load, Report, Scenario};
@@ -21,8 +23,8 @@ use repserve_measure::server::Server;
 use repserve_measure::stats::{Summary, median};
 use repserve_measure::{picture, process, synth};
 use repserve_preprocess::{JpegDecode, Preprocess, decoder};
-use repserve_reparam::{Options, reparameterize_bytes};
-use repserve_runtime::{Layers, Runtime};
+use repserve_runtime::{ModelSession, Runtime, SessionOptions};
+use repserve_scheduler::Width;
 
 /// Measure the server beside a bare loop over the same model, image and cores
 ///
@@ -115,7 +117,7 @@ fn subjects(args: &Args, scratch: &Path) -> anyhow::Result<Vec<Subject>> {
         }]);
     }
     let built_in = Subject {
-        name: Package::embedded()?.manifest.name,
+        name: built_in()?.manifest.name,
         folder: None,
         image: image(32, 32)?,
     };
@@ -153,7 +155,7 @@ std = [0.229, 0.224, 0.225]
 const PAGE_HEAD: &str = "Made by `repserve bench --out`; every figure is the median of alternating rounds in one run. The client runs on the server's cores.\n\
 \n\
 The bare loop decodes, preprocesses and runs one-thread sessions of ONNX Runtime on every core, with no server around them. *Same kernels*: its \
-sessions have the layers that the server lowers (`runtime.winograd`), so that this column shows what the server itself costs. At three times the \
+sessions have the layers that the server lowers (`runtime.kernels`), so that this column shows what the server itself costs. At three times the \
 capacity the client and the refusals take what the answers lack: every refused request is read to its end, so that its connection can be used again.\n";
 
 async fn measure(subject: &Subject, args: &Args) -> anyhow::Result<Report> {
@@ -165,14 +167,13 @@ async fn measure(subject: &Subject, args: &Args) -> anyhow::Result<Report> {
     let server = Server::start(&arguments.collect::<Vec<_>>()).await?;
     let idle_cpu_percent = idle(&server, duration).await?;
     let settings = config::load(&Sources::from_environment())?.settings;
-    let (bare, machine) = bare(subject, &settings)?;
-    let winograd = settings.runtime.winograd;
+    let (bare, lowered) = bare(subject, &settings)?;
+    let machine = format!("{}, {} cores, JPEG by {}", process::cpu_model(), bare.cores, decoder());
     let target = Target {
         address: server.address,
         image: subject.image.clone(),
     };
 
-    let lowered = bare.lowered(winograd)?;
     let (mut plain, mut same) = (Vec::new(), Vec::new());
     let mut runs: Vec<Vec<Run>> = LOADS.map(|_| Vec::new()).into();
     for round in 1..=args.rounds {
@@ -243,42 +244,42 @@ async fn idle(server: &Server, duration: Duration) -> anyhow::Result<f64> {
     Ok((server.usage()?.cpu - before.cpu).as_secs_f64() / duration.as_secs_f64() * 100.0)
 }
 
-/// The loop over the same model, and what its figures depend on.
-fn bare(subject: &Subject, settings: &Settings) -> anyhow::Result<(Bare, String)> {
-    let package = match &subject.folder {
-        Some(folder) => Package::open(folder)?,
-        None => Package::embedded()?,
+/// The loop over the same model in ONNX Runtime alone, and over sessions as the server makes them where those run other kernels.
+fn bare(subject: &Subject, settings: &Settings) -> anyhow::Result<(Bare, Option<Bare>)> {
+    let model = ModelSettings {
+        path: subject.folder.clone().unwrap_or_default(),
+        ..settings.model.clone()
     };
-    let output = package.manifest.output.name.clone();
-    let external = package.folder.clone().map_or(ExternalData::None, ExternalData::Folder);
-    let deployed = reparameterize_bytes(
-        package.graph,
-        &Options {
-            output: output.clone(),
-            external,
-        },
-    )?;
-    let preprocess = Preprocess::try_from(package.manifest.input)?;
+    let package = model.open()?;
+    let fused = Fused::new(package.source())?;
     let runtime = Runtime::load(app::explicit(settings))?;
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let machine = format!("{}, {cores} cores, JPEG by {}", process::cpu_model(), decoder());
-    let limits = settings.limits.image();
-    let jpeg = JpegDecode::default();
-    let (model, image) = (deployed.onnx.into(), subject.image.clone());
-    Ok((
-        Bare {
-            runtime,
-            model,
-            layers: Layers::default(),
-            output,
-            preprocess,
-            limits,
-            jpeg,
-            image,
-            cores,
-        },
-        machine,
-    ))
+    let compile = app::compile_settings(settings, model.precision.of(&package.manifest));
+    let executable = Executable::new(&runtime, &package, &fused, &compile, &mut Clock::silent())?;
+    let (onnx, output) = (fused.onnx().clone(), fused.output().map(str::to_owned));
+    let plain = Bare {
+        session: Arc::new(move |threads| {
+            let options = SessionOptions {
+                threads,
+                output: output.clone(),
+                ..SessionOptions::default()
+            };
+            Ok(ModelSession::from_memory(&runtime, &onnx, &options)?)
+        }),
+        preprocess: Preprocess::try_from(package.manifest.input)?,
+        limits: settings.limits.image(),
+        jpeg: JpegDecode::default(),
+        image: subject.image.clone(),
+        cores: std::thread::available_parallelism().map_or(1, usize::from),
+    };
+    let pool = executable.pool().clone();
+    let same = executable.runs_kernels().then(|| Bare {
+        session: Arc::new(move |threads| {
+            let width = if threads > 1 { Width::Wide } else { Width::Narrow };
+            Ok(pool.session(width)?)
+        }),
+        ..plain.clone()
+    });
+    Ok((plain, same))
 }
 
 /// The files of `--out`.

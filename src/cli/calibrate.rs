@@ -11,12 +11,13 @@ use super::classify::files::{self, Listed};
 use super::out_file::OutFile;
 use super::settings::{LibraryArgs, SettingsArgs, Used, model_flag};
 use super::{Outcome, output};
-use crate::app::{self, CalibrationImages};
+use crate::app;
 use crate::config::Settings;
-use crate::model::{CALIBRATION_FILE, Package};
+use repserve_compile::{CALIBRATION_FILE, CalibrationImages, Package, calibrate};
 use repserve_files::within;
 use repserve_graph::onnx::{self, ExternalData};
 use repserve_quantize::{Goal, Stage};
+use repserve_runtime::Runtime;
 
 /// Measure on images how a model can compute in int8, and write calibration.json beside it
 ///
@@ -63,7 +64,8 @@ pub(super) fn run(args: &Args) -> Outcome {
         top1_agreement: args.agreement,
         fp32_share_max: args.fp32_share_max,
     };
-    let calibrated = app::calibrate(&settings, &package, images, goal, &mut |stage, done, total| {
+    let runtime = Runtime::load(app::explicit(&settings))?;
+    let calibrated = calibrate(&runtime, &package, images, goal, &mut |stage, done, total| {
         bar.step(stage_name(stage), done, total);
     });
     bar.0.finish_and_clear();
@@ -71,7 +73,7 @@ pub(super) fn run(args: &Args) -> Outcome {
     target.write(calibration.to_text().as_bytes())?;
     let path = folder.join(CALIBRATION_FILE);
     output::print(&format!("{calibration}\nwritten to {}\n", path.display()))?;
-    if !settings.quantize.admits(&calibration.held_back) {
+    if !settings.quantize.admits(&calibration.held_out) {
         output::complain("this is below what `quantize` in the settings wants of int8: a server will not serve it");
     }
     Ok(ExitCode::SUCCESS)
@@ -111,7 +113,7 @@ fn read(
     }
     ensure!(args.images.is_dir(), "{} is no folder", args.images.display());
     let wanted = found.len().min(args.images_max as usize);
-    let mut images = CalibrationImages::new(package, settings)?;
+    let mut images = CalibrationImages::new(package, settings.limits.image(), settings.decode.jpeg)?;
     let mut left_out = 0;
     for i in 0..wanted {
         let listed = &found[i * found.len() / wanted];

@@ -5,17 +5,18 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use serde_json::json;
+use serde::Serialize;
 
 use super::classify::files;
 use super::model_file::ModelFile;
 use super::out_file::OutFile;
 use super::settings::{LibraryArgs, SettingsArgs, Used};
 use super::{Outcome, output, probe};
-use crate::app::{self, Pair};
+use crate::app;
 use crate::config::Settings;
+use repserve_compile::{Fused, probes};
 use repserve_reparam::equivalence::Equivalence;
-use repserve_reparam::{Deployed, reparameterize_bytes};
+use repserve_reparam::report::Report;
 use repserve_runtime::Runtime;
 
 /// Fuse a train-time ONNX model into its deploy form, and print what was done
@@ -35,6 +36,9 @@ pub(super) struct Args {
     /// The one output to keep; what only the others need is dropped
     #[arg(long, value_name = "NAME")]
     output: Option<String>,
+    /// Verify the graph after every pass, so that an error names the pass that left an invalid one
+    #[arg(long)]
+    verify_passes: bool,
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
@@ -50,23 +54,40 @@ pub(super) struct Args {
 const USED: Used = &["limits", "runtime.library", "verify"];
 
 /// Whether original and result were compared.
+#[derive(Serialize)]
+#[serde(untagged)]
 enum Checked {
     Equal(Box<Equivalence>),
     /// ONNX Runtime is not there.
-    Not(String),
+    Not {
+        not_verified: String,
+    },
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Converted<'a> {
+    #[serde(flatten)]
+    report: &'a Report,
+    equivalence: &'a Checked,
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
     let settings = args.settings.load(USED, &[args.library.flag()])?.settings;
-    let model = ModelFile::open(&args.file, args.output.as_deref())?;
+    let mut model = ModelFile::open(&args.file, args.output.as_deref())?;
+    model.options.verify_passes = args.verify_passes;
     let target = target(args, &model)?;
-    let deployed = model.named(reparameterize_bytes(model.bytes.clone(), &model.options))?;
-    let checked = check(args, &settings, &model, &deployed)?;
-    target.write(&deployed.onnx)?;
+    let fused = model.named(Fused::new(model.source()))?;
+    let checked = check(args, &settings, &model, &fused)?;
+    target.write(fused.onnx())?;
     let text = if args.json {
-        as_json(&deployed, &checked)?
+        let converted = Converted {
+            report: fused.report(),
+            equivalence: &checked,
+        };
+        serde_json::to_string_pretty(&converted)? + "\n"
     } else {
-        as_text(&deployed, &checked)
+        as_text(fused.report(), &checked)
     };
     output::print(&text)?;
     Ok(ExitCode::SUCCESS)
@@ -83,41 +104,30 @@ fn target(args: &Args, model: &ModelFile) -> anyhow::Result<OutFile> {
     Ok(OutFile::new(&args.out, args.force, &sources)?)
 }
 
-fn check(args: &Args, settings: &Settings, model: &ModelFile, deployed: &Deployed) -> anyhow::Result<Checked> {
+fn check(args: &Args, settings: &Settings, model: &ModelFile, fused: &Fused) -> anyhow::Result<Checked> {
     let runtime = match Runtime::load(app::explicit(settings)) {
         Ok(runtime) => runtime,
         Err(error) if args.probe.is_some() => return Err(error).context("the images cannot be run"),
-        Err(error) => return Ok(Checked::Not(error.to_string())),
+        Err(error) => {
+            return Ok(Checked::Not {
+                not_verified: error.to_string(),
+            });
+        }
     };
-    let pair = Pair {
-        source: &model.bytes,
-        file: Some(&model.path),
-        deployed,
-        options: &model.options,
-    };
-    let image = probe::shape(&runtime, model, deployed)?;
-    let mut probes = app::probes(image, &settings.verify);
+    let image = probe::shape(&runtime, model, fused)?;
+    let mut probes = probes(image, &settings.verify);
     if let Some(folder) = &args.probe {
         probes.extend(probe::images(folder, image, model.manifest.as_ref(), settings)?);
     }
-    let (equivalence, _) = model.named(app::verify(&runtime, pair, &probes, &settings.verify))?;
-    Ok(Checked::Equal(Box::new(equivalence)))
+    let verified = model.named(fused.verify(&runtime, &probes, &settings.verify))?;
+    Ok(Checked::Equal(Box::new(verified.equivalence)))
 }
 
-fn as_text(deployed: &Deployed, checked: &Checked) -> String {
-    let mut out = deployed.report.to_string();
+fn as_text(report: &Report, checked: &Checked) -> String {
+    let mut out = report.to_string();
     let _ = match checked {
         Checked::Equal(equivalence) => writeln!(out, "verified      {equivalence}"),
-        Checked::Not(why) => writeln!(out, "not verified: {why}"),
+        Checked::Not { not_verified } => writeln!(out, "not verified: {not_verified}"),
     };
     out
-}
-
-fn as_json(deployed: &Deployed, checked: &Checked) -> anyhow::Result<String> {
-    let mut report = serde_json::to_value(&deployed.report)?;
-    match checked {
-        Checked::Equal(equivalence) => report["equivalence"] = serde_json::to_value(equivalence)?,
-        Checked::Not(why) => report["equivalence"] = json!({ "not_verified": why }),
-    }
-    Ok(format!("{report:#}\n"))
 }

@@ -16,13 +16,17 @@ pub(super) struct Args {
     /// The one output to keep; what only the others need is dropped
     #[arg(long, value_name = "NAME")]
     output: Option<String>,
+    /// Verify the graph after every pass, so that an error names the pass that left an invalid one
+    #[arg(long)]
+    verify_passes: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
-    let model = ModelFile::open(&args.file, args.output.as_deref())?;
+    let mut model = ModelFile::open(&args.file, args.output.as_deref())?;
+    model.options.verify_passes = args.verify_passes;
     let report = model.named(reparam::inspect(model.bytes.clone(), &model.options))?;
     let text = if args.json {
         serde_json::to_string_pretty(&report)? + "\n"

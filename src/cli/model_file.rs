@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
-use crate::model::{CALIBRATION_FILE, Manifest, Package};
+use repserve_compile::{CALIBRATION_FILE, Manifest, Package, Source};
 use repserve_graph::onnx::{self, ExternalData};
 use repserve_reparam::Options;
 
@@ -45,6 +45,7 @@ impl ModelFile {
         let options = Options {
             output: output.map(str::to_owned).or(of_manifest),
             external: ExternalData::Folder(folder.unwrap_or(Path::new(".")).to_owned()),
+            ..Options::default()
         };
         Ok(Self {
             path,
@@ -63,6 +64,15 @@ impl ModelFile {
         }
         files.extend(self.named(onnx::external_files(self.bytes.clone(), &self.options.external))?);
         Ok(files)
+    }
+
+    /// The train-time graph.
+    pub(super) fn source(&self) -> Source {
+        Source {
+            onnx: self.bytes.clone(),
+            file: Some(self.path.clone()),
+            options: self.options.clone(),
+        }
     }
 
     /// The same outcome, with the file's name before the error.

@@ -8,9 +8,8 @@ use super::classify::files;
 use super::model_file::ModelFile;
 use super::output;
 use crate::config::Settings;
-use crate::model::Manifest;
+use repserve_compile::{Fused, Manifest};
 use repserve_preprocess::{InputSpec, Interpolation, JpegDecode, Preprocess};
-use repserve_reparam::Deployed;
 use repserve_reparam::equivalence::Probe;
 use repserve_runtime::{ModelSession, Runtime, SessionOptions};
 
@@ -20,13 +19,13 @@ const SIDE: usize = 224;
 const BATCH: usize = 8;
 
 /// Channels, height and width that the model takes.
-pub(super) fn shape(runtime: &Runtime, model: &ModelFile, deployed: &Deployed) -> anyhow::Result<[usize; 3]> {
+pub(super) fn shape(runtime: &Runtime, model: &ModelFile, fused: &Fused) -> anyhow::Result<[usize; 3]> {
     let options = SessionOptions {
         threads: 1,
         output: model.options.output.clone(),
         ..SessionOptions::default()
     };
-    let session = model.named(ModelSession::from_memory(runtime, &deployed.onnx, &options))?;
+    let session = model.named(ModelSession::from_memory(runtime, fused.onnx(), &options))?;
     let [channels, height, width] = session.input().image;
     let size = model.manifest.as_ref().map(|m| m.input.size.map(|side| side as usize));
     let [h, w] = size.unwrap_or([SIDE, SIDE]);

@@ -6,10 +6,14 @@ use std::path::Path;
 use toml::de::{DeTable, DeValue};
 use toml::{Spanned, Value};
 
+use super::Settings;
 use super::source::{ConfigError, Source};
 
 /// Prefix of the variables that set keys; `__` separates section and key.
 pub(super) const VARIABLE_PREFIX: &str = "REPSERVE__";
+
+/// Keys that have another name now: the old one, the new one.
+const RENAMED: [(&str, &str); 1] = [("runtime.winograd", "runtime.kernels")];
 
 /// A value and where it came from.
 #[derive(Debug, Clone)]
@@ -82,16 +86,33 @@ impl Layers {
 
     fn set(&mut self, key: String, mut entry: Entry) -> Result<(), ConfigError> {
         let known = self.known(&key, &entry.source)?;
-        entry.value = fit(&known.value, entry.value).map_err(|reason| ConfigError::Value {
+        entry.value = fit(&known.value, entry.value).map_err(|found| ConfigError::Value {
+            reason: format!(
+                "wants {}, found {} ({found})",
+                self.wanted(&key, &known.value),
+                type_name(&found)
+            ),
             key: key.clone(),
             source_of: entry.source.clone(),
-            reason,
         })?;
         self.entries.insert(key, entry);
         Ok(())
     }
 
+    /// What the key takes, in words.
+    fn wanted(&self, key: &str, known: &Value) -> String {
+        let words = known.as_str().and_then(|_| words(&self.table(), key));
+        words.unwrap_or_else(|| type_name(known).to_owned())
+    }
+
     fn known(&self, key: &str, source: &Source) -> Result<&Entry, ConfigError> {
+        if let Some((_, new)) = RENAMED.iter().find(|(old, _)| *old == key) {
+            return Err(ConfigError::Renamed {
+                key: key.to_owned(),
+                source_of: source.clone(),
+                new,
+            });
+        }
         self.entries.get(key).ok_or_else(|| ConfigError::UnknownKey {
             key: key.to_owned(),
             source_of: source.clone(),
@@ -192,9 +213,20 @@ fn walk(spans: &DeTable<'_>, values: &toml::Table, prefix: &str, visit: &mut imp
     }
 }
 
-/// Whether the key takes a number or the word `auto`.
-fn takes_auto(known: &Value) -> bool {
-    known.as_str() == Some("auto")
+/// The words that the key takes, for a message; `None` where it takes any text. The settings' own types say which they are.
+fn words(settings: &toml::Table, key: &str) -> Option<String> {
+    let mut settings = settings.clone();
+    let (section, leaf) = key.rsplit_once('.')?;
+    let table = section
+        .split('.')
+        .try_fold(&mut settings, |table, part| table.get_mut(part)?.as_table_mut())?;
+    table.insert(leaf.to_owned(), Value::String(String::new()));
+    let error = serde_path_to_error::deserialize::<_, Settings>(settings).err()?;
+    if error.path().to_string() != key {
+        return None;
+    }
+    let (_, words) = error.inner().message().split_once("unknown variant ``, expected ")?;
+    Some(words.to_owned())
 }
 
 fn from_text(known: &Value, text: &str) -> Value {
@@ -205,30 +237,22 @@ fn from_text(known: &Value, text: &str) -> Value {
             .and_then(|mut t| t.remove("v"))
     };
     match known {
-        Value::String(_) if takes_auto(known) => trimmed
-            .parse()
-            .map_or_else(|_| Value::String(text.to_owned()), Value::Integer),
         Value::String(_) => Value::String(text.to_owned()),
         _ => parsed().unwrap_or_else(|| Value::String(text.to_owned())),
     }
 }
 
-fn fit(known: &Value, value: Value) -> Result<Value, String> {
+/// The value as the type that the key has, or as it was where it is of another.
+fn fit(known: &Value, value: Value) -> Result<Value, Value> {
     match (known, value) {
         (Value::Float(_), Value::Integer(i)) => Ok(Value::Float(i as f64)),
-        (Value::String(_), value @ Value::Integer(_)) if takes_auto(known) => Ok(value),
         (known, value) if known.same_type(&value) => Ok(value),
-        (known, value) => Err(format!(
-            "wants {}, found {} ({value})",
-            type_name(known),
-            type_name(&value)
-        )),
+        (_, value) => Err(value),
     }
 }
 
 fn type_name(value: &Value) -> &'static str {
     match value {
-        Value::String(_) if takes_auto(value) => "a number or \"auto\"",
         Value::String(_) => "a string",
         Value::Integer(_) => "a whole number",
         Value::Float(_) => "a number",

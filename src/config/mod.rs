@@ -19,6 +19,7 @@ use serde::Deserialize;
 use crate::http::{LimitSettings, SecuritySettings, ServerSettings};
 use crate::model::ModelSettings;
 use crate::telemetry::{LogSettings, TraceSettings};
+use repserve_compile::VerifySettings;
 use repserve_files as files;
 use repserve_preprocess::JpegDecode;
 use repserve_quantize::GateSettings;
@@ -62,34 +63,6 @@ pub struct Settings {
 pub struct DecodeSettings {
     /// How large a JPEG is decoded.
     pub jpeg: JpegDecode,
-}
-
-/// Comparison of the deploy graph with the train-time graph before serving.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct VerifySettings {
-    /// Batches of random inputs.
-    pub batches: usize,
-    /// Inputs in a batch.
-    pub batch_size: usize,
-    /// Seed of the random inputs.
-    pub seed: u64,
-    /// Largest difference of the outputs, relative to the largest output.
-    pub relative_error_max: f64,
-    /// Smallest share of inputs whose best class agrees, 0 to 1.
-    pub top1_agreement_min: f64,
-}
-
-impl Default for VerifySettings {
-    fn default() -> Self {
-        Self {
-            batches: 3,
-            batch_size: 4,
-            seed: 2024,
-            relative_error_max: 1e-4,
-            top1_agreement_min: 1.0,
-        }
-    }
 }
 
 /// Where settings are taken from, besides the defaults.

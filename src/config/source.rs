@@ -65,6 +65,16 @@ pub enum ConfigError {
         /// What might have been meant; empty where nothing is near.
         hint: String,
     },
+    /// The key has another name now.
+    #[error("`{key}` ({source_of}) is called `{new}` now")]
+    Renamed {
+        /// The key, dotted.
+        key: String,
+        /// Where it was given.
+        source_of: Source,
+        /// Its name now.
+        new: &'static str,
+    },
     /// The value has the wrong type or is impossible.
     #[error("`{key}` ({source_of}): {reason}")]
     Value {

@@ -137,6 +137,44 @@ fn a_wrong_type_is_named_with_its_place() {
 }
 
 #[test]
+fn a_wrong_type_names_the_words_that_are_allowed() {
+    check(
+        "[runtime]\nkernels = false\n",
+        &[],
+        &[],
+        "`runtime.kernels` (my.toml:2): wants one of `auto`, `on`, `off`, found true or false (false)",
+    );
+    check(
+        "[runtime]\nplan = 3\n",
+        &[],
+        &[],
+        "`runtime.plan` (my.toml:2): wants `auto` or `explicit`, found a whole number (3)",
+    );
+    check(
+        "",
+        &[("REPSERVE__RUNTIME__KERNELS", "false")],
+        &[],
+        "`runtime.kernels` (variable REPSERVE__RUNTIME__KERNELS): unknown variant `false`, expected one of `auto`, `on`, `off`",
+    );
+    check(
+        "[log]\nlevel = 3\n",
+        &[],
+        &[],
+        "`log.level` (my.toml:2): wants a string, found a whole number (3)",
+    );
+}
+
+#[test]
+fn a_key_of_another_name_names_the_new_one() {
+    let message = |place: &str| format!("`runtime.winograd` ({place}) is called `runtime.kernels` now");
+    check("[runtime]\nwinograd = \"off\"\n", &[], &[], &message("my.toml:2"));
+    let variable = ("REPSERVE__RUNTIME__WINOGRAD", "off");
+    check("", &[variable], &[], &message("variable REPSERVE__RUNTIME__WINOGRAD"));
+    let flag = ("runtime.winograd", "off", "--set");
+    check("", &[], &[flag], &message("flag --set"));
+}
+
+#[test]
 fn an_impossible_value_is_named_with_its_place() {
     check(
         "[server]\ntop_k = 0\n",

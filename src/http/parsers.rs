@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::settings::LimitSettings;
 use super::{form, v2};
-use crate::classify::Signature;
+use repserve_compile::Signature;
 
 /// What came of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

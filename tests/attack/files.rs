@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use repserve::model::Package;
+use repserve_compile::Package;
 
 use crate::support::binary::{repserve, stderr};
 use crate::support::checkout;

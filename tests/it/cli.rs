@@ -97,6 +97,14 @@ fn classify_writes_tables_and_csv() {
 }
 
 #[test]
+fn verifying_after_every_pass_changes_nothing_in_the_report() {
+    let plain = run(&["inspect", &model(), "--json"]);
+    let verified = run(&["inspect", &model(), "--json", "--verify-passes"]);
+    assert_eq!(verified.status.code(), Some(0), "{}", stderr(&verified));
+    assert_eq!(stdout(&verified), stdout(&plain));
+}
+
+#[test]
 fn convert_writes_what_it_reports() {
     let dir = tempfile::tempdir().unwrap();
     let out = text(&dir.path().join("deploy.onnx"));
@@ -116,7 +124,7 @@ fn convert_writes_what_it_reports() {
     );
 
     let again = text(&dir.path().join("again.onnx"));
-    let output = run(&["convert", &out, "-o", &again]);
+    let output = run(&["convert", &out, "-o", &again, "--verify-passes"]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let same = std::fs::read(&out).unwrap() == std::fs::read(&again).unwrap();
     assert!(same, "what is fused already comes out as it went in");

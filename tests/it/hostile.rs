@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use repserve::classify::{Failure, infer};
-use repserve_graph::onnx::{self, ExternalData};
+use repserve_compile::{Fused, Source};
 use repserve_scheduler::Work;
 
 use crate::support::binary::{run, stderr};
@@ -108,14 +108,15 @@ fn a_model_that_cannot_be_served_ends_the_server_with_one_line() {
     assert_eq!(stderr(&output), line);
 }
 
-/// The deploy graph of the default model with one constant changed.
-fn spoiled() -> (Bytes, repserve_reparam::Deployed, repserve_reparam::Options) {
-    let source = Bytes::from(std::fs::read(checkout("models/repvgg-cifar10/model.onnx")).unwrap());
-    let options = repserve_reparam::Options::default();
-    let mut deployed = repserve_reparam::reparameterize(&source, &options).unwrap();
-    let mut model = onnx::read(Bytes::from(deployed.onnx.clone()), &ExternalData::None).unwrap();
-    let (id, tensor) = model
-        .graph
+/// The default model, fused, with one constant of the deploy graph changed.
+fn spoiled() -> Fused {
+    let source = Source {
+        onnx: Bytes::from(std::fs::read(checkout("models/repvgg-cifar10/model.onnx")).unwrap()),
+        ..Source::default()
+    };
+    let mut fused = repserve_reparam::fuse_onnx(source.onnx.clone(), &source.options).unwrap();
+    let graph = &mut fused.model.graph;
+    let (id, tensor) = graph
         .constants()
         .filter(|(_, t)| t.shape().len() == 4)
         .map(|(id, t)| (id, t.clone()))
@@ -123,28 +124,16 @@ fn spoiled() -> (Bytes, repserve_reparam::Deployed, repserve_reparam::Options) {
         .unwrap();
     let mut values: Vec<f32> = tensor.to_f64().unwrap().iter().map(|v| *v as f32).collect();
     values.iter_mut().for_each(|v| *v *= 1.01);
-    model
-        .graph
-        .set_constant(id, repserve_graph::Tensor::from_f32(tensor.shape(), &values));
-    deployed.onnx = onnx::write(model).unwrap();
-    (source, deployed, options)
+    graph.set_constant(id, repserve_graph::Tensor::from_f32(tensor.shape(), &values));
+    Fused::encode(source, fused).unwrap()
 }
 
 #[test]
 fn a_graph_that_computes_something_else_is_refused_with_the_numbers() {
-    let (source, deployed, options) = spoiled();
     let runtime = repserve_runtime::Runtime::load(None).unwrap();
     let settings = settings().verify;
-    let pair = repserve::app::Pair {
-        source: &source,
-        file: None,
-        deployed: &deployed,
-        options: &options,
-    };
-    let probes = repserve::app::probes([3, 32, 32], &settings);
-    let error = repserve::app::verify(&runtime, pair, &probes, &settings)
-        .unwrap_err()
-        .to_string();
+    let probes = repserve_compile::probes([3, 32, 32], &settings);
+    let error = spoiled().verify(&runtime, &probes, &settings).unwrap_err().to_string();
     let start = "the deploy graph does not compute what the train-time graph does: relative error ";
     assert!(error.starts_with(start), "{error}");
     assert!(

@@ -2,23 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use repserve_graph::onnx::{self, ExternalData};
+use repserve_graph::onnx;
 use repserve_graph::{AttributeValue, DType, Dim, Graph, Model, Node, Tensor, Value, ValueId};
 use repserve_quantize::{Agreement, GateImages, Goal, Job, Probe, Values, calibrate, compare, rewrite};
-use repserve_runtime::{GraphProbe, Layers, Pool, Runtime, RuntimeSettings, WinogradMode};
+use repserve_runtime::{GraphProbe, KernelMode, Pool, Runtime, RuntimeSettings, SessionModel};
 use repserve_scheduler::Width;
 
 const SIDE: usize = 8;
-const SHAPE: [usize; 3] = [3, SIDE, SIDE];
+pub const SHAPE: [usize; 3] = [3, SIDE, SIDE];
 
 /// A network under construction.
-struct Net {
+pub struct Net {
     graph: Graph,
     random: u64,
 }
 
 impl Net {
-    fn new() -> (Self, ValueId) {
+    pub fn new() -> (Self, ValueId) {
         let mut graph = Graph::default();
         let shape = vec![
             Dim::Symbol("batch".into()),
@@ -44,19 +44,31 @@ impl Net {
         (self.random >> 40) as f32 / (1 << 23) as f32 - 1.0
     }
 
-    fn random(&mut self, shape: &[usize]) -> Vec<f32> {
+    pub fn random(&mut self, shape: &[usize]) -> Vec<f32> {
         let fan_in: usize = shape[1..].iter().product();
         let scale = (3.0 / fan_in as f32).sqrt();
         (0..shape.iter().product()).map(|_| scale * self.draw()).collect()
     }
 
-    fn op(&mut self, op: &str, inputs: Vec<ValueId>, name: &str) -> ValueId {
+    pub fn op(&mut self, op: &str, inputs: Vec<ValueId>, name: &str) -> ValueId {
         let out = self.graph.add_value(Value::named(name));
         self.graph.push_node(Node::new(op, inputs, vec![out]));
         out
     }
 
     fn conv(&mut self, source: ValueId, shape: [usize; 4], weights: &[f32], name: &str) -> ValueId {
+        let pads = AttributeValue::Ints(vec![shape[2] as i64 / 2; 4]);
+        self.conv_with(source, shape, weights, name, &[("pads", pads)])
+    }
+
+    pub fn conv_with(
+        &mut self,
+        source: ValueId,
+        shape: [usize; 4],
+        weights: &[f32],
+        name: &str,
+        attributes: &[(&str, AttributeValue)],
+    ) -> ValueId {
         let weight = self
             .graph
             .add_constant(format!("{name}.w"), Tensor::from_f32(&shape, weights));
@@ -64,9 +76,11 @@ impl Net {
             .graph
             .add_constant(format!("{name}.b"), Tensor::from_f32(&shape[..1], &vec![0.1; shape[0]]));
         let out = self.graph.add_value(Value::named(name));
-        let pads = AttributeValue::Ints(vec![shape[2] as i64 / 2; 4]);
-        self.graph
-            .push_node(Node::new("Conv", vec![source, weight, bias], vec![out]).with("pads", pads));
+        let node = Node::new("Conv", vec![source, weight, bias], vec![out]);
+        let node = attributes
+            .iter()
+            .fold(node, |node, (name, value)| node.with(*name, value.clone()));
+        self.graph.push_node(node);
         out
     }
 
@@ -79,13 +93,13 @@ impl Net {
         self.op("Clip", vec![source, bounds[0], bounds[1]], name)
     }
 
-    fn random_conv(&mut self, source: ValueId, shape: [usize; 4], name: &str) -> ValueId {
+    pub fn random_conv(&mut self, source: ValueId, shape: [usize; 4], name: &str) -> ValueId {
         let weights = self.random(&shape);
         self.conv(source, shape, &weights, name)
     }
 
     /// Pools, a linear layer of four classes, and done.
-    fn finish(mut self, source: ValueId, channels: usize) -> Vec<u8> {
+    pub fn finish(mut self, source: ValueId, channels: usize) -> Model {
         let pooled = self.op("GlobalAveragePool", vec![source], "pooled");
         let flat = self.op("Flatten", vec![pooled], "flat");
         let weights = self.random(&[4, channels]);
@@ -99,18 +113,17 @@ impl Net {
         let head = Node::new("Gemm", vec![flat, weight], vec![logits]).with("transB", AttributeValue::Int(1));
         self.graph.push_node(head);
         self.graph.outputs.push(logits);
-        let model = Model {
+        Model {
             graph: self.graph,
             ir_version: 8,
             opsets: vec![(String::new(), 17)],
             ..Model::default()
-        };
-        onnx::write(model).unwrap()
+        }
     }
 }
 
 /// Flat images from dark to bright, and some noise.
-fn images() -> Vec<Vec<f32>> {
+pub fn images() -> Vec<Vec<f32>> {
     let pixel = |i: usize, n: usize| i as f32 / 40.0 + 0.1 * ((n * 31 + i * 17) as f32).sin();
     (0..40)
         .map(|i| (0..3 * SIDE * SIDE).map(|n| pixel(i, n).max(0.0)).collect())
@@ -118,15 +131,15 @@ fn images() -> Vec<Vec<f32>> {
 }
 
 /// How near the int8 graph comes, and the operators that ONNX Runtime makes of it.
-fn quantized(deploy: Vec<u8>) -> (Agreement, BTreeMap<String, usize>) {
+pub fn quantized(deploy: Model) -> (Agreement, BTreeMap<String, usize>) {
     let runtime = Runtime::load(None).unwrap();
     let images = images();
-    let held_back: Vec<Vec<f32>> = images.iter().skip(3).step_by(4).cloned().collect();
+    let held_out: Vec<Vec<f32>> = images.iter().skip(3).step_by(4).cloned().collect();
     let job = Job {
-        deploy: deploy.clone().into(),
+        deploy: deploy.clone(),
         model_sha256: String::new(),
         images: &images,
-        held_back: &held_back,
+        held_out: &held_out,
         images_sha256: String::new(),
         probabilities: false,
         goal: Goal {
@@ -146,34 +159,33 @@ fn quantized(deploy: Vec<u8>) -> (Agreement, BTreeMap<String, usize>) {
         }))
     };
     let calibration = calibrate(&job, &load, &mut |_, _, _| ()).unwrap();
-    let model = onnx::read(deploy.clone().into(), &ExternalData::None).unwrap();
-    let int8 = onnx::write(rewrite(model, &calibration).unwrap()).unwrap();
-    let answers = |onnx: &[u8]| {
+    let int8 = SessionModel::encode(rewrite(deploy.clone(), &calibration).unwrap()).unwrap();
+    let outputs = |onnx: &[u8]| {
         let mut probe = load(onnx).unwrap();
-        held_back
+        held_out
             .iter()
             .map(|image| probe(image).unwrap().remove(0).data)
             .collect::<Vec<_>>()
     };
-    let exact = answers(&int8);
-    let agreement = compare(&answers(&deploy), &exact, false);
-    let pool = |winograd| {
+    let exact = outputs(&int8.onnx);
+    let agreement = compare(&outputs(&onnx::write(deploy).unwrap()), &exact, false);
+    let pool = |kernels| {
         let settings = RuntimeSettings {
-            winograd,
+            kernels,
             cores: 2,
             ..RuntimeSettings::default()
         };
-        Pool::new(&runtime, int8.clone().into(), Layers::default(), None, &settings).unwrap()
+        Pool::new(&runtime, int8.clone(), None, &settings).unwrap()
     };
     // The server's own kernels, where this processor has instructions for them, answer as ONNX Runtime's do.
     for width in [Width::Narrow, Width::Wide] {
-        let mut session = pool(WinogradMode::Auto).session(width).unwrap();
-        assert_eq!(session.run(&held_back, SHAPE).unwrap(), exact);
+        let mut session = pool(KernelMode::Auto).session(width).unwrap();
+        assert_eq!(session.run(&held_out, SHAPE).unwrap(), exact);
     }
-    (agreement, pool(WinogradMode::Off).operators().unwrap().clone())
+    (agreement, pool(KernelMode::Off).operators().unwrap().clone())
 }
 
-fn count(operators: &BTreeMap<String, usize>, op: &str) -> usize {
+pub fn count(operators: &BTreeMap<String, usize>, op: &str) -> usize {
     let of = operators
         .iter()
         .filter(|(name, _)| name.rsplit("::").next() == Some(op));

@@ -82,7 +82,7 @@ async fn a_folder_of_ones_own_is_served() {
 async fn what_cannot_be_served_says_why() {
     check(
         |dir| std::fs::write(dir.join("labels.txt"), "one\ntwo\n").unwrap(),
-        "the model answers 10 classes and there are 2 labels",
+        "the model returns 10 classes and there are 2 labels",
     )
     .await;
     check(

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
 
+mod auto_pad;
 mod broken_images;
 mod cli;
 mod config;
@@ -14,6 +15,7 @@ mod errors;
 mod fuzz;
 mod hostile;
 mod int8_graphs;
+mod kernels;
 mod limits;
 mod loading;
 mod metrics;
@@ -26,4 +28,3 @@ mod soak;
 #[allow(dead_code, reason = "each test binary uses its part")]
 mod support;
 mod v2;
-mod winograd;

@@ -82,7 +82,7 @@ async fn calibrating_twice_writes_the_same_file_and_it_serves() {
 
     let parsed: Value = serde_json::from_str(&first).unwrap();
     assert_eq!(
-        (&parsed["images"]["calibration"], &parsed["images"]["held_back"]),
+        (&parsed["images"]["calibration"], &parsed["images"]["held_out"]),
         (&30.into(), &10.into())
     );
     let mut settings = int8();

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::Tensor;
+use crate::tensor::Tensor;
 
 /// A named attribute of a node.
 #[derive(Debug, Clone, PartialEq)]

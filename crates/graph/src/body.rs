@@ -7,7 +7,10 @@ use bytes::Bytes;
 
 use super::order::Order;
 use super::uses::Uses;
-use super::{Dim, Node, NodeId, Ports, Tensor, Value, ValueId};
+use crate::node::Node;
+use crate::ports::Ports;
+use crate::tensor::Tensor;
+use crate::value::{Dim, NodeId, Value, ValueId};
 
 /// Nodes, values, constants. Nodes are kept in an order in which every value is produced before it is used.
 #[derive(Debug, Clone, Default)]

@@ -2,7 +2,11 @@
 
 use std::fmt::{self, Display, Formatter, Write};
 
-use super::{AttributeValue, DType, Dim, Graph, Node, ValueId};
+use crate::attribute::AttributeValue;
+use crate::body::Graph;
+use crate::node::Node;
+use crate::tensor::DType;
+use crate::value::{Dim, ValueId};
 
 /// One line a node, for example `y = Conv(x, w, b) {strides=[1, 1]}`; constants with their type and shape where
 /// they are read.

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 
-use super::{Attribute, AttributeValue, ValueId};
+use crate::attribute::{Attribute, AttributeValue};
+use crate::value::ValueId;
 
 /// One operator application.
 #[derive(Debug, Clone, Default, PartialEq)]

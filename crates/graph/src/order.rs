@@ -1,6 +1,6 @@
 //! The order of a graph's nodes: a doubly linked list over node numbers, so that an edit anywhere costs O(1).
 
-use super::NodeId;
+use crate::value::NodeId;
 
 /// Which node follows which. A removed node remembers what followed it, so that its place can still be named.
 #[derive(Debug, Clone, Default)]

@@ -1,6 +1,8 @@
 //! An edit of a graph as a value: described first, applied at once.
 
-use super::{Graph, Node, NodeId, ValueId};
+use crate::body::Graph;
+use crate::node::Node;
+use crate::value::{NodeId, ValueId};
 
 /// What a pass wants changed. Nodes are removed and, where the first of `remove` (in graph order) or `at` stood, the new ones inserted;
 /// readers of `replace.0` then read `replace.1`. Constants that nobody reads any more are dropped.

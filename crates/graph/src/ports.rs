@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::ops::Deref;
 
-use super::ValueId;
+use crate::value::ValueId;
 
 /// Graph inputs or outputs: reads as a slice, `contains` costs O(1).
 #[derive(Debug, Clone, Default)]

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Graph, ValueId};
+use crate::body::Graph;
+use crate::value::ValueId;
 
 /// What [`Graph::sweep`] took away.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

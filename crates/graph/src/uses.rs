@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Node, NodeId, ValueId};
+use crate::node::Node;
+use crate::value::{NodeId, ValueId};
 
 /// Producer and readers of every value.
 #[derive(Debug, Clone, Default)]

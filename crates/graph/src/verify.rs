@@ -10,7 +10,9 @@
 //! 6. A constant's recorded type and shape are its tensor's.
 //! 7. The index of producers and readers says what the nodes say.
 
-use super::{Dim, Graph, Node, NodeId, ValueId};
+use crate::body::Graph;
+use crate::node::Node;
+use crate::value::{Dim, NodeId, ValueId};
 
 /// Which invariant does not hold, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,6 +1,6 @@
 //! The bare loop that a server is measured against: decode, preprocess and run a session, with nothing in between.
 
-use std::sync::Barrier;
+use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -9,19 +9,13 @@ use serde::{Deserialize, Serialize};
 
 use super::stats::median;
 use repserve_preprocess::{JpegDecode, Limits, Preprocess};
-use repserve_runtime::{Layers, ModelSession, Runtime, SessionOptions, WinogradMode, lower_for_session};
+use repserve_runtime::ModelSession;
 
 /// A loop and everything that it needs.
 #[derive(Clone)]
 pub struct Bare {
-    /// ONNX Runtime.
-    pub runtime: Runtime,
-    /// The deploy graph, or what [`Bare::lowered`] made of it.
-    pub model: Bytes,
-    /// Layers that its operators run; empty for ONNX's own.
-    pub layers: Layers,
-    /// The output to read; the first if not given.
-    pub output: Option<String>,
+    /// Makes a session of so many threads.
+    pub session: Arc<dyn Fn(usize) -> anyhow::Result<ModelSession> + Send + Sync>,
     /// What is done to an image.
     pub preprocess: Preprocess,
     /// What an image may be.
@@ -55,21 +49,6 @@ impl BareFigures {
 }
 
 impl Bare {
-    /// The same loop over sessions as the server makes them; `None` where `mode` lowers nothing.
-    ///
-    /// # Errors
-    /// Where the model cannot be lowered.
-    pub fn lowered(&self, mode: WinogradMode) -> anyhow::Result<Option<Self>> {
-        let [height, width] = self.preprocess.size().map(|side| side as usize);
-        let output = self.output.as_deref();
-        let lowered = lower_for_session(&self.runtime, &self.model, mode, [3, height, width], output)?;
-        Ok((!lowered.layers.is_empty()).then(|| Self {
-            model: lowered.model,
-            layers: lowered.layers,
-            ..self.clone()
-        }))
-    }
-
     /// Both figures, each measured for `duration`.
     ///
     /// # Errors
@@ -135,13 +114,7 @@ impl Bare {
 
     /// A session that has run once.
     fn session(&self, threads: usize) -> anyhow::Result<ModelSession> {
-        let options = SessionOptions {
-            threads,
-            output: self.output.clone(),
-            layers: self.layers.clone(),
-            ..SessionOptions::default()
-        };
-        let mut session = ModelSession::from_memory(&self.runtime, &self.model, &options).context("the bare loop")?;
+        let mut session = (self.session)(threads).context("the bare loop")?;
         self.once(&mut session)?;
         Ok(session)
     }

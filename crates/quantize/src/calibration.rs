@@ -7,8 +7,11 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::equalize::EXPONENT_MAX;
-use super::{Agreement, Error, Range, text};
+use crate::equalize::EXPONENT_MAX;
+use crate::error::Error;
+use crate::gate::Agreement;
+use crate::range::Range;
+use crate::text;
 
 /// The version of the file's layout.
 const FORMAT: u32 = 1;
@@ -28,12 +31,13 @@ pub struct Calibration {
     pub model_sha256: String,
     /// On which images.
     pub images: Images,
-    /// How far channels are evened out: 1 wholly, 0.5 half.
+    /// How far channels are equalized: 1 wholly, 0.5 half.
     pub equalization_power: f64,
     /// The error's power that the ranges minimise.
     pub range_power: f64,
-    /// int8 against fp32 on the held-back images, when calibrating.
-    pub held_back: Agreement,
+    /// int8 against fp32 on the held-out images, when calibrating.
+    #[serde(alias = "held_back")]
+    pub held_out: Agreement,
     /// Ranges of the quantized values, in graph order.
     pub ranges: Vec<ValueRange>,
     /// The layers, in graph order.
@@ -48,8 +52,9 @@ pub struct Calibration {
 pub struct Images {
     /// Images that the ranges, biases and roundings come from.
     pub calibration: usize,
-    /// Images kept back for comparing.
-    pub held_back: usize,
+    /// Held-out images, for comparing.
+    #[serde(alias = "held_back")]
+    pub held_out: usize,
     /// Hash of the images' own hashes in order of their file names, in hex.
     pub sha256: String,
 }
@@ -77,7 +82,7 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// As it is written in settings, metrics and answers.
+    /// As it is written in settings, metrics and responses.
     pub fn label(self) -> &'static str {
         match self {
             Self::Fp32 => "fp32",
@@ -90,7 +95,7 @@ impl Precision {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LayerRecord {
-    /// Name of the value that the layer answers with.
+    /// Name of the value that the layer returns.
     pub layer: String,
     /// In which arithmetic it computes.
     pub precision: Precision,
@@ -223,5 +228,4 @@ impl Calibration {
 }
 
 #[cfg(test)]
-#[path = "calibration_tests.rs"]
 mod tests;

@@ -1,22 +1,22 @@
-//! Channels of one tensor share one scale, so a channel that stays small gets few of the 256 codes. Where a
+//! Cross-layer equalization. Channels of one tensor share one scale, so a channel that stays small gets few of the 256 values. Where a
 //! convolution's output, ReLU or not (but no ReLU6), is read by one other convolution only, a channel may be divided by any factor
 //! that the reader's weights are multiplied by: ReLU(x / s) · s = ReLU(x) (Nagel et al., arXiv 1906.04721, section 4.1).
 //!
 //! A factor is a power of the channel's largest activation over the tensor's (geometric) mean, rounded to a power of two,
-//! so that the f32 function stays the same to the last bit. The power 1 evens out the activations and makes the weights
+//! so that the f32 function stays the same to the last bit. The power 1 makes the activations even and makes the weights
 //! that read them uneven, of which an output channel has one scale; 1/2 is between. Which is better is measured.
 
 use std::collections::BTreeMap;
 
 use repserve_graph::{Graph, Tensor, ValueId};
 
-use super::layers::{Kind, Layer};
+use crate::layers::{Layer, LayerKind};
 
 /// Largest exponent of a factor.
 pub(super) const EXPONENT_MAX: i8 = 5;
 
 /// For each layer whose output may be scaled the powers of two its channels are divided by. `most` gives the largest
-/// magnitude of each channel of a layer's output, `power` how far they are evened out, 0 to 1.
+/// magnitude of each channel of a layer's output, `power` how far they are equalized, 0 to 1.
 pub(super) fn exponents(
     graph: &Graph,
     layers: &[Layer],
@@ -73,12 +73,12 @@ pub(super) fn apply(graph: &mut Graph, layers: &[Layer], name: &str, exponents: 
 fn reader<'a>(graph: &Graph, layers: &'a [Layer], layer: &Layer) -> Option<&'a Layer> {
     let user = graph.only_user(layer.output)?;
     let reader = layers.iter().find(|l| l.node == user && l.input == layer.output)?;
-    let convolutions = matches!((&layer.kind, &reader.kind), (Kind::Conv(_), Kind::Conv(_)));
+    let convolutions = matches!((&layer.kind, &reader.kind), (LayerKind::Conv(_), LayerKind::Conv(_)));
     let own = |value: ValueId| graph.use_count(value) == 1;
     let constants = [Some(layer.weight), layer.bias, Some(reader.weight)];
     let fits = reader.columns / reader.taps() * reader.groups == layer.rows;
     // ReLU6(x / s) · s is not ReLU6(x).
-    let scales = layer.clip.is_none_or(|clip| clip.high == f32::INFINITY);
+    let scales = layer.activation.is_none_or(|clip| clip.high == f32::INFINITY);
     (convolutions && fits && scales && constants.into_iter().flatten().all(own)).then_some(reader)
 }
 

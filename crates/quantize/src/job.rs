@@ -1,9 +1,8 @@
-//! What is to be calibrated, on what, and who hears of it. The caller runs graphs; this room knows no runtime.
+//! What is to be calibrated, on what, and who is told how far it is. The caller runs graphs; nothing here knows a runtime.
 
-use bytes::Bytes;
-
-use super::calibration::GateImages;
-use super::sensitivity::Goal;
+use crate::calibration::GateImages;
+use crate::sensitivity::Goal;
+use repserve_graph::Model;
 
 /// One tensor that came out of a graph.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,23 +19,23 @@ pub type Probe<'a> = Box<dyn FnMut(&[f32]) -> Result<Vec<Values>, String> + 'a>;
 /// Loads an ONNX file.
 pub type Load<'a> = dyn Fn(&[u8]) -> Result<Probe<'a>, String> + 'a;
 
-/// Told the stage, steps done and steps in all.
+/// Receives the stage, steps done and steps in all.
 pub type Progress<'a> = dyn FnMut(Stage, usize, usize) + Send + 'a;
 
 /// What is to be calibrated, and on what.
 #[derive(Debug, Clone)]
 pub struct Job<'a> {
-    /// The deploy graph, an ONNX file that holds its weights.
-    pub deploy: Bytes,
+    /// The deploy graph.
+    pub deploy: Model,
     /// Hash of the model's file, in hex.
     pub model_sha256: String,
     /// Preprocessed images to calibrate on.
     pub images: &'a [Vec<f32>],
-    /// Preprocessed images to measure on.
-    pub held_back: &'a [Vec<f32>],
+    /// Preprocessed held-out images to measure on.
+    pub held_out: &'a [Vec<f32>],
     /// Hash over all images' files, in hex.
     pub images_sha256: String,
-    /// Whether the graph answers with probabilities rather than logits.
+    /// Whether the graph returns probabilities rather than logits.
     pub probabilities: bool,
     /// What to reach.
     pub goal: Goal,

@@ -1,17 +1,39 @@
-//! Int8 that keeps its answers: from a deploy graph and some images to the int8 graph.
+//! Post-training int8 quantization of convolutional ONNX graphs: from a deploy graph and some images to the int8 graph.
 //!
-//! [`calibrate`] looks at what the fp32 graph computes on images and decides: factors that even out channels
+//! [`calibrate`] looks at what the fp32 graph computes on images and decides: factors that equalize channels across layers
 //! (`equalize`), the range of every quantized value (`range`), which way each weight is rounded (`rounding`, from the
-//! `moments` of what the layer sees), what each bias must make up for, and which layers stay in fp32 (`sensitivity`).
-//! The result is a [`Calibration`]. [`rewrite`] makes the int8 graph of it, in the same IR; [`compare`] says how far
+//! `moments` of a layer's inputs), what each bias must make up for, and which layers stay in fp32 (`sensitivity`).
+//! The result is a [`Calibration`]. [`rewrite()`] makes the int8 graph of it, in the same IR; [`compare`] says how far
 //! both are apart. Nothing here knows a runtime: graphs run through closures ([`Load`]). The method, its sources and
 //! its figures stand in `docs/quantization.md`.
+//!
+//! What a quantized value stands for follows from its range. Zero is always exact, as convolutions pad with it:
+//!
+//! ```
+//! use repserve_quantize::Range;
+//!
+//! let affine = Range { low: -1.0, high: 3.0 }.affine();
+//! let real = |quantized: u8| (f32::from(quantized) - f32::from(affine.zero_point)) * affine.scale;
+//! assert_eq!(real(affine.zero_point), 0.0);
+//! assert!((real(255) - 3.0).abs() < affine.scale);
+//! ```
+//!
+//! How far an int8 model is from its fp32 original, from rows of logits of the same images:
+//!
+//! ```
+//! use repserve_quantize::compare;
+//!
+//! let fp32 = [vec![2.0, 0.5], vec![0.1, 1.4]];
+//! let int8 = [vec![1.9, 0.6], vec![0.2, 1.3]];
+//! assert_eq!(compare(&fp32, &int8, false).top1_agreement, 1.0);
+//! ```
 
 mod bits;
 mod calibrate;
 mod calibration;
 mod cholesky;
 mod equalize;
+mod error;
 mod gate;
 mod job;
 mod layers;
@@ -23,73 +45,14 @@ mod report;
 mod rewrite;
 mod rounding;
 mod scale;
-mod search;
 mod sensitivity;
 mod text;
 
 pub use calibrate::calibrate;
 pub use calibration::{Calibration, GateImages, Images, LayerRecord, Precision, ValueRange};
+pub use error::Error;
 pub use gate::{Agreement, GateSettings, Otherwise, compare};
 pub use job::{Job, Load, Probe, Progress, Stage, Values};
 pub use range::{Affine, Range};
 pub use rewrite::rewrite;
 pub use sensitivity::Goal;
-
-use repserve_graph::TensorError;
-use repserve_graph::onnx::OnnxError;
-use repserve_graph::verify::VerifyError;
-
-/// Why a graph cannot be calibrated or quantized.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A calibration file that cannot be used.
-    #[error("calibration.json: {0}")]
-    Calibration(String),
-    /// The calibration was made for another file.
-    #[error(
-        "calibration.json was made for another model (SHA-256 {made_for:.12}…, and this one has {found:.12}…); run `repserve calibrate` again"
-    )]
-    OtherModel {
-        /// Hash of the model that it was made for.
-        made_for: String,
-        /// Hash of the model at hand.
-        found: String,
-    },
-    /// The calibration's layers are not the graph's.
-    #[error("calibration.json does not fit the model at layer {0:?}; run `repserve calibrate` again")]
-    Foreign(String),
-    /// A value that is to be quantized has no range.
-    #[error("calibration.json has no range for {0:?}; run `repserve calibrate` again")]
-    NoRange(String),
-    /// A model that is too old.
-    #[error("the model imports ONNX operator set {found}; int8 needs {wanted} or later: export it again")]
-    Opset {
-        /// Its operator set.
-        found: i64,
-        /// The first that works.
-        wanted: i64,
-    },
-    /// No layer that could be quantized.
-    #[error("the deploy graph holds no convolution and no linear layer whose weights are f32 constants")]
-    NothingToDo,
-    /// Too few images.
-    #[error("{found} usable images; calibrating needs at least {wanted}, a few hundred are better")]
-    TooFewImages {
-        /// How many there are.
-        found: usize,
-        /// How many it takes.
-        wanted: usize,
-    },
-    /// The runtime failed on a graph.
-    #[error("running the graph: {0}")]
-    Run(String),
-    /// A file that cannot be read as a model, or written.
-    #[error(transparent)]
-    Onnx(#[from] OnnxError),
-    /// A constant that cannot be made.
-    #[error(transparent)]
-    Tensor(#[from] TensorError),
-    /// The rewriting made an invalid graph: a defect of this program, please report it.
-    #[error("the int8 graph is invalid (please report this): {0}")]
-    Broken(VerifyError),
-}

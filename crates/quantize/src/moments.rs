@@ -1,8 +1,9 @@
 //! What a layer sees: mean and covariance of the values under its kernel, sampled over the calibration images.
 
-use super::job::Values;
-use super::layers::{Kind, Layer, Window};
-use super::product;
+use crate::job::Values;
+use crate::layers::{Layer, LayerKind};
+use crate::product;
+use repserve_graph::ops::ImageWindow;
 
 /// Largest matrix of second moments; a layer with more columns gets several, for blocks of its input channels.
 const ORDER_MAX: usize = 2304;
@@ -80,21 +81,22 @@ impl Moments {
     pub(super) fn add(&mut self, layer: &Layer, input: &Values, seed: u64, scratch: &mut Vec<f32>) {
         let (input, shape) = (&input.data[..], &input.shape[..]);
         match (&layer.kind, shape) {
-            (Kind::Conv(window), &[1, channels, height, width])
+            (LayerKind::Conv(window), &[1, channels, height, width])
                 if channels * layer.taps() == layer.columns * layer.groups
                     && input.len() == channels * height * width =>
             {
-                let positions = window.positions([height, width], self.samples_per_image, seed);
+                let patches = Patches(window);
+                let positions = patches.positions([height, width], self.samples_per_image, seed);
                 let plane = height * width;
                 let depth = layer.columns / layer.taps();
                 for block in &mut self.blocks {
                     let first = block.group * depth + block.start / layer.taps();
                     let planes = &input[first * plane..(first + block.len() / layer.taps()) * plane];
-                    let rows = window.unfold(planes, [height, width], &positions);
+                    let rows = patches.unfold(planes, [height, width], &positions);
                     block.add(&rows, scratch);
                 }
             }
-            (Kind::Gemm { .. }, &[1, columns]) if columns == layer.columns && input.len() == columns => {
+            (LayerKind::Gemm { .. }, &[1, columns]) if columns == layer.columns && input.len() == columns => {
                 for block in &mut self.blocks {
                     let part = &input[block.start..block.start + block.len()];
                     block.add(part, scratch);
@@ -132,14 +134,17 @@ impl Block {
     }
 }
 
-impl Window {
+/// The windows that a convolution reads.
+struct Patches<'a>(&'a ImageWindow);
+
+impl Patches<'_> {
     /// At most `count` different output positions, as (top, left) of their windows; which ones follows from `seed`.
     fn positions(&self, size: [usize; 2], count: usize, seed: u64) -> Vec<[isize; 2]> {
         let extent = |axis: usize| {
-            let reach = self.dilations[axis] * (self.kernel[axis] - 1) + 1;
-            (size[axis] + self.pads[axis] + self.pads[axis + 2])
+            let reach = self.0.dilations[axis] * (self.0.kernel[axis] - 1) + 1;
+            (size[axis] + self.0.pads[axis] + self.0.pads[axis + 2])
                 .checked_sub(reach)
-                .map_or(0, |free| free / self.strides[axis] + 1)
+                .map_or(0, |free| free / self.0.strides[axis] + 1)
         };
         let [high, wide] = [extent(0), extent(1)];
         let mut all: Vec<usize> = (0..high * wide).collect();
@@ -147,7 +152,7 @@ impl Window {
             fastrand::Rng::with_seed(seed).shuffle(&mut all);
             all.truncate(count);
         }
-        let corner = |index: usize, axis: usize| (index * self.strides[axis]) as isize - self.pads[axis] as isize;
+        let corner = |index: usize, axis: usize| (index * self.0.strides[axis]) as isize - self.0.pads[axis] as isize;
         all.into_iter()
             .map(|i| [corner(i / wide, 0), corner(i % wide, 1)])
             .collect()
@@ -156,11 +161,11 @@ impl Window {
     /// The windows at `positions`, a row each: for every plane its taps, row-major; zero beyond the rim.
     fn unfold(&self, planes: &[f32], [height, width]: [usize; 2], positions: &[[isize; 2]]) -> Vec<f32> {
         let count = planes.len() / (height * width).max(1);
-        let mut rows = Vec::with_capacity(positions.len() * count * self.kernel[0] * self.kernel[1]);
+        let mut rows = Vec::with_capacity(positions.len() * count * self.0.kernel[0] * self.0.kernel[1]);
         for [top, left] in positions {
             for plane in planes.chunks(height * width) {
-                for y in (0..self.kernel[0]).map(|k| top + (k * self.dilations[0]) as isize) {
-                    for x in (0..self.kernel[1]).map(|k| left + (k * self.dilations[1]) as isize) {
+                for y in (0..self.0.kernel[0]).map(|k| top + (k * self.0.dilations[0]) as isize) {
+                    for x in (0..self.0.kernel[1]).map(|k| left + (k * self.0.dilations[1]) as isize) {
                         let inside = (0..height as isize).contains(&y) && (0..width as isize).contains(&x);
                         rows.push(if inside {
                             plane[y as usize * width + x as usize]
@@ -179,8 +184,8 @@ impl Window {
 mod tests {
     use super::*;
 
-    fn window() -> Window {
-        Window {
+    fn window() -> ImageWindow {
+        ImageWindow {
             kernel: [3, 3],
             strides: [2, 2],
             dilations: [1, 1],
@@ -190,12 +195,12 @@ mod tests {
 
     #[test]
     fn windows_start_in_the_padding_and_step_by_the_stride() {
-        let mut all = window().positions([4, 4], 99, 0);
+        let mut all = Patches(&window()).positions([4, 4], 99, 0);
         all.sort_unstable();
         assert_eq!(all, [[-1, -1], [-1, 1], [1, -1], [1, 1]]);
-        assert_eq!(window().positions([4, 4], 2, 7).len(), 2);
+        assert_eq!(Patches(&window()).positions([4, 4], 2, 7).len(), 2);
         let plane: Vec<f32> = (0..16u8).map(f32::from).collect();
-        let rows = window().unfold(&plane, [4, 4], &[[-1, -1], [1, 1]]);
+        let rows = Patches(&window()).unfold(&plane, [4, 4], &[[-1, -1], [1, 1]]);
         assert_eq!(rows[..9], [0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 4.0, 5.0]);
         assert_eq!(rows[9..], [5.0, 6.0, 7.0, 9.0, 10.0, 11.0, 13.0, 14.0, 15.0]);
     }

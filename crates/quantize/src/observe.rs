@@ -7,16 +7,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use repserve_graph::onnx;
 use repserve_graph::{Model, ValueId};
 
-use super::Error;
-use super::job::{Load, Probe, Values};
-use super::layers::Layer;
-use super::moments::Moments;
-use super::range::Histogram;
+use crate::error::Error;
+use crate::job::{Load, Probe, Values};
+use crate::layers::Layer;
+use crate::moments::Moments;
+use crate::range::Histogram;
 
 /// Smallest and largest value of each channel.
 pub(super) type Bounds = Vec<[f32; 2]>;
 
-/// The values that layers read and answer with, each once, in graph order.
+/// The values that layers read and return, each once, in graph order.
 pub(super) fn watched(layers: &[Layer]) -> Vec<ValueId> {
     let mut values: Vec<ValueId> = Vec::new();
     for value in layers.iter().flat_map(|l| [l.input, l.output]) {
@@ -48,7 +48,7 @@ pub(super) fn probe<'a>(model: &Model, values: &[ValueId], load: &Load<'a>) -> R
     load(&onnx::write(model)?).map_err(Error::Run)
 }
 
-/// Runs an image; the answer holds `count` values.
+/// Runs an image; at least `count` values must come out.
 pub(super) fn run(probe: &mut Probe<'_>, image: &[f32], count: usize) -> Result<Vec<Values>, Error> {
     let values = probe(image).map_err(Error::Run)?;
     if values.len() < count {
@@ -70,13 +70,13 @@ pub(super) fn widen(bounds: &mut Bounds, values: &Values) {
     }
 }
 
-/// What the second look gathers.
+/// Distributions of the watched values.
 pub(super) struct Observed {
     /// A histogram a watched value.
     pub(super) histograms: BTreeMap<ValueId, Histogram>,
     /// The graph's own first output, an image each.
     pub(super) outputs: Vec<Vec<f32>>,
-    /// Values that each layer answers with, for one image.
+    /// Values that each layer returns, for one image.
     pub(super) sizes: Vec<usize>,
 }
 
@@ -143,9 +143,9 @@ pub(super) fn moments(
         in_parallel(layers.len(), |i| {
             let place = inputs.binary_search(&layers[i].input).unwrap_or_default();
             let input = &seen[own + place];
-            let mut room = lock(&scratch).pop().unwrap_or_default();
-            lock(&gathered[i]).add(&layers[i], input, number as u64, &mut room);
-            lock(&scratch).push(room);
+            let mut buffer = lock(&scratch).pop().unwrap_or_default();
+            lock(&gathered[i]).add(&layers[i], input, number as u64, &mut buffer);
+            lock(&scratch).push(buffer);
         });
         progress(number + 1);
     }

@@ -15,13 +15,13 @@ const BINS: usize = 4096;
 /// Widths that a search tries for each end.
 const TRIALS: usize = 128;
 
-/// The real values that the codes 0 and 255 stand for; `low <= 0 <= high`.
+/// The real values that the quantized values 0 and 255 stand for; `low <= 0 <= high`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Range {
-    /// What code 0 stands for, before zero is made exact.
+    /// What 0 stands for, before zero is made exact.
     #[serde(serialize_with = "shortest")]
     pub low: f32,
-    /// What code 255 stands for, before zero is made exact.
+    /// What 255 stands for, before zero is made exact.
     #[serde(serialize_with = "shortest")]
     pub high: f32,
 }
@@ -36,7 +36,7 @@ fn shortest<S: Serializer>(value: &f32, serializer: S) -> Result<S::Ok, S::Error
 pub struct Affine {
     /// A step, in the value's own unit.
     pub scale: f32,
-    /// The code that stands for zero.
+    /// The quantized value that stands for zero.
     pub zero_point: u8,
 }
 
@@ -121,8 +121,8 @@ impl Histogram {
         let mut sum = 0.0;
         for (i, count) in self.bins.iter().enumerate().filter(|(_, n)| **n > 0) {
             let value = self.low + (i as f64 + 0.5) * width;
-            let code = ((value / scale).round() + zero).clamp(0.0, STEPS);
-            let off = (value - (code - zero) * scale).abs();
+            let quantized = ((value / scale).round() + zero).clamp(0.0, STEPS);
+            let off = (value - (quantized - zero) * scale).abs();
             let error = if power == 2.0 { off * off } else { off.powf(power) };
             sum += error * *count as f64;
         }
@@ -145,8 +145,8 @@ mod tests {
 
     fn round_trip(range: Range, value: f32) -> f32 {
         let Affine { scale, zero_point } = range.affine();
-        let code = ((value / scale).round() + f32::from(zero_point)).clamp(0.0, 255.0);
-        (code - f32::from(zero_point)) * scale
+        let quantized = ((value / scale).round() + f32::from(zero_point)).clamp(0.0, 255.0);
+        (quantized - f32::from(zero_point)) * scale
     }
 
     #[test]

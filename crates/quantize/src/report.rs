@@ -2,7 +2,8 @@
 
 use std::fmt::{Display, Formatter, Result};
 
-use super::{Agreement, Calibration, Precision};
+use crate::calibration::{Calibration, Precision};
+use crate::gate::Agreement;
 
 impl Display for Agreement {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
@@ -29,7 +30,7 @@ impl Display for Calibration {
             .max(5);
         writeln!(
             f,
-            "{:width$}  precision  SNR dB  gain if fp32 dB  channels evened out",
+            "{:width$}  precision  SNR dB  gain if fp32 dB  channels equalized",
             "layer"
         )?;
         for record in &self.layers {
@@ -51,11 +52,11 @@ impl Display for Calibration {
         let int8 = self.layers.iter().filter(|l| l.precision == Precision::Int8).count();
         writeln!(
             f,
-            "{int8} of {} layers in int8; channels evened out to the power {}; ranges minimise |error|^{}",
+            "{int8} of {} layers in int8; channels equalized to the power {}; ranges minimise |error|^{}",
             self.layers.len(),
             self.equalization_power,
             self.range_power
         )?;
-        write!(f, "held-back images: {}", self.held_back)
+        write!(f, "held-out images: {}", self.held_out)
     }
 }

@@ -1,7 +1,7 @@
 //! A deploy graph and its calibration in, the int8 graph out.
 //!
 //! A convolution with its ReLU or ReLU6 becomes one `QLinearConv`: the output range starts at zero and ends at six at most, so
-//! clipping does what the activation did. The linear layer becomes `QGemm` (ONNX Runtime's own operator set), which answers in f32. Everything else
+//! clipping does what the activation did. The linear layer becomes `QGemm` (ONNX Runtime's own operator set), which returns f32. Everything else
 //! stays as it is and reads f32: behind every quantized convolution stands a `DequantizeLinear`, which is swept away
 //! where nobody reads it, and before the first one a `QuantizeLinear`.
 
@@ -9,15 +9,15 @@ use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 
+use repserve_graph::ops::MICROSOFT_DOMAIN;
 use repserve_graph::{AttributeValue, DType, Graph, Model, Node, Tensor, Value, ValueId, verify};
 
-use super::calibration::{Calibration, LayerRecord, Precision, ValueRange};
-use super::layers::{Kind, Layer, layers};
-use super::range::{Affine, Range};
-use super::{Error, bits, equalize, rounding, scale};
+use crate::calibration::{Calibration, LayerRecord, Precision, ValueRange};
+use crate::error::Error;
+use crate::layers::{Layer, LayerKind, layers};
+use crate::range::{Affine, Range};
+use crate::{bits, equalize, rounding, scale};
 
-/// The operator set that has `QGemm`.
-const MICROSOFT: &str = "com.microsoft";
 /// The first version of ONNX's operator set that has `QLinearConv`.
 const OPSET_MIN: i64 = 10;
 
@@ -29,7 +29,7 @@ pub fn rewrite(model: Model, calibration: &Calibration) -> Result<Model, Error> 
     rewrite_exposing(model, calibration, false)
 }
 
-/// [`rewrite`]; `expose` makes every quantized layer's answer, in f32, a graph output besides, in the layers' order.
+/// [`rewrite`]; `expose` makes what every quantized layer returns, in f32, a graph output besides, in the layers' order.
 pub(super) fn rewrite_exposing(mut model: Model, calibration: &Calibration, expose: bool) -> Result<Model, Error> {
     if model.opset() < OPSET_MIN {
         return Err(Error::Opset {
@@ -37,12 +37,12 @@ pub(super) fn rewrite_exposing(mut model: Model, calibration: &Calibration, expo
             wanted: OPSET_MIN,
         });
     }
-    let layers = layers(&model.graph);
+    let layers = layers(&model);
     equalize_all(&mut model.graph, &layers, calibration)?;
     let records: HashMap<&str, &LayerRecord> = calibration.layers.iter().map(|r| (r.layer.as_str(), r)).collect();
     let clips: HashMap<&str, f32> = layers
         .iter()
-        .filter_map(|l| Some((l.name.as_str(), l.clip?.high)))
+        .filter_map(|l| Some((l.name.as_str(), l.activation?.high)))
         .collect();
     let affine = |r: &ValueRange| {
         // What an activation would cut off must lie beyond the range, whatever the file says.
@@ -63,7 +63,7 @@ pub(super) fn rewrite_exposing(mut model: Model, calibration: &Calibration, expo
     let mut rewriter = Rewriter {
         graph: &mut model.graph,
         ranges,
-        coded: HashMap::new(),
+        tensors: HashMap::new(),
         linear: false,
     };
     for layer in &layers {
@@ -78,8 +78,8 @@ pub(super) fn rewrite_exposing(mut model: Model, calibration: &Calibration, expo
             }
         }
     }
-    if rewriter.linear && !model.opsets.iter().any(|(domain, _)| domain == MICROSOFT) {
-        model.opsets.push((MICROSOFT.to_owned(), 1));
+    if rewriter.linear && !model.opsets.iter().any(|(domain, _)| domain == MICROSOFT_DOMAIN) {
+        model.opsets.push((MICROSOFT_DOMAIN.to_owned(), 1));
     }
     model.graph.sweep();
     verify::verify(&model.graph).map_err(Error::Broken)?;
@@ -104,27 +104,29 @@ pub(super) fn equalize_all(graph: &mut Graph, layers: &[Layer], calibration: &Ca
 struct Rewriter<'a> {
     graph: &'a mut Graph,
     ranges: HashMap<String, Affine>,
-    /// For each quantized value its codes, scale and zero point.
-    coded: HashMap<ValueId, [ValueId; 3]>,
+    /// For each quantized tensor its values, scale and zero point.
+    tensors: HashMap<ValueId, [ValueId; 3]>,
     /// Whether a linear layer was quantized.
     linear: bool,
 }
 
 /// The constants of a quantized layer.
 struct Weights {
-    codes: Tensor,
+    quantized: Tensor,
     scales: Vec<f32>,
     biases: Vec<i32>,
 }
 
 impl Rewriter<'_> {
     fn quantize(&mut self, layer: &Layer, record: &LayerRecord) -> Result<(), Error> {
-        let [codes, scale, zero] = self.input(layer)?;
+        let [quantized, scale, zero] = self.input(layer)?;
         let step = self.affine(layer.input)?.scale;
         let weights = self.weights(layer, record, step)?;
         let rows = layer.rows;
         let name = &layer.name;
-        let weight = self.graph.add_constant(format!("{name}_weight_int8"), weights.codes);
+        let weight = self
+            .graph
+            .add_constant(format!("{name}_weight_int8"), weights.quantized);
         let weight_scale = self.graph.add_constant(
             format!("{name}_weight_scale"),
             Tensor::from_f32(&[rows], &weights.scales),
@@ -136,22 +138,26 @@ impl Rewriter<'_> {
         let bias = self
             .graph
             .add_constant(format!("{name}_bias_int32"), bytes(DType::I32, &[rows], bias)?);
-        let mut inputs = vec![codes, scale, zero, weight, weight_scale, weight_zero];
+        let mut inputs = vec![quantized, scale, zero, weight, weight_scale, weight_zero];
         let old = self.graph.node(layer.node).cloned().unwrap_or_default();
         let mut node = match layer.kind {
-            Kind::Conv(_) => {
-                let [output, output_scale, output_zero] = self.code(layer.output)?;
+            LayerKind::Conv(window) => {
+                let [output, output_scale, output_zero] = self.quantize_value(layer.output)?;
                 inputs.extend([output_scale, output_zero, bias]);
-                let mut node = Node::new("QLinearConv", inputs, vec![output]);
-                node.attributes.clone_from(&old.attributes);
-                node
+                let ints = |list: &[usize]| AttributeValue::Ints(list.iter().map(|v| *v as i64).collect());
+                Node::new("QLinearConv", inputs, vec![output])
+                    .with("dilations", ints(&window.dilations))
+                    .with("group", AttributeValue::Int(layer.groups as i64))
+                    .with("kernel_shape", ints(&window.kernel))
+                    .with("pads", ints(&window.pads))
+                    .with("strides", ints(&window.strides))
             }
-            Kind::Gemm { .. } => {
+            LayerKind::Gemm { .. } => {
                 self.linear = true;
                 inputs.push(bias);
                 let node = Node::new("QGemm", inputs, vec![layer.output]);
                 Node {
-                    domain: MICROSOFT.to_owned(),
+                    domain: MICROSOFT_DOMAIN.to_owned(),
                     ..node
                 }
                 .with("transB", AttributeValue::Int(1))
@@ -159,31 +165,31 @@ impl Rewriter<'_> {
         };
         node.name.clone_from(&old.name);
         self.graph.remove_node(layer.node);
-        if let Some(clip) = layer.clip {
+        if let Some(clip) = layer.activation {
             self.graph.remove_node(clip.node);
         }
         self.graph.insert_node(Some(layer.node), node);
-        if let Some(coded) = self.coded.get(&layer.output) {
-            let node = Node::new("DequantizeLinear", coded.to_vec(), vec![layer.output]);
+        if let Some(tensors) = self.tensors.get(&layer.output) {
+            let node = Node::new("DequantizeLinear", tensors.to_vec(), vec![layer.output]);
             self.graph.insert_node(Some(layer.node), node);
         }
         Ok(())
     }
 
-    /// The codes of what the layer reads, made before it where they do not exist yet.
+    /// The quantized input of a layer, made before it where it does not exist yet.
     fn input(&mut self, layer: &Layer) -> Result<[ValueId; 3], Error> {
-        if let Some(coded) = self.coded.get(&layer.input) {
-            return Ok(*coded);
+        if let Some(tensors) = self.tensors.get(&layer.input) {
+            return Ok(*tensors);
         }
-        let coded = self.code(layer.input)?;
-        let [codes, scale, zero] = coded;
-        let node = Node::new("QuantizeLinear", vec![layer.input, scale, zero], vec![codes]);
+        let tensors = self.quantize_value(layer.input)?;
+        let [quantized, scale, zero] = tensors;
+        let node = Node::new("QuantizeLinear", vec![layer.input, scale, zero], vec![quantized]);
         self.graph.insert_node(Some(layer.node), node);
-        Ok(coded)
+        Ok(tensors)
     }
 
-    /// New values for the codes of `value`.
-    fn code(&mut self, value: ValueId) -> Result<[ValueId; 3], Error> {
+    /// A new tensor for the quantized `value`, with its scale and zero point.
+    fn quantize_value(&mut self, value: ValueId) -> Result<[ValueId; 3], Error> {
         let Affine { scale, zero_point } = self.affine(value)?;
         let name = self.graph.value(value).name.clone();
         let scale = self
@@ -193,13 +199,13 @@ impl Rewriter<'_> {
             .graph
             .add_constant(format!("{name}_zero_point"), bytes(DType::U8, &[], vec![zero_point])?);
         let shape = self.graph.value(value).shape.clone();
-        let codes = self.graph.add_value(Value {
+        let quantized = self.graph.add_value(Value {
             dtype: Some(DType::U8),
             shape,
             ..Value::named(format!("{name}_uint8"))
         });
-        self.coded.insert(value, [codes, scale, zero]);
-        Ok([codes, scale, zero])
+        self.tensors.insert(value, [quantized, scale, zero]);
+        Ok([quantized, scale, zero])
     }
 
     fn affine(&self, value: ValueId) -> Result<Affine, Error> {
@@ -210,7 +216,7 @@ impl Rewriter<'_> {
             .ok_or_else(|| Error::NoRange(name.clone()))
     }
 
-    /// Codes, scales and biases. A bias counts in steps of the input's times the weight's scale.
+    /// Quantized weights, scales and biases. A bias counts in steps of the input's times the weight's scale.
     fn weights(&self, layer: &Layer, record: &LayerRecord, step: f32) -> Result<Weights, Error> {
         let foreign = || Error::Foreign(layer.name.clone());
         let values = layer.weights(self.graph);
@@ -219,15 +225,15 @@ impl Rewriter<'_> {
             return Err(foreign());
         }
         let scales = scale::scales(&values, layer.columns, layer.taps());
-        let codes: Vec<u8> = values
+        let quantized: Vec<u8> = values
             .iter()
             .zip(&up)
             .enumerate()
-            .map(|(i, (value, up))| rounding::code(value / f64::from(scales[i / layer.columns]), *up) as u8)
+            .map(|(i, (value, up))| rounding::quantized(value / f64::from(scales[i / layer.columns]), *up) as u8)
             .collect();
         let shape = match layer.kind {
-            Kind::Conv(_) => self.graph.constant(layer.weight).map(|t| t.shape().to_vec()),
-            Kind::Gemm { .. } => Some(vec![layer.rows, layer.columns]),
+            LayerKind::Conv(_) => self.graph.constant(layer.weight).map(|t| t.shape().to_vec()),
+            LayerKind::Gemm { .. } => Some(vec![layer.rows, layer.columns]),
         };
         let biases = layer.biases(self.graph);
         let integer = |i: usize| {
@@ -236,7 +242,7 @@ impl Rewriter<'_> {
             value.clamp(f64::from(i32::MIN), f64::from(i32::MAX)) as i32
         };
         Ok(Weights {
-            codes: bytes(DType::I8, &shape.unwrap_or_default(), codes)?,
+            quantized: bytes(DType::I8, &shape.unwrap_or_default(), quantized)?,
             biases: (0..layer.rows).map(integer).collect(),
             scales,
         })

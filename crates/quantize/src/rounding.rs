@@ -1,19 +1,19 @@
 //! Which way each weight is rounded, so that a layer's output changes least.
 //!
-//! Rounding every weight to the nearest code is the best for each weight and not for their sum: neighbouring inputs go
+//! Rounding every weight to the nearest quantized value is the best for each weight and not for their sum: neighbouring inputs go
 //! up and down together, so errors of the same sign add up. With H the covariance of a layer's inputs, an output
-//! channel's squared error is δᵀ·H·δ for the rounding errors δ. The codes are fixed one after another, each making up
+//! channel's squared error is δᵀ·H·δ for the rounding errors δ. The quantized values are fixed one after another, each making up
 //! for the errors of those before it: with H = L·Lᵀ, from the last column to the first,
 //!
-//!   target_j = w_j + Σ_{k>j} L_kj·δ_k / L_jj,   δ_j = w_j − code_j     (all in steps of the channel's scale)
+//!   target_j = w_j + Σ_{k>j} L_kj·δ_k / L_jj,   δ_j = w_j − q_j     (all in steps of the channel's scale)
 //!
 //! which is Babai's nearest plane, or the update of OBQ/GPTQ (Frantar et al., arXiv 2210.17323) without an inverse.
-//! Columns with much variance go first, so that the others can make up for them. A code is the one below or above the
+//! Columns with much variance go first, so that the others can make up for them. A quantized value is the one below or above the
 //! weight, as in AdaRound (arXiv 2004.10568): that costs nothing measurable and makes the decision one bit a weight.
 
-use super::cholesky;
-use super::moments::Moments;
-use super::scale::CODE_MAX;
+use crate::cholesky;
+use crate::moments::Moments;
+use crate::scale::QUANTIZED_MAX;
 
 /// Share of the mean variance that is added to every variance, against a matrix that is known from few samples.
 const DAMPING: f64 = 0.005;
@@ -28,7 +28,7 @@ pub(super) fn round(weights: &[f64], scales: &[f32], columns: usize, groups: usi
     let mut up: Vec<bool> = steps.iter().map(|z| z - z.floor() >= 0.5).collect();
     let rows_per_group = scales.len() / groups.max(1);
     for block in &moments.blocks {
-        let Some(plan) = Plan::new(block.covariance(), block.len()) else {
+        let Some(plan) = RoundingPlan::new(block.covariance(), block.len()) else {
             continue;
         };
         for row in block.group * rows_per_group..(block.group + 1) * rows_per_group {
@@ -40,22 +40,22 @@ pub(super) fn round(weights: &[f64], scales: &[f32], columns: usize, groups: usi
     up
 }
 
-/// The code of a weight that is rounded up or down.
-pub(super) fn code(step: f64, up: bool) -> i8 {
+/// The quantized value of a weight that is rounded up or down.
+pub(super) fn quantized(step: f64, up: bool) -> i8 {
     let value = if up { step.ceil() } else { step.floor() };
-    value.clamp(-CODE_MAX, CODE_MAX) as i8
+    value.clamp(-QUANTIZED_MAX, QUANTIZED_MAX) as i8
 }
 
-/// How errors of one column are made up for by others.
-struct Plan {
+/// How errors of one column are made up for by others: the order of the columns and their shares.
+struct RoundingPlan {
     /// Column that is visited at each place; the last place is visited first.
     order: Vec<usize>,
     /// At row j, from j + 1 on: L_kj / L_jj.
     shares: Vec<f32>,
 }
 
-impl Plan {
-    /// `None` where the inputs never vary: then the nearest code is as good as any.
+impl RoundingPlan {
+    /// `None` where the inputs never vary: then the nearest value is as good as any.
     fn new(covariance: Vec<f64>, n: usize) -> Option<Self> {
         let mean = (0..n).map(|i| covariance[i * n + i]).sum::<f64>() / n.max(1) as f64;
         if !mean.is_finite() || mean <= 0.0 {
@@ -93,7 +93,7 @@ impl Plan {
             let target = step + f64::from(carried);
             let rounds_up = target - step.floor() >= 0.5;
             up[self.order[j]] = rounds_up;
-            errors[j] = (step - f64::from(code(step, rounds_up))) as f32;
+            errors[j] = (step - f64::from(quantized(step, rounds_up))) as f32;
         }
     }
 }
@@ -119,7 +119,11 @@ mod tests {
 
     fn error(covariance: &[f64], steps: &[f64], up: &[bool]) -> f64 {
         let n = steps.len();
-        let off: Vec<f64> = steps.iter().zip(up).map(|(s, u)| s - f64::from(code(*s, *u))).collect();
+        let off: Vec<f64> = steps
+            .iter()
+            .zip(up)
+            .map(|(s, u)| s - f64::from(quantized(*s, *u)))
+            .collect();
         (0..n)
             .flat_map(|i| (0..n).map(move |j| (i, j)))
             .map(|(i, j)| off[i] * covariance[i * n + j] * off[j])
@@ -129,7 +133,7 @@ mod tests {
     #[test]
     fn inputs_that_move_together_get_errors_of_both_signs() {
         let covariance = vec![1.0, 0.99, 0.99, 1.0];
-        let plan = Plan::new(covariance, 2).unwrap();
+        let plan = RoundingPlan::new(covariance, 2).unwrap();
         let mut up = [false; 2];
         plan.round(&[0.4, 0.4], &mut up);
         assert_ne!(up[0], up[1]);
@@ -137,17 +141,17 @@ mod tests {
 
     #[test]
     fn inputs_that_never_vary_have_no_plan() {
-        assert!(Plan::new(vec![0.0; 4], 2).is_none());
-        assert!(Plan::new(vec![f64::NAN; 4], 2).is_none());
+        assert!(RoundingPlan::new(vec![0.0; 4], 2).is_none());
+        assert!(RoundingPlan::new(vec![f64::NAN; 4], 2).is_none());
     }
 
     #[test]
-    fn correlated_inputs_gain_over_the_nearest_code() {
+    fn correlated_inputs_gain_over_the_nearest_value() {
         let n = 36usize;
         let covariance: Vec<f64> = (0usize..n * n)
             .map(|i| 0.9f64.powi((i / n).abs_diff(i % n) as i32))
             .collect();
-        let plan = Plan::new(covariance.clone(), n).unwrap();
+        let plan = RoundingPlan::new(covariance.clone(), n).unwrap();
         let mut random = fastrand::Rng::with_seed(1);
         let [mut nearest_sum, mut planned_sum] = [0.0; 2];
         for _ in 0..50 {
@@ -163,8 +167,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn codes_are_next_to_the_weight(step in -127.0f64..127.0, up in any::<bool>()) {
-            prop_assert!((f64::from(code(step, up)) - step).abs() < 1.0);
+        fn quantized_values_are_next_to_the_weight(step in -127.0f64..127.0, up in any::<bool>()) {
+            prop_assert!((f64::from(quantized(step, up)) - step).abs() < 1.0);
         }
     }
 }

@@ -3,19 +3,19 @@
 //! x86 without VNNI multiplies unsigned activations with signed weights by `vpmaddubsw`, which adds two neighbouring
 //! products in a saturating 16-bit number: 255·a + 255·b must stay within ±32,767, so |a + b| ≤ 128. Neighbours are
 //! weights that follow each other when a kernel walks along its taps or along its input channels; the scale is chosen
-//! such that both kinds obey. So the same graph gives the same answers on every processor, and it costs less than
+//! such that both kinds obey. So the same graph gives the same results on every processor, and it costs less than
 //! weights of 7 bits (|a| ≤ 64): two large weights are seldom neighbours.
 
-/// Largest code of an int8 weight; −128 is not used.
-pub(super) const CODE_MAX: f64 = 127.0;
-/// Largest sum of two neighbouring codes of one sign.
+/// Largest quantized weight; −128 is not used.
+pub(super) const QUANTIZED_MAX: f64 = 127.0;
+/// Largest sum of two neighbouring quantized weights of one sign.
 const PAIR_MAX: f64 = 128.0;
 
 /// A scale for each row of a (rows, columns) matrix; the columns are input channels by `taps` kernel taps, row-major. A
 /// row of zeros gets 1.
 ///
-/// Weights are rounded to the code below or above, so two codes may exceed weight / scale by 1 each; the bound leaves
-/// room for that.
+/// Weights are rounded up or down, so two of them may exceed weight / scale by 1 each; the bound allows
+/// for that.
 pub(super) fn scales(weights: &[f64], columns: usize, taps: usize) -> Vec<f32> {
     weights
         .chunks(columns.max(1))
@@ -30,7 +30,7 @@ fn row_scale(row: &[f64], taps: usize) -> f32 {
         .map(|(i, j)| (row[i], row[j]))
         .filter(|(a, b)| a * b > 0.0 && (a + b).is_finite())
         .fold(0.0, |most, (a, b)| f64::max(most, (a + b).abs()));
-    let scale = (most / CODE_MAX).max(pair / (PAIR_MAX - 2.0)) as f32;
+    let scale = (most / QUANTIZED_MAX).max(pair / (PAIR_MAX - 2.0)) as f32;
     if scale >= f32::MIN_POSITIVE { scale } else { 1.0 }
 }
 
@@ -49,23 +49,23 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The largest sum of two neighbouring codes of one sign when every weight is rounded away from zero.
+    /// The largest sum of two neighbouring quantized weights of one sign when every weight is rounded away from zero.
     fn worst_pair(row: &[f64], taps: usize) -> f64 {
         let scale = f64::from(row_scale(row, taps));
-        let code = |w: f64| (w.abs() / scale).ceil().min(CODE_MAX).copysign(w);
+        let quantized = |w: f64| (w.abs() / scale).ceil().min(QUANTIZED_MAX).copysign(w);
         let sum = |(i, j): (usize, usize)| (row[i], row[j]);
         neighbours(row.len(), taps)
             .map(sum)
             .filter(|(a, b)| a * b > 0.0)
-            .fold(0.0, |most, (a, b)| f64::max(most, (code(a) + code(b)).abs()))
+            .fold(0.0, |most, (a, b)| f64::max(most, (quantized(a) + quantized(b)).abs()))
     }
 
     #[test]
-    fn an_identity_tap_keeps_nearly_all_codes() {
+    fn an_identity_tap_keeps_nearly_all_steps() {
         let mut row = vec![0.05; 99];
         row[40] = 1.0;
-        let codes = 1.0 / f64::from(row_scale(&row, 9));
-        assert!(codes > 119.0, "{codes}");
+        let steps = 1.0 / f64::from(row_scale(&row, 9));
+        assert!(steps > 119.0, "{steps}");
         assert_eq!(row_scale(&[0.0; 9], 9), 1.0);
     }
 

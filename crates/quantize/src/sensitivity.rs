@@ -1,6 +1,7 @@
 //! Which layers hurt most, measured: each alone in fp32, all others in int8.
 
-use super::{Agreement, Error};
+use crate::error::Error;
+use crate::gate::Agreement;
 
 /// A layer's gain and price.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -39,7 +40,7 @@ impl Default for Goal {
 }
 
 /// Measures every layer, then puts layers into fp32, the one with the largest gain first, until the goal is reached or
-/// what may be spent is spent. `measure` is given the layers in fp32. Answers with the candidates, best first, the
+/// what may be spent is spent. `measure` is given the layers in fp32. Returns the candidates, best first, the
 /// layers chosen, and the agreement with them.
 pub(super) fn choose(
     shares: &[f64],
@@ -84,7 +85,7 @@ mod tests {
     use super::*;
 
     /// Noise powers of independent layers; the expected agreement falls with their sum, and as many of 100 images as `differing`
-    /// times that sum answer differently.
+    /// times that sum differ.
     #[track_caller]
     fn check(goal: Goal, shares: &[f64], differing: f64, expected: &[usize]) {
         let noise = [1.0, 9.0, 4.0];
@@ -125,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_dear_is_passed_over() {
+    fn what_costs_too_much_is_passed_over() {
         let goal = Goal {
             top1_agreement: 1.0,
             fp32_share_max: 0.4,

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::reason::Reason;
 use super::region::grow::{Stop, Walk};
-use super::region::linear::{Kind, classify};
+use super::region::linear::{LinearMap, classify};
 use super::region::lower::lower;
 use super::region::{Context, Region, positions};
 use super::report::Refusal;
@@ -28,7 +28,7 @@ pub(crate) fn refusals(graph: &Graph, opset: i64, shapes: &Shapes) -> Vec<Refusa
     for (id, node) in graph.nodes() {
         let Some(root) = node.output(0) else { continue };
         let explained = match classify(&cx, node) {
-            Ok((Kind::Sum, data)) if data.len() > 1 => sum(&cx, root),
+            Ok((LinearMap::Sum, data)) if data.len() > 1 => sum(&cx, root),
             Ok((_, data)) => pair(&cx, id, root, &data),
             Err(reason) => never(node, reason).map(|reason| (Stop { node: id, reason }, vec![id])),
         };

@@ -1,20 +1,50 @@
 //! The re-parameterizer: bytes of a train-time ONNX model in, bytes of its deploy form out.
 //!
-//! Every set of linear branches between one value and another becomes the one convolution that it is, whoever exported
-//! the model and whatever its nodes are called. What is not understood passes through untouched.
+//! Networks like RepVGG, MobileOne and Diverse Branch Block train with parallel linear branches. Every set of linear branches
+//! between one value and another becomes the one convolution that it is, whoever exported the model and whatever its nodes are
+//! called. What is not understood passes through untouched, and the report says why.
 //!
-//! [`reparameterize`] is the way in. [`kernel`] holds the algebra, [`report`] what was done, [`reason`] why something
-//! was not. Nothing here knows a runtime; [`equivalence`] compares two graphs through whatever runs them.
+//! [`reparameterize`] is the way in for files, [`fuse()`] for graphs in memory; [`report`] says what was done, [`reason`] why something was not. Nothing here knows a
+//! runtime; [`equivalence`] compares two graphs through whatever runs them.
 //!
-//! As a library, `default-features = false` in the dependency leaves the server out.
+//! ```
+//! use repserve_graph::{AttributeValue, DType, Dim, Graph, Model, Node, Tensor, Value, onnx};
+//! use repserve_reparam::{Options, reparameterize};
+//!
+//! // y = Conv3x3(x) + Conv1x1(x)
+//! let mut graph = Graph::default();
+//! let x = graph.add_value(Value {
+//!     dtype: Some(DType::F32),
+//!     shape: Some([1, 2, 8, 8].map(Dim::Fixed).to_vec()),
+//!     ..Value::named("x")
+//! });
+//! graph.inputs.push(x);
+//! let [a, b, y] = ["a", "b", "y"].map(|name| graph.add_value(Value::named(name)));
+//! graph.value_mut(y).dtype = Some(DType::F32);
+//! let wide = graph.add_constant("wide", Tensor::from_f32(&[2, 2, 3, 3], &[0.5; 36]));
+//! let narrow = graph.add_constant("narrow", Tensor::from_f32(&[2, 2, 1, 1], &[0.25; 4]));
+//! let pads = AttributeValue::Ints(vec![1; 4]);
+//! graph.push_node(Node::new("Conv", vec![x, wide], vec![a]).with("pads", pads));
+//! graph.push_node(Node::new("Conv", vec![x, narrow], vec![b]));
+//! graph.push_node(Node::new("Add", vec![a, b], vec![y]));
+//! graph.outputs.push(y);
+//! let model = Model { graph, ir_version: 8, opsets: vec![(String::new(), 17)], ..Model::default() };
+//!
+//! let deployed = reparameterize(&onnx::write(model)?, &Options::default())?;
+//! assert_eq!(deployed.report.source.count("Conv"), 2);
+//! assert_eq!(deployed.report.deploy.count("Conv"), 1);
+//! assert_eq!(deployed.report.blocks[0].branches, "3x3 + 1x1");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
+mod algebra;
 pub mod equivalence;
+mod error;
 mod explain;
 mod fold;
+mod fuse;
 mod hash;
-#[cfg(test)]
-mod hostile_tests;
-pub mod kernel;
+mod options;
 mod passes;
 mod pipeline;
 pub mod reason;
@@ -24,25 +54,15 @@ mod stats;
 #[cfg(test)]
 mod tests;
 
+pub use error::Error;
+pub use fuse::{Fused, fuse, fuse_onnx};
+pub use options::Options;
+
 use std::io::{self, Write};
 
 use bytes::Bytes;
 
-use pipeline::Outcome;
 use report::Report;
-use repserve_graph::Model;
-use repserve_graph::onnx::{self, ExternalData, OnnxError};
-use repserve_graph::shapes::Shapes;
-use repserve_graph::verify::VerifyError;
-
-/// What to do besides fusing.
-#[derive(Debug, Clone, Default)]
-pub struct Options {
-    /// The one output to keep; what only the others need is removed. All of them where `None`.
-    pub output: Option<String>,
-    /// Where weights that lie beside the file may be read from.
-    pub external: ExternalData,
-}
 
 /// A deploy model and how it came about.
 #[derive(Debug, Clone)]
@@ -53,45 +73,12 @@ pub struct Deployed {
     pub report: Report,
 }
 
-/// Why a model could not be re-parameterized.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The file is not a model that can be read, or the result could not be written.
-    #[error(transparent)]
-    Onnx(#[from] OnnxError),
-    /// The output to keep does not exist.
-    #[error("the model has no output {name:?}; its outputs are: {known}")]
-    NoSuchOutput {
-        /// The name that was asked for.
-        name: String,
-        /// The names there are.
-        known: String,
-    },
-    /// A pass made an invalid graph: a defect of this program, please report it.
-    #[error("the pass {pass} made an invalid graph (please report this): {source}")]
-    Broken {
-        /// The pass.
-        pass: &'static str,
-        /// What is invalid.
-        source: VerifyError,
-    },
-}
-
 /// Rewrites a train-time model into its deploy form.
 ///
 /// A model in which there is nothing to do comes out as it went in: byte for byte, or, where its weights lay beside it,
 /// the same graph with the weights inside.
 ///
-/// ```
-/// use repserve_reparam::{Options, reparameterize};
-///
-/// let train = include_bytes!("../../../models/repvgg-cifar10/model.onnx");
-/// let deployed = reparameterize(train, &Options::default())?;
-/// assert!(deployed.report.source.count("BatchNormalization") > 0);
-/// assert_eq!(deployed.report.deploy.count("BatchNormalization"), 0);
-/// println!("{}", deployed.report);
-/// # Ok::<(), repserve_reparam::Error>(())
-/// ```
+/// The crate's first page has an example.
 ///
 /// # Errors
 /// A file that is not a valid ONNX model, or an output that it does not have.
@@ -117,12 +104,13 @@ pub fn reparameterize_bytes(onnx: Bytes, options: &Options) -> Result<Deployed, 
 /// use std::fs::{self, File};
 /// use std::io::BufWriter;
 ///
-/// use repserve::onnx::ExternalData;
+/// use repserve_graph::onnx::ExternalData;
 /// use repserve_reparam::{Options, reparameterize_to};
 ///
 /// let options = Options {
 ///     output: Some("logits".to_owned()),
 ///     external: ExternalData::Folder("models".into()),
+///     ..Options::default()
 /// };
 /// let sink = BufWriter::new(File::create("deploy.onnx")?);
 /// let report = reparameterize_to(fs::read("models/train.onnx")?.into(), &options, sink)?;
@@ -135,24 +123,7 @@ pub fn reparameterize_bytes(onnx: Bytes, options: &Options) -> Result<Deployed, 
 /// # Errors
 /// As [`reparameterize`], and what `sink` reports.
 pub fn reparameterize_to(onnx: Bytes, options: &Options, sink: impl Write) -> Result<Report, Error> {
-    let original = onnx.clone();
-    let (mut model, mut report, changed) = prepare(onnx, options)?;
-    if !changed {
-        drop(model);
-        if !lies_beside(&original, options) {
-            let mut sink = sink;
-            sink.write_all(&original)
-                .and_then(|()| sink.flush())
-                .map_err(OnnxError::from)?;
-            report.deploy.sha256.clone_from(&report.source.sha256);
-            return Ok(report);
-        }
-        model = onnx::read(original.clone(), &options.external)?;
-    }
-    drop(original);
-    sign(&mut model, &report);
-    report.deploy.sha256 = hash::write(onnx::pieces(model)?, sink).map_err(OnnxError::from)?;
-    Ok(report)
+    fuse_onnx(onnx, options)?.write_to(sink)
 }
 
 /// The report of what [`reparameterize`] would do; the model that it would make is hashed and not kept.
@@ -161,64 +132,4 @@ pub fn reparameterize_to(onnx: Bytes, options: &Options, sink: impl Write) -> Re
 /// As [`reparameterize`].
 pub fn inspect(onnx: Bytes, options: &Options) -> Result<Report, Error> {
     reparameterize_to(onnx, options, io::sink())
-}
-
-/// Reads and fuses; the hash of the source is computed meanwhile.
-fn prepare(onnx: Bytes, options: &Options) -> Result<(Model, Report, bool), Error> {
-    let hashed = onnx.clone();
-    std::thread::scope(|scope| {
-        let hash = scope.spawn(move || hash::digest(&hashed));
-        let mut model = onnx::read(onnx, &options.external)?;
-        let opset = model.opset();
-        let mut shapes = Shapes::infer(&model.graph, opset);
-        let source = stats::stats(&model.graph, &shapes);
-        let Outcome {
-            blocks,
-            changed,
-            warnings,
-        } = pipeline::run(&mut model, options, &mut shapes)?;
-        let deploy = if changed {
-            stats::stats(&model.graph, &shapes)
-        } else {
-            source.clone()
-        };
-        let mut report = Report {
-            source,
-            deploy,
-            blocks,
-            refusals: explain::refusals(&model.graph, opset, &shapes),
-            warnings,
-        };
-        report.source.sha256 = hash.join().unwrap_or_default();
-        Ok((model, report, changed))
-    })
-}
-
-/// Whether weights lie beside the file, so that it is not whole without them.
-fn lies_beside(original: &Bytes, options: &Options) -> bool {
-    options.external != ExternalData::None && onnx::read(original.clone(), &ExternalData::None).is_err()
-}
-
-/// Writes who made the model and what was done into its metadata.
-fn sign(model: &mut Model, report: &Report) {
-    model.producer_name = env!("CARGO_PKG_NAME").to_owned();
-    model.producer_version = env!("CARGO_PKG_VERSION").to_owned();
-    model.ir_version = model.ir_version.max(4);
-    model.metadata.retain(|(key, _)| !key.starts_with("repserve."));
-    let (a, b) = (&report.source, &report.deploy);
-    let mut note = |key: &str, value: String| model.metadata.push((format!("repserve.{key}"), value));
-    note("source_sha256", a.sha256.clone());
-    note("blocks_fused", report.blocks.len().to_string());
-    for (kind, count) in report.by_kind() {
-        note(&format!("blocks_{kind}"), count.to_string());
-    }
-    note("refusals", report.refusals.len().to_string());
-    for (name, stats) in [("before", a), ("after", b)] {
-        note(&format!("nodes_{name}"), stats.nodes().to_string());
-        note(&format!("convolutions_{name}"), stats.count("Conv").to_string());
-        note(&format!("parameters_{name}"), stats.parameters.to_string());
-        if let Some(macs) = stats.macs {
-            note(&format!("macs_{name}"), macs.to_string());
-        }
-    }
 }

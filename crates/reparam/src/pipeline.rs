@@ -2,9 +2,10 @@
 
 use std::collections::HashSet;
 
-use super::passes::{fold_constants, fuse_linear, merge_branches, rewrite_borders, sink_transposes};
-use super::report::Block;
-use super::{Error, Options};
+use crate::error::Error;
+use crate::options::Options;
+use crate::passes::{fold_constants, fuse_linear, merge_branches, rewrite_borders, sink_transposes};
+use crate::report::Block;
 use repserve_graph::shapes::Shapes;
 use repserve_graph::{Model, ValueId, verify};
 
@@ -32,22 +33,24 @@ pub(crate) fn run(model: &mut Model, options: &Options, shapes: &mut Shapes) -> 
         outcome.changed |= select_output(model, name)?;
     }
     let opset = model.opset();
+    let verified = |model: &Model, pass| verify_after(model, pass, options);
     outcome.changed |= swept(model);
+    verified(model, "sweep")?;
     let folded = fold_constants::run(&mut model.graph, opset);
-    checked(model, "fold_constants")?;
+    verified(model, "fold_constants")?;
     let sunk = sink_transposes::run(&mut model.graph, opset);
     outcome.changed |= sunk > 0;
-    checked(model, "sink_transposes")?;
+    verified(model, "sink_transposes")?;
     let rewritten = rewrite_borders::run(&mut model.graph, opset);
-    checked(model, "rewrite_borders")?;
+    verified(model, "rewrite_borders")?;
     if folded + sunk + rewritten > 0 {
         *shapes = Shapes::infer(&model.graph, opset);
     }
     for _ in 0..ROUNDS_MAX {
         let mut blocks = fuse_linear::run(&mut model.graph, opset, shapes);
-        checked(model, "fuse_linear")?;
+        verified(model, "fuse_linear")?;
         let mut partial = merge_branches::run(&mut model.graph, opset, shapes);
-        checked(model, "merge_branches")?;
+        verified(model, "merge_branches")?;
         blocks.splice(0..0, partial.drain(..));
         if blocks.is_empty() {
             break;
@@ -60,6 +63,7 @@ pub(crate) fn run(model: &mut Model, options: &Options, shapes: &mut Shapes) -> 
     if outcome.changed {
         outcome.warnings.extend(fixed_inputs(model));
     }
+    // The result is verified whatever the options say.
     verify::verify(&model.graph).map_err(|source| Error::Broken { pass: "sweep", source })?;
     shapes.update(&model.graph, opset);
     Ok(outcome)
@@ -102,9 +106,31 @@ fn swept(model: &mut Model) -> bool {
     swept.nodes + swept.constants > 0
 }
 
-fn checked(model: &Model, pass: &'static str) -> Result<(), Error> {
-    if cfg!(debug_assertions) {
+/// Verifies the graph that `pass` left, where the options or a build with assertions ask for it.
+fn verify_after(model: &Model, pass: &'static str, options: &Options) -> Result<(), Error> {
+    if options.verify_passes || cfg!(debug_assertions) {
         verify::verify(&model.graph).map_err(|source| Error::Broken { pass, source })?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use repserve_graph::{Node, Value};
+
+    #[test]
+    fn an_invalid_graph_names_the_pass_that_left_it() {
+        let mut model = Model::default();
+        let [x, y] = ["x", "y"].map(|name| model.graph.add_value(Value::named(name)));
+        model.graph.push_node(Node::new("Relu", vec![x], vec![y]));
+        let options = Options {
+            verify_passes: true,
+            ..Options::default()
+        };
+        let error = verify_after(&model, "fuse_linear", &options).unwrap_err();
+        assert!(error.to_string().contains("the pass fuse_linear "), "{error}");
+        model.graph.inputs.push(x);
+        assert!(verify_after(&model, "fuse_linear", &options).is_ok());
+    }
 }

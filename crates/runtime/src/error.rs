@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// An error of the room `runtime`.
+/// ONNX Runtime, or a model in it, cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeError {
     /// The shared library is missing or too old.

@@ -1,18 +1,17 @@
-//! Convolutions and linear layers of 8-bit codes in the graph that ONNX Runtime has optimized become operators of the server's own
+//! Convolutions and linear layers in int8 in the graph that ONNX Runtime has optimized become operators of this program's own
 //! (`kernels::int8`).
 //!
 //! ONNX Runtime's kernels pack the weights of `QLinearConv` and `QGemm` anew for every session, and keep them once more where sessions
-//! share what they read. Here all sessions read one packed copy. The answers are the same to the bit.
+//! share what they read. Here all sessions read one packed copy. The outputs are the same to the bit.
 
+use repserve_graph::ops::{GraphView, MICROSOFT_DOMAIN, NodeView, QGemm, QLinearConv, QuantizedInputs};
+use repserve_graph::shapes::Shapes;
 use repserve_graph::{AttributeValue, DType, Graph, Model, Node};
 use repserve_kernels::int8::Codes;
 use repserve_kernels::{CodeIsa, Convolution, PreparedInt8Conv};
 
-use super::Layers;
-use super::operators::{DOMAIN, Int8Op, operator};
+use super::operators::{DOMAIN, Int8Op, Layers, operator};
 
-/// ONNX Runtime's domain; its `QLinearConv` reads NHWC where the attribute says so.
-const MICROSOFT: &str = "com.microsoft";
 /// Output channels of a group that make a vector of them worth it.
 const GROUP_MIN: usize = 8;
 
@@ -21,14 +20,14 @@ pub(super) fn computes_in_int8(model: &Model) -> bool {
     model.graph.nodes().any(|(_, node)| node.op == "QLinearConv")
 }
 
-/// Puts operators in place of the nodes that the kernels compute; the others stay ONNX Runtime's. Answers with the layers that there
+/// Puts operators in place of the nodes that the kernels compute; the others stay ONNX Runtime's. Returns the layers that there
 /// were and those of the new operators.
 pub(super) fn lower(model: &mut Model, before: Layers, isa: CodeIsa) -> Layers {
     let graph = &mut model.graph;
     let mut layers = Vec::new();
     let nodes: Vec<_> = graph
         .nodes()
-        .filter(|(_, node)| node.domain == MICROSOFT)
+        .filter(|(_, node)| node.domain == MICROSOFT_DOMAIN)
         .filter_map(|(id, node)| Some((id, node.input(0)?, node.output(0)?, prepare(graph, node, isa)?)))
         .collect();
     for (id, input, output, (op, layer)) in nodes {
@@ -50,89 +49,85 @@ pub(super) fn lower(model: &mut Model, before: Layers, isa: CodeIsa) -> Layers {
 
 /// A layer, where the node's parameters are all constants and the kernels compute it.
 fn prepare(graph: &Graph, node: &Node, isa: CodeIsa) -> Option<(Int8Op, PreparedInt8Conv)> {
-    let parameters = Parameters { graph, node };
-    let (op, conv, output_zero) = match node.op.as_str() {
-        "QLinearConv" => (Int8Op::Conv, parameters.convolution()?, parameters.code(7)?),
-        "QGemm" => (Int8Op::Gemm, parameters.linear()?, 0),
-        _ => return None,
+    let shapes = Shapes::default();
+    // Neither operator has changed since its first version; the graph is ONNX Runtime's, whose pads are resolved.
+    let view = GraphView {
+        graph,
+        shapes: &shapes,
+        opset: 1,
     };
-    let symmetric = parameters.bytes(5, DType::I8)?.iter().all(|zero| *zero == 0);
-    if !symmetric || conv.groups == 0 || conv.out_channels / conv.groups < GROUP_MIN {
+    let parameters = Parameters { graph, node };
+    let (op, conv, inputs) = match convolution(&view.node(node)) {
+        Some(conv) => (Int8Op::Conv, conv, QLinearConv::INPUTS),
+        None => (Int8Op::Gemm, linear(&view.node(node))?, QGemm::INPUTS),
+    };
+    let symmetric = parameters
+        .bytes(inputs.weight_zero, DType::I8)?
+        .iter()
+        .all(|zero| *zero == 0);
+    if !symmetric || conv.out_channels / conv.groups < GROUP_MIN {
         return None;
     }
     let weights: Vec<i8> = parameters
-        .bytes(3, DType::I8)?
+        .bytes(inputs.weight, DType::I8)?
         .iter()
         .map(|b| b.cast_signed())
         .collect();
-    let (bias, output_scale) = match op {
-        Int8Op::Conv => (8, Some(6)),
-        Int8Op::Gemm => (6, None),
+    let output_zero = match op {
+        Int8Op::Conv => parameters.code(inputs.output_zero)?,
+        Int8Op::Gemm => 0,
     };
     let codes = Codes {
         weights: &weights,
-        bias: &parameters.biases(bias, conv.out_channels)?,
-        scales: &parameters.scales(output_scale, conv.out_channels)?,
-        zeros: [parameters.code(2)?, output_zero],
+        bias: &parameters.biases(inputs.bias, conv.out_channels)?,
+        scales: &parameters.scales(&inputs, op, conv.out_channels)?,
+        zeros: [parameters.code(inputs.input_zero)?, output_zero],
     };
     Some((op, PreparedInt8Conv::new(conv, isa, &codes).ok()?))
 }
 
-/// The constants and attributes of a node. Inputs 0 to 5 of `QLinearConv` and `QGemm` are alike: the input, its scale and zero, the
-/// weights, their scales and zeros.
+/// A convolution in NHWC, undilated.
+fn convolution(view: &NodeView<'_>) -> Option<Convolution> {
+    let QLinearConv { conv, channels_last } = QLinearConv::of(view).ok()??;
+    let window = conv.window.over_image().ok()?;
+    (channels_last && window.dilations == [1; 2]).then_some(Convolution {
+        in_channels: conv.in_channels,
+        out_channels: conv.out_channels,
+        groups: conv.groups,
+        kernel: window.kernel,
+        strides: window.strides,
+        pads: window.pads,
+        relu: false,
+    })
+}
+
+/// A product with a matrix of a row an output channel, which returns f32.
+fn linear(view: &NodeView<'_>) -> Option<Convolution> {
+    let QGemm { gemm, returns_floats } = QGemm::of(view).ok()??;
+    if gemm.alpha != 1.0 || !returns_floats || gemm.input_transposed || !gemm.weight_transposed {
+        return None;
+    }
+    let &[out_channels, in_channels] = view.constant(QGemm::INPUTS.weight)?.shape() else {
+        return None;
+    };
+    Some(Convolution {
+        in_channels,
+        out_channels,
+        groups: 1,
+        kernel: [1, 1],
+        strides: [1, 1],
+        pads: [0; 4],
+        relu: false,
+    })
+}
+
+/// The constants of a node.
 struct Parameters<'a> {
     graph: &'a Graph,
     node: &'a Node,
 }
 
 impl<'a> Parameters<'a> {
-    /// In NHWC, undilated, with explicit pads.
-    fn convolution(&self) -> Option<Convolution> {
-        let pads_given = self.node.attribute("auto_pad").and_then(AttributeValue::as_str);
-        let undilated = self.node.extents("dilations", [1; 2])? == [1; 2];
-        if self.int("channels_last") != Some(1) || !undilated || !matches!(pads_given, None | Some("NOTSET")) {
-            return None;
-        }
-        let &[out_channels, depth, height, width] = self.graph.constant(self.node.input(3)?)?.shape() else {
-            return None;
-        };
-        let groups = usize::try_from(self.int("group").unwrap_or(1)).ok()?;
-        Some(Convolution {
-            in_channels: depth.checked_mul(groups)?,
-            out_channels,
-            groups,
-            kernel: [height, width],
-            strides: self.node.extents("strides", [1; 2])?,
-            pads: self.node.extents("pads", [0; 4])?,
-            relu: false,
-        })
-    }
-
-    /// A matrix of a row an output channel, an answer in f32.
-    fn linear(&self) -> Option<Convolution> {
-        let one = self.node.attribute("alpha").is_none_or(|a| a.as_float() == Some(1.0));
-        let answers_in_f32 = self.node.input(7).is_none() && self.node.input(8).is_none();
-        if !one || !answers_in_f32 || self.int("transA").unwrap_or(0) != 0 || self.int("transB") != Some(1) {
-            return None;
-        }
-        let &[out_channels, in_channels] = self.graph.constant(self.node.input(3)?)?.shape() else {
-            return None;
-        };
-        Some(Convolution {
-            in_channels,
-            out_channels,
-            groups: 1,
-            kernel: [1, 1],
-            strides: [1, 1],
-            pads: [0; 4],
-            relu: false,
-        })
-    }
-
-    fn int(&self, name: &str) -> Option<i64> {
-        self.node.attribute(name).and_then(AttributeValue::as_int)
-    }
-
     fn bytes(&self, place: usize, dtype: DType) -> Option<&'a [u8]> {
         let tensor = self.graph.constant(self.node.input(place)?)?;
         (tensor.dtype() == dtype).then(|| tensor.data().as_ref())
@@ -156,16 +151,16 @@ impl<'a> Parameters<'a> {
     }
 
     /// The input's times the weight's over the output's scale, in f32 and in ONNX Runtime's order.
-    fn scales(&self, output: Option<usize>, count: usize) -> Option<Vec<f32>> {
-        let weights = self.floats(4)?;
+    fn scales(&self, inputs: &QuantizedInputs, op: Int8Op, count: usize) -> Option<Vec<f32>> {
+        let weights = self.floats(inputs.weight_scale)?;
         let single = |place: usize| match self.floats(place)?[..] {
             [scale] => Some(scale),
             _ => None,
         };
-        let input = single(1)?;
-        let output = match output {
-            Some(place) => Some(single(place)?),
-            None => None,
+        let input = single(inputs.input_scale)?;
+        let output = match op {
+            Int8Op::Conv => Some(single(inputs.output_scale)?),
+            Int8Op::Gemm => None,
         };
         let of = |channel: usize| {
             let weight = weights.get(if weights.len() == 1 { 0 } else { channel })?;

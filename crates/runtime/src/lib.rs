@@ -1,32 +1,59 @@
-//! The only room that knows `ort`: the shared library, sessions, the pool that shares weights, the thread plan.
+//! ONNX Runtime for image classifiers: the only crate that knows `ort`.
+//!
+//! - [`Runtime`] finds and loads the shared library. [`ModelSession`] runs a model on batches of images.
+//! - [`lower`] puts operators that run `repserve_kernels` in place of convolutions in f32, where that measures faster.
+//! - [`Pool`] makes the sessions of a [`SessionModel`]: optimized once, over one copy of the weights, int8 in this program's kernels.
+//! - [`Plan`] says how many sessions of which width there are, from the [`Cores`] that the process may use and a measured [`Curve`].
+//!
+//! ```no_run
+//! use repserve_graph::onnx::{self, ExternalData};
+//! use repserve_runtime::{Pool, Runtime, RuntimeSettings, SessionModel, lower};
+//! use repserve_scheduler::Width;
+//!
+//! let (settings, shape) = (RuntimeSettings::default(), [3, 224, 224]);
+//! let runtime = Runtime::load(None)?;
+//! let onnx = bytes::Bytes::from(std::fs::read("deploy.onnx")?);
+//! let model = onnx::read(onnx.clone(), &ExternalData::None)?;
+//! let plain = SessionModel::new(&model, onnx);
+//! let lowered = lower(&runtime, &model, &plain, settings.kernels, shape, None)?;
+//! let pool = Pool::new(&runtime, lowered.model, None, &settings)?;
+//! let image = vec![0.0; 3 * 224 * 224];
+//! let scores = pool.session(Width::Narrow)?.run(&[image], shape)?;
+//! println!("{} scores", scores[0].len());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod cgroup;
 mod cores;
 mod curve;
 mod error;
 mod heap;
+mod image_session;
 mod int8;
 mod locate;
+mod lowering;
 mod memory;
 mod operators;
+mod optimized;
 mod plan;
 mod pool;
 mod probe;
 mod session;
+mod session_model;
 mod settings;
-mod shared;
-mod winograd;
 
 pub use cores::Cores;
 pub use curve::{Curve, Point};
 pub use error::RuntimeError;
 pub use heap::{return_freed_memory, return_large_blocks};
+pub use image_session::ImageSession;
 pub use locate::Runtime;
+pub use lowering::{KernelReport, LayerReport, LoweredModel, lower};
 pub use memory::MemoryPlan;
 pub use operators::{Int8Kernels, Layers};
 pub use plan::Plan;
 pub use pool::Pool;
 pub use probe::{GraphProbe, ProbeOutput};
 pub use session::{Input, ModelSession, SessionOptions};
-pub use settings::{PlanMode, RuntimeSettings};
-pub use winograd::{ChosenLayer, Lowered, WinogradMode, WinogradReport, lower_for_session};
+pub use session_model::SessionModel;
+pub use settings::{KernelMode, PlanMode, RuntimeSettings};

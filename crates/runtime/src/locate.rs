@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use ort::logging::LogLevel;
 
-use super::RuntimeError;
+use super::error::RuntimeError;
 use repserve_files as files;
 
 /// What the library's file is called, most specific first.
@@ -23,7 +23,7 @@ static LOADED: OnceLock<Runtime> = OnceLock::new();
 impl Runtime {
     /// Loads the library: `explicit` if given, else `ORT_DYLIB_PATH`, else the first that exists beside the executable or in a `.onnxruntime/`
     /// folder of the working directory, of the checkout this was built from or of one above the executable; else what
-    /// the system's loader finds. A second call answers with what the first one loaded.
+    /// the system's loader finds. A second call returns what the first one loaded.
     pub fn load(explicit: Option<&Path>) -> Result<Self, RuntimeError> {
         static LOADING: std::sync::Mutex<()> = std::sync::Mutex::new(());
         let _one_at_a_time = LOADING.lock();

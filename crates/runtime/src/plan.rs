@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Cores, Curve, PlanMode, RuntimeSettings};
+use super::cores::Cores;
+use super::curve::Curve;
+use super::settings::{PlanMode, RuntimeSettings};
 use repserve_scheduler::{BatchSettings, Tuning};
 
 /// Batch of an explicit plan that names none.
@@ -91,7 +93,7 @@ impl Plan {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Point;
+    use super::super::curve::Point;
     use super::*;
 
     fn curve() -> Curve {

@@ -1,72 +1,69 @@
-//! Makes the sessions of one model, over one copy of its weights where that is possible.
+//! Makes the sessions of one model.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
-use super::shared::{Int8, SharedModel};
-use super::{
-    Cores, Int8Kernels, Layers, ModelSession, Plan, Runtime, RuntimeError, RuntimeSettings, SessionOptions,
-    WinogradMode, int8,
-};
-use repserve_graph::onnx::{self, ExternalData};
+use super::cores::Cores;
+use super::error::RuntimeError;
+use super::locate::Runtime;
+use super::operators::Int8Kernels;
+use super::optimized::{Int8, OptimizedModel};
+use super::plan::Plan;
+use super::session::{ModelSession, SessionOptions};
+use super::session_model::SessionModel;
+use super::settings::{KernelMode, RuntimeSettings};
 use repserve_kernels::CodeIsa;
 use repserve_scheduler::{Sessions, Width};
 
-/// Makes sessions of one deploy graph, at the start and again after one has failed. Cheap to clone.
+/// Makes sessions of one model, at the start and again after one has failed. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Pool {
     runtime: Runtime,
-    source: Source,
-    layers: Layers,
+    model: SessionModel,
     output: Option<String>,
-    int8: bool,
+    optimized: Option<Arc<OptimizedModel>>,
     plan: Plan,
 }
 
-#[derive(Debug, Clone)]
-enum Source {
-    Shared(Arc<SharedModel>),
-    Plain(Bytes),
-}
-
 impl Pool {
-    /// Optimizes `onnx`, a whole model with its weights inside; `layers` are what its operators run, none for a model that is not
-    /// lowered. `output` is the output to read, the first if not given. Where its weights cannot be shared, sessions are made
-    /// plainly and the log says why.
+    /// Decides in whose kernels `model` computes (`settings.kernels`), and whether its sessions share its weights
+    /// (`settings.share_weights`). `output` is the output to read, the first if not given.
+    ///
+    /// The model is optimized once for all sessions where its weights are shared, or where int8 runs in this program's kernels. Where
+    /// the optimized model cannot be kept, each session optimizes for itself and the log says why.
     ///
     /// # Errors
     /// ONNX Runtime refuses the model.
     pub fn new(
         runtime: &Runtime,
-        onnx: Bytes,
-        layers: Layers,
+        mut model: SessionModel,
         output: Option<String>,
         settings: &RuntimeSettings,
     ) -> Result<Self, RuntimeError> {
-        let read = onnx::read(onnx.clone(), &ExternalData::None);
-        let int8 = match read.is_ok_and(|model| int8::computes_in_int8(&model)) {
-            false => Int8::None,
-            true if settings.winograd == WinogradMode::Off => Int8::OnnxRuntime,
-            true => CodeIsa::detect().map_or(Int8::OnnxRuntime, Int8::Own),
+        let int8 = match (model.int8, settings.kernels) {
+            (false, _) => Int8::None,
+            (true, KernelMode::Off) => Int8::OnnxRuntime,
+            (true, KernelMode::Auto | KernelMode::On) => CodeIsa::detect().map_or(Int8::OnnxRuntime, Int8::Own),
         };
-        let shared = || SharedModel::optimize(runtime, &onnx, layers.clone(), int8);
-        let source = match settings.share_weights.then(shared) {
-            None => Source::Plain(onnx),
-            Some(Ok(shared)) => Source::Shared(Arc::new(shared)),
+        let once = settings.share_weights || matches!(int8, Int8::Own(_));
+        let optimize = || OptimizedModel::new(runtime, &model, int8, settings.share_weights);
+        let optimized = match once.then(optimize) {
+            None => None,
+            Some(Ok(optimized)) => Some(Arc::new(optimized)),
             Some(Err(RuntimeError::Model(reason))) => return Err(RuntimeError::Model(reason)),
             Some(Err(reason)) => {
-                tracing::warn!(%reason, "each session holds its own copy of the weights");
-                Source::Plain(onnx)
+                tracing::warn!(%reason, "each session holds its own copy of the weights; int8 computes in ONNX Runtime's kernels");
+                None
             }
         };
+        if optimized.is_some() {
+            model.onnx.clear();
+        }
         Ok(Self {
             runtime: runtime.clone(),
-            source,
-            layers,
+            model,
             output,
-            int8: int8 != Int8::None,
+            optimized,
             plan: Plan::new(settings, Cores::detect()),
         })
     }
@@ -78,24 +75,18 @@ impl Pool {
 
     /// Whether all sessions share one copy of the weights.
     pub fn shares_weights(&self) -> bool {
-        matches!(&self.source, Source::Shared(shared) if shared.shares())
+        self.optimized.as_ref().is_some_and(|model| model.shares())
     }
 
-    /// What of an int8 model the server's own kernels compute; `None` where ONNX Runtime computes all of it, or the model is no int8.
+    /// What of an int8 model this program's kernels compute; `None` where ONNX Runtime computes all of it, or the model is no int8.
     pub fn int8_kernels(&self) -> Option<Int8Kernels> {
-        match &self.source {
-            Source::Shared(shared) => shared.layers.int8_kernels(),
-            Source::Plain(_) => None,
-        }
+        self.optimized.as_ref()?.layers.int8_kernels()
     }
 
     /// Nodes of the graph that ONNX Runtime made of the model, by operator; those of other domains as `domain::operator`.
     /// `None` where each session optimizes for itself.
     pub fn operators(&self) -> Option<&BTreeMap<String, usize>> {
-        match &self.source {
-            Source::Shared(shared) => Some(&shared.operators),
-            Source::Plain(_) => None,
-        }
+        Some(&self.optimized.as_ref()?.operators)
     }
 
     /// One more session.
@@ -109,12 +100,12 @@ impl Pool {
                 Width::Wide => self.plan.cores,
             },
             output: self.output.clone(),
-            layers: self.layers.clone(),
-            int8_as_given: self.int8,
+            layers: self.model.layers.clone(),
+            int8_as_given: self.model.int8,
         };
-        match &self.source {
-            Source::Plain(onnx) => ModelSession::from_memory(&self.runtime, onnx, &options),
-            Source::Shared(shared) => ModelSession::of(shared.session(&self.runtime, options.threads)?, &options),
+        match &self.optimized {
+            None => ModelSession::from_memory(&self.runtime, &self.model.onnx, &options),
+            Some(optimized) => ModelSession::of(optimized.session(&self.runtime, options.threads)?, &options),
         }
     }
 

@@ -1,4 +1,4 @@
-//! A graph that is run for what is inside it: all of its outputs, not only the answer.
+//! A graph that is run for what is inside it: all of its outputs, not only the one that is served.
 
 use std::borrow::Cow;
 
@@ -6,8 +6,9 @@ use ort::session::Session as OrtSession;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::value::TensorRef;
 
-use super::session::{builder, input_of};
-use super::{Input, Runtime, RuntimeError, SessionOptions};
+use super::error::RuntimeError;
+use super::locate::Runtime;
+use super::session::{Input, SessionOptions, builder, input_of};
 
 /// A loaded graph with any number of outputs.
 #[derive(Debug)]

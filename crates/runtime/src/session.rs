@@ -7,7 +7,9 @@ use ort::session::Session as OrtSession;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::{TensorElementType, TensorRef, ValueType};
 
-use super::{Layers, Runtime, RuntimeError};
+use super::error::RuntimeError;
+use super::locate::Runtime;
+use super::operators::Layers;
 
 /// How a session is made.
 #[derive(Debug, Clone, Default)]
@@ -116,7 +118,7 @@ impl ModelSession {
         })
     }
 
-    /// Ends the profile that the session was built with; answers the file's path.
+    /// Ends the profile that the session was built with; returns the file's path.
     pub(super) fn end_profiling(&mut self) -> Result<String, RuntimeError> {
         self.session
             .end_profiling()
@@ -136,7 +138,7 @@ impl ModelSession {
             .map_or("", |output| output.name())
     }
 
-    /// Values that one image's answer has, where the graph says so.
+    /// Values that come out for one image, where the graph says so.
     pub fn output_len(&self) -> Option<usize> {
         let shape = self.session.outputs().get(self.output)?.dtype().tensor_shape()?;
         shape.iter().skip(1).try_fold(1usize, |n, d| {
@@ -144,7 +146,7 @@ impl ModelSession {
         })
     }
 
-    /// Runs a batch of images of `shape` (channels, height, width), each row-major; answers one row each, in order.
+    /// Runs a batch of images of `shape` (channels, height, width), each row-major; returns one row each, in order.
     ///
     /// A graph that fixes its batch extent is run as often as needed; the last run is filled up with zeros.
     pub fn run(&mut self, images: &[impl AsRef<[f32]>], shape: [usize; 3]) -> Result<Vec<Vec<f32>>, RuntimeError> {

@@ -4,8 +4,6 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::WinogradMode;
-
 /// How the thread plan comes about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -15,6 +13,19 @@ pub enum PlanMode {
     Auto,
     /// As `cores` and `wide_session` say; nothing is measured.
     Explicit,
+}
+
+/// Whether this program's own kernels compute layers in place of ONNX Runtime's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KernelMode {
+    /// In f32 those layers that measure faster on this machine, at start-up; in int8 all that the kernels compute.
+    #[default]
+    Auto,
+    /// Every layer that the kernels compute, unmeasured.
+    On,
+    /// None.
+    Off,
 }
 
 /// The section `runtime` of the configuration.
@@ -35,8 +46,8 @@ pub struct RuntimeSettings {
     pub measure_batch_max: usize,
     /// Whether a model's sessions share one copy of its weights.
     pub share_weights: bool,
-    /// Which convolutions this program's own kernels compute; in int8 all that they can, unless it is `off`.
-    pub winograd: WinogradMode,
+    /// Which layers this program's own kernels compute, in f32 and in int8.
+    pub kernels: KernelMode,
 }
 
 impl Default for RuntimeSettings {
@@ -49,7 +60,7 @@ impl Default for RuntimeSettings {
             measure_ms_max: 2000,
             measure_batch_max: 16,
             share_weights: true,
-            winograd: WinogradMode::Auto,
+            kernels: KernelMode::Auto,
         }
     }
 }

@@ -130,7 +130,7 @@ pub(super) async fn model(State(shared): State<Shared>, name: Name) -> Result<Re
             datatype: "FP32",
             shape: vec![-1, extent(signature.classes)],
         }],
-        parameters: served.card(),
+        parameters: served.facts(),
     })
     .into_response())
 }

@@ -1,7 +1,7 @@
 //! An inference answer: outputs as JSON, or as raw bytes behind it. Pure: values in, head and bytes out.
 
 use crate::classify::topk;
-use crate::model::OutputKind;
+use repserve_compile::OutputKind;
 
 use super::request::Wanted;
 use super::tensor;

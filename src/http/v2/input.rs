@@ -8,8 +8,9 @@ use super::json::{Array, Elements, Members, Object, Scalar, skip};
 use super::request::RequestError::{self, Malformed, TooLarge};
 use super::request::{Cost, IMAGES};
 use super::tensor::{self, Datatype};
-use crate::classify::{Signature, Tensor};
+use crate::classify::Tensor;
 use crate::http::echo::echo;
+use repserve_compile::Signature;
 use repserve_scheduler::Work;
 
 /// The images of a request.

@@ -31,7 +31,8 @@ use super::Shared;
 use super::echo::echo;
 use super::error::{Code, Problem};
 use super::settings::LimitSettings;
-use crate::classify::{Served, Signature};
+use crate::classify::Served;
+use repserve_compile::Signature;
 
 pub(super) use about::*;
 pub(super) use infer::*;

@@ -5,9 +5,10 @@ use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess};
 
 use super::input::Input;
 use super::json::{Array, Elements, Members, Object, Scalar, skip};
-use crate::classify::{Signature, Tensor};
+use crate::classify::Tensor;
 use crate::http::LimitSettings;
 use crate::http::echo::echo;
+use repserve_compile::Signature;
 use repserve_scheduler::Work;
 
 /// The name under which encoded images may be sent, besides the graph's own input.

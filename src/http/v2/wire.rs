@@ -3,6 +3,8 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use repserve_compile::Facts;
+
 /// `GET /v2`.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ServerMetadata)]
@@ -52,7 +54,7 @@ pub(super) struct Model<'a> {
     pub(super) inputs: [TensorMetadata<'a>; 1],
     pub(super) outputs: [TensorMetadata<'a>; 1],
     #[schema(value_type = Object)]
-    pub(super) parameters: serde_json::Value,
+    pub(super) parameters: &'a Facts,
 }
 
 /// A tensor of a model; an extent of -1 is free.

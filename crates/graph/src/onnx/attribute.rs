@@ -4,8 +4,8 @@ use bytes::Bytes;
 
 use crate::{Attribute, AttributeValue};
 
-use super::OnnxError;
-use super::node::Place;
+use super::error::OnnxError;
+use super::place::Place;
 use super::rope::Rope;
 use super::tensor::{Reader, encode as encode_tensor};
 use super::wire::{Field, WireError, fields};

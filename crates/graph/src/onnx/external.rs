@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
-use super::OnnxError;
+use super::error::OnnxError;
 use repserve_files as files;
 use repserve_files::FileError;
 
@@ -45,7 +45,7 @@ impl<'a> Externals<'a> {
         }
     }
 
-    /// The bytes of tensor `tensor`, of which there should be `expected` where its type tells.
+    /// The bytes of tensor `tensor`, of which there should be `expected` where its type says so.
     pub(super) fn fetch(&mut self, tensor: &str, at: &Location, expected: Option<usize>) -> Result<Bytes, OnnxError> {
         let fail = |problem: String| OnnxError::External {
             tensor: tensor.to_owned(),

@@ -1,4 +1,4 @@
-//! ONNX files: bytes in, [`Model`] out, and back. The only room that knows protobuf.
+//! ONNX files: bytes in, [`Model`] out, and back. Nothing else knows protobuf.
 //!
 //! The wire format is read ([`wire`]) and written ([`rope`]) by hand rather than through generated messages, for three
 //! reasons. A field that this version of ONNX does not have yet, or that the IR does not model, is carried along byte for
@@ -9,9 +9,11 @@
 //! valid graph. [`write()`] takes the model apart while it encodes it.
 
 mod attribute;
+mod count;
 mod error;
 mod external;
 mod node;
+mod place;
 mod read;
 mod rope;
 mod scope;
@@ -21,6 +23,7 @@ mod value_info;
 mod wire;
 mod write;
 
+pub use count::{Counts, counts};
 pub use error::OnnxError;
 pub use external::ExternalData;
 pub use read::{external_files, read};

@@ -1,12 +1,11 @@
 //! `NodeProto`: names resolved to values on the way in, written out as names on the way back.
 
-use std::fmt;
-
 use bytes::Bytes;
 
 use crate::{Attribute, AttributeValue, Graph, Node, ValueId};
 
-use super::OnnxError;
+use super::error::OnnxError;
+use super::place::Place;
 use super::rope::Rope;
 use super::tensor::Reader;
 use super::wire::{WireError, fields};
@@ -20,20 +19,6 @@ pub(super) struct NamedNode<'a> {
     pub(super) inner_names: Vec<String>,
     pub(super) node: Node,
     pub(super) place: Place<'a>,
-}
-
-/// A node of the file, as error messages name it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Place<'a> {
-    index: usize,
-    op: &'a str,
-    name: &'a str,
-}
-
-impl fmt::Display for Place<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "node {} ({} {:?})", self.index, self.op, self.name)
-    }
 }
 
 #[derive(Default)]

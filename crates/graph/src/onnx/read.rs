@@ -8,12 +8,14 @@ use bytes::Bytes;
 use crate::verify::verify;
 use crate::{Graph, Model, Node, Value, ValueId};
 
+use super::count;
+use super::error::OnnxError;
 use super::external::{ExternalData, Externals};
 use super::node::NamedNode;
+use super::sort;
 use super::tensor::{self, Reader};
 use super::value_info::Info;
 use super::wire::{Field, Source, WireError, fields};
-use super::{OnnxError, sort};
 
 /// Reads a model. Its tensors share `bytes`; those with external data come from `external`.
 ///
@@ -37,6 +39,7 @@ pub fn external_files(bytes: Bytes, external: &ExternalData) -> Result<Vec<PathB
 }
 
 fn read_all(bytes: Bytes, external: &ExternalData) -> Result<(Model, Vec<PathBuf>), OnnxError> {
+    count::reading();
     let source = Source::new(&bytes);
     let parts = ModelParts::sort(source.all()).map_err(|e| not_onnx(&bytes, e))?;
     let Some(graph) = parts.graph else {
@@ -65,7 +68,7 @@ fn read_all(bytes: Bytes, external: &ExternalData) -> Result<(Model, Vec<PathBuf
     Ok((model, reader.externals.into_paths()))
 }
 
-/// Tells a truncated model from a file of another kind.
+/// Distinguishes a truncated model from a file of another kind.
 fn not_onnx(bytes: &[u8], error: Option<WireError>) -> OnnxError {
     if bytes.starts_with(b"version https://git-lfs") {
         return OnnxError::NotOnnx("it is a Git LFS pointer; fetch the file itself with `git lfs pull`".to_owned());

@@ -131,8 +131,8 @@ impl Piece {
 
 #[cfg(test)]
 mod tests {
-    use super::super::wire::{Field, fields};
     use super::*;
+    use crate::onnx::wire::{Field, fields};
 
     #[test]
     fn a_rope_reads_back() {

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::OnnxError;
+use super::error::OnnxError;
 use super::wire::{WireError, fields};
 use super::{attribute, tensor};
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::{DType, Tensor, TensorError};
 
-use super::OnnxError;
+use super::error::OnnxError;
 use super::external::{Externals, Location};
 use super::rope::Rope;
 use super::wire::{Field, Payload, Source, WireError, fields};

@@ -6,9 +6,10 @@ use bytes::Bytes;
 
 use crate::{Graph, Model, ValueId};
 
+use super::error::OnnxError;
 use super::rope::Rope;
 use super::wire::WireError;
-use super::{OnnxError, node, tensor, value_info};
+use super::{count, node, tensor, value_info};
 
 /// What protobuf can hold in one message.
 const MODEL_BYTES_MAX: usize = i32::MAX as usize;
@@ -48,6 +49,7 @@ pub fn pieces(model: Model) -> Result<impl Iterator<Item = Bytes>, OnnxError> {
 }
 
 fn encode(model: Model) -> Result<Rope, OnnxError> {
+    count::writing();
     let mut rope = Rope::default();
     rope.int(1, model.ir_version);
     rope.text(2, &model.producer_name);

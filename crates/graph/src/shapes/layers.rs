@@ -1,80 +1,38 @@
 //! Shapes that layers make: windows and matrix products.
 
-use super::fixed;
-use super::infer::{Look, unknown};
-use crate::Dim;
+use super::rules::Inference;
+use crate::known::{fixed, unknown};
+use crate::ops::{Conv, Gemm, Pool, Window};
+use crate::value::Dim;
 
-impl Look<'_> {
+impl Inference<'_> {
     pub(super) fn conv(&self) -> Option<Vec<Dim>> {
-        let (x, w) = (self.input(0)?, self.input(1)?);
-        if x.len() < 3 || w.len() != x.len() {
-            return None;
-        }
-        let kernel: Option<Vec<usize>> = w[2..].iter().map(fixed).collect();
-        let mut shape = vec![x[0].clone(), w[0].clone()];
-        shape.extend(self.slide(&x[2..], &kernel?)?);
+        let (conv, x) = (Conv::of(&self.node).ok()??, self.input(0)?);
+        let mut shape = vec![x[0].clone(), Dim::Fixed(conv.out_channels)];
+        shape.extend(slide(&conv.window, &x[2..], false)?);
         Some(shape)
     }
 
     pub(super) fn pool(&self) -> Option<Vec<Dim>> {
-        let x = self.input(0).filter(|x| x.len() > 2)?;
-        let kernel: Option<Vec<usize>> = self
-            .ints("kernel_shape")?
-            .iter()
-            .map(|k| usize::try_from(*k).ok())
-            .collect();
+        let (pool, x) = (Pool::of(&self.node).ok()??, self.input(0)?);
         let mut shape = x[..2].to_vec();
-        shape.extend(self.slide(&x[2..], &kernel?)?);
+        shape.extend(slide(&pool.window, &x[2..], pool.rounds_up)?);
         Some(shape)
     }
 
-    fn slide(&self, extents: &[Dim], kernel: &[usize]) -> Option<Vec<Dim>> {
-        let rank = extents.len();
-        let list = |name: &str, len: usize, default: i64| {
-            self.ints(name).or(Some(vec![default; len])).filter(|l| l.len() == len)
-        };
-        let (strides, dilations) = (list("strides", rank, 1)?, list("dilations", rank, 1)?);
-        let pads = list("pads", 2 * rank, 0)?;
-        let auto = self
-            .node
-            .attribute("auto_pad")
-            .and_then(|a| a.as_str())
-            .unwrap_or("NOTSET");
-        let up = self.int("ceil_mode", 0) != 0;
-        if kernel.len() != rank || strides.iter().chain(&dilations).any(|v| !(1..1 << 20).contains(v)) {
-            return None;
-        }
-        let along = |axis: usize| {
-            let Some(n) = fixed(&extents[axis]) else {
-                return Some(unknown());
-            };
-            let (n, stride) = (i64::try_from(n).ok()?, strides[axis]);
-            if auto.starts_with("SAME") {
-                return Some(Dim::Fixed(((n + stride - 1) / stride) as usize));
-            }
-            let padded = if auto == "VALID" {
-                n
-            } else {
-                n.checked_add(pads[axis])?.checked_add(pads[axis + rank])?
-            };
-            let reach = dilations[axis].checked_mul(i64::try_from(kernel[axis]).ok()? - 1)?;
-            let free = padded.checked_sub(reach)?.checked_sub(1).filter(|f| *f >= 0)?;
-            if up && free % stride != 0 {
-                return Some(unknown());
-            }
-            Some(Dim::Fixed((free / stride) as usize + 1))
-        };
-        (0..rank).map(along).collect()
+    pub(super) fn global_pool(&self) -> Option<Vec<Dim>> {
+        let x = self.input(0)?.iter().enumerate();
+        Some(x.map(|(i, d)| if i < 2 { d.clone() } else { Dim::Fixed(1) }).collect())
     }
 
     pub(super) fn gemm(&self) -> Option<Vec<Dim>> {
-        let (a, b) = (self.input(0)?, self.input(1)?);
-        if a.len() != 2 || b.len() != 2 {
+        let gemm = Gemm::of(&self.node).ok()??;
+        let ([rows, columns], [first, second]) = (self.input(0)?, self.input(1)?) else {
             return None;
-        }
-        let row = usize::from(self.int("transA", 0) != 0);
-        let column = usize::from(self.int("transB", 0) == 0);
-        Some(vec![a[row].clone(), b[column].clone()])
+        };
+        let row = if gemm.input_transposed { columns } else { rows };
+        let column = if gemm.weight_transposed { first } else { second };
+        Some(vec![row.clone(), column.clone()])
     }
 
     pub(super) fn matmul(&self) -> Option<Vec<Dim>> {
@@ -86,4 +44,21 @@ impl Look<'_> {
         shape.push(b[1].clone());
         Some(shape)
     }
+}
+
+/// The number of places of a window along each axis.
+fn slide(window: &Window, extents: &[Dim], rounds_up: bool) -> Option<Vec<Dim>> {
+    let along = |(axis, extent): (usize, &Dim)| {
+        let Some(n) = fixed(extent) else {
+            return Some(unknown());
+        };
+        let (places, left) = window.places(axis, n)?;
+        // Whether one more place is counted depends on how much of it would be padding, which operator sets see differently.
+        Some(if rounds_up && left > 0 {
+            unknown()
+        } else {
+            Dim::Fixed(places)
+        })
+    };
+    extents.iter().enumerate().map(along).collect()
 }

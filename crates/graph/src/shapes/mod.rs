@@ -2,20 +2,19 @@
 //!
 //! A helper, not a type checker: where an operator is not listed or its attributes are odd, its outputs stay unknown.
 
-mod infer;
 mod layers;
 mod movement;
 mod reshape;
+mod rules;
+#[cfg(test)]
+mod tests;
 
-pub use movement::taken;
+pub use crate::known::{Shapes, fixed};
 
-use crate::{Dim, Graph, ValueId};
-
-/// Shapes by value.
-#[derive(Debug, Clone, Default)]
-pub struct Shapes {
-    known: Vec<Option<Vec<Dim>>>,
-}
+use crate::body::Graph;
+use crate::known::unknown;
+use crate::ops::GraphView;
+use crate::value::{Dim, ValueId};
 
 impl Shapes {
     /// Collects what the graph says and infers the rest from inputs to outputs.
@@ -39,7 +38,12 @@ impl Shapes {
             if node.produces().all(|output| self.of(output).is_some()) {
                 continue;
             }
-            let inferred = infer::outputs(graph, node, opset, self);
+            let view = GraphView {
+                graph,
+                shapes: self,
+                opset,
+            };
+            let inferred = rules::first_output(&view, node);
             for (i, output) in node.outputs.iter().enumerate() {
                 let Some(output) = output else { continue };
                 let inferred = inferred.as_ref().filter(|_| i == 0).cloned();
@@ -47,27 +51,6 @@ impl Shapes {
             }
         }
     }
-
-    /// The shape, where its rank is known.
-    pub fn of(&self, value: ValueId) -> Option<&[Dim]> {
-        self.known.get(value.0 as usize)?.as_deref()
-    }
-
-    /// The rank, where known.
-    pub fn rank(&self, value: ValueId) -> Option<usize> {
-        self.of(value).map(<[Dim]>::len)
-    }
-
-    /// Extents of the `rank` axes behind batch and channels; `None` inside where one is dynamic.
-    pub fn spatial(&self, value: ValueId, rank: usize) -> Option<Vec<Option<usize>>> {
-        let shape = self.of(value).filter(|s| s.len() == rank + 2)?;
-        Some(shape[2..].iter().map(fixed).collect())
-    }
-}
-
-/// The extent, if it is fixed.
-pub fn fixed(dim: &Dim) -> Option<usize> {
-    if let Dim::Fixed(n) = dim { Some(*n) } else { None }
 }
 
 fn stated(graph: &Graph, value: ValueId) -> Option<Vec<Dim>> {
@@ -85,7 +68,7 @@ fn merged(inferred: Option<Vec<Dim>>, stated: Option<Vec<Dim>>) -> Option<Vec<Di
         (a, b) => return a.or(b),
     };
     let both = a.into_iter().zip(b).map(|pair| match pair {
-        (Dim::Fixed(a), Dim::Fixed(b)) if a != b => Dim::Symbol(String::new()),
+        (Dim::Fixed(a), Dim::Fixed(b)) if a != b => unknown(),
         (Dim::Fixed(a), _) => Dim::Fixed(a),
         (_, b) => b,
     });

@@ -1,106 +1,73 @@
 //! Shapes under another grouping of the same elements, or of sums of them.
 
-use super::fixed;
-use super::infer::{Look, unknown};
-use crate::Dim;
+use super::rules::Inference;
+use crate::known::{fixed, product, unknown};
+use crate::ops::{Flatten, Reduction, Reshape, ReshapeExtent, Squeeze, Unsqueeze};
+use crate::value::Dim;
 
-impl Look<'_> {
+impl Inference<'_> {
     pub(super) fn flatten(&self) -> Option<Vec<Dim>> {
+        let axis = Flatten::of(&self.node).ok()??.axis;
         let x = self.input(0)?;
-        let axis = self.axis(self.int("axis", 1), x.len() + 1)?;
-        let product = |dims: &[Dim]| match dims {
+        let part = |dims: &[Dim]| match dims {
             [one] => one.clone(),
-            many => many
-                .iter()
-                .map(fixed)
-                .try_fold(1usize, |n, d| n.checked_mul(d?))
-                .map_or(unknown(), Dim::Fixed),
+            many => product(many).map_or(unknown(), Dim::Fixed),
         };
-        Some(vec![product(&x[..axis]), product(&x[axis..])])
+        Some(vec![part(x.get(..axis)?), part(x.get(axis..)?)])
     }
 
     pub(super) fn reshape(&self) -> Option<Vec<Dim>> {
-        let target = self.list("shape", 1)?;
+        let target = Reshape::of(&self.node).ok()??.extents;
         let x = self.input(0);
-        let keep_zero = self.int("allowzero", 0) != 0;
-        let mut shape: Vec<Dim> = Vec::with_capacity(target.len());
-        for (i, d) in target.iter().enumerate() {
-            shape.push(match *d {
-                0 if !keep_zero => x.and_then(|x| x.get(i)).cloned().unwrap_or_else(unknown),
-                -1 => unknown(),
-                d => Dim::Fixed(usize::try_from(d).ok()?),
-            });
-        }
-        let open: Vec<usize> = (0..target.len()).filter(|i| target[*i] == -1).collect();
-        if let (&[open], Some(x)) = (&open[..], x) {
+        let copied = |i: usize| x.and_then(|x| x.get(i)).cloned().unwrap_or_else(unknown);
+        let extent = |(i, asked): (usize, &ReshapeExtent)| match asked {
+            ReshapeExtent::Fixed(n) => Dim::Fixed(*n),
+            ReshapeExtent::Copied => copied(i),
+            ReshapeExtent::Rest => unknown(),
+        };
+        let mut shape: Vec<Dim> = target.iter().enumerate().map(extent).collect();
+        let open = target.iter().position(|asked| *asked == ReshapeExtent::Rest);
+        if let (Some(open), Some(x)) = (open, x) {
             shape[open] = rest(x, &target, &shape, open);
         }
         Some(shape)
     }
 
     pub(super) fn reduce(&self) -> Option<Vec<Dim>> {
-        let x = self.input(0)?;
-        let axes = match self.list("axes", 1) {
-            Some(axes) => axes,
-            None if self.node.input(1).is_none() => (0..x.len() as i64).collect(),
-            None => return None,
-        };
-        let axes: Option<Vec<usize>> = axes.iter().map(|a| self.axis(*a, x.len())).collect();
-        let (axes, keep) = (axes?, self.int("keepdims", 1) != 0);
-        let dims = x.iter().enumerate().filter(|(i, _)| keep || !axes.contains(i));
-        Some(
-            dims.map(|(i, d)| if axes.contains(&i) { Dim::Fixed(1) } else { d.clone() })
-                .collect(),
-        )
+        let reduction = Reduction::of(&self.node).ok()??;
+        Some(reduction.reduce(self.input(0)?, &Dim::Fixed(1)))
     }
 
     pub(super) fn squeeze(&self) -> Option<Vec<Dim>> {
-        let x = self.input(0)?;
-        let axes: Option<Vec<usize>> = self.list("axes", 1)?.iter().map(|a| self.axis(*a, x.len())).collect();
-        let axes = axes?;
-        Some(
-            x.iter()
-                .enumerate()
-                .filter(|(i, _)| !axes.contains(i))
-                .map(|(_, d)| d.clone())
-                .collect(),
-        )
+        let squeeze = Squeeze::of(&self.node).ok()??;
+        let mut shape = Vec::new();
+        for (axis, dim) in self.input(0)?.iter().enumerate() {
+            if !squeeze.drops(axis, fixed(dim))? {
+                shape.push(dim.clone());
+            }
+        }
+        Some(shape)
     }
 
     pub(super) fn unsqueeze(&self) -> Option<Vec<Dim>> {
-        let x = self.input(0)?;
-        let axes = self.list("axes", 1)?;
-        let rank = x.len() + axes.len();
-        let axes: Option<Vec<usize>> = axes.iter().map(|a| self.axis(*a, rank)).collect();
-        let axes = axes?;
-        let mut rest = x.iter();
-        (0..rank)
-            .map(|i| {
-                if axes.contains(&i) {
-                    Some(Dim::Fixed(1))
-                } else {
-                    rest.next().cloned()
-                }
-            })
-            .collect()
+        let unsqueeze = Unsqueeze::of(&self.node).ok()??;
+        Some(unsqueeze.widen(self.input(0)?, &Dim::Fixed(1)))
     }
 }
 
 /// The extent that a reshape leaves open: what is left of the elements, or the one dynamic extent that nothing else took.
-fn rest(x: &[Dim], target: &[i64], shape: &[Dim], open: usize) -> Dim {
+fn rest(x: &[Dim], target: &[ReshapeExtent], shape: &[Dim], open: usize) -> Dim {
     let others = shape.iter().enumerate().filter(|(i, _)| *i != open).map(|(_, d)| d);
-    let taken = others.clone().map(fixed).try_fold(1usize, |n, d| n.checked_mul(d?));
-    let all = x.iter().map(fixed).try_fold(1usize, |n, d| n.checked_mul(d?));
-    if let (Some(all), Some(taken)) = (all, taken) {
-        return all.checked_div(taken).map_or(unknown(), Dim::Fixed);
+    if let (Some(all), Some(others)) = (product(x), product(others)) {
+        return all.checked_div(others).map_or(unknown(), Dim::Fixed);
     }
-    let copied = |i: usize| target.get(i) == Some(&0);
-    let mut left = x.iter().enumerate().filter(|(i, _)| !copied(*i)).map(|(_, d)| fixed(d));
-    let left = left.try_fold(1usize, |n, d| n.checked_mul(d?));
-    let fresh = target
-        .iter()
-        .filter(|d| **d > 0)
-        .try_fold(1usize, |n, d| n.checked_mul(*d as usize));
+    let copied = |i: usize| target.get(i) == Some(&ReshapeExtent::Copied);
+    let left = product(x.iter().enumerate().filter(|(i, _)| !copied(*i)).map(|(_, d)| d));
+    let mut fresh = target.iter().filter_map(|asked| match asked {
+        ReshapeExtent::Fixed(n) => Some(*n),
+        ReshapeExtent::Copied | ReshapeExtent::Rest => None,
+    });
+    let fresh = fresh.try_fold(1usize, |n, extent| n.checked_mul(extent));
     match (left, fresh) {
         (Some(left), Some(fresh)) if fresh > 0 => Dim::Fixed(left / fresh),
         _ => unknown(),

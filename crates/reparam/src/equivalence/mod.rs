@@ -1,4 +1,4 @@
-//! Whether train-time and deploy graph compute the same function, on probes. How a graph is run is the caller's affair:
+//! Whether train-time and deploy graph compute the same function, on probes. How a graph is run is the caller's choice:
 //! a runner is a closure from a [`Probe`] to an [`Output`].
 //!
 //! Error is relative: `‖deploy − train‖∞ / ‖train‖∞` over a batch. Two graphs that round differently may also order two
@@ -10,13 +10,10 @@ mod tests;
 
 use std::fmt;
 
-use bytes::Bytes;
 use serde::Serialize;
 
-use super::Error;
-use super::report::Block;
-use repserve_graph::onnx::{self, ExternalData};
-use repserve_graph::{DType, ValueId};
+use crate::report::Block;
+use repserve_graph::{DType, Model, ValueId};
 
 pub use probe::Probe;
 
@@ -123,7 +120,7 @@ impl fmt::Display for Equivalence {
     }
 }
 
-/// Runs both graphs on every probe. Whether they agree enough, [`Equivalence::holds`] tells.
+/// Runs both graphs on every probe. Whether they agree enough, [`Equivalence::holds`] says.
 ///
 /// # Errors
 /// A graph that does not run, outputs of different shape, no probe.
@@ -208,11 +205,7 @@ pub fn first_difference<E>(
 }
 
 /// The model with these values as outputs, in this order and no others; unknown names are left out.
-///
-/// # Errors
-/// A file that is not a valid ONNX model.
-pub fn observed(onnx: Bytes, external: &ExternalData, values: &[&str]) -> Result<Vec<u8>, Error> {
-    let mut model = onnx::read(onnx, external)?;
+pub fn observed(mut model: Model, values: &[&str]) -> Model {
     let graph = &mut model.graph;
     let ids: Vec<ValueId> = values.iter().filter_map(|name| graph.find(name)).collect();
     graph.outputs.retain(|_| false);
@@ -220,7 +213,7 @@ pub fn observed(onnx: Bytes, external: &ExternalData, values: &[&str]) -> Result
         graph.value_mut(id).dtype.get_or_insert(DType::F32);
         graph.outputs.push(id);
     }
-    Ok(onnx::write(model)?)
+    model
 }
 
 /// `‖b − a‖∞ / ‖a‖∞`; not a number if an element is none.

@@ -85,7 +85,7 @@ impl Call<'_> {
         if a.dtype() != b.dtype() && op != "Pow" {
             return None;
         }
-        if self.opset < 7 && a.shape() != b.shape() {
+        if self.view.opset < 7 && a.shape() != b.shape() {
             return None;
         }
         let shape = broadcast(a.shape(), b.shape())?;

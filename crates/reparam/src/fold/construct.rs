@@ -2,6 +2,7 @@
 
 use super::arithmetic::Numbers;
 use super::{Call, elements, extents};
+use repserve_graph::ops::ShapeOf;
 use repserve_graph::{AttributeValue, DType, Tensor};
 
 impl Call<'_> {
@@ -58,11 +59,7 @@ impl Call<'_> {
     /// The extents of a constant; those of other values are the caller's to know.
     pub(super) fn shape(&self) -> Option<Tensor> {
         let shape: Option<Vec<i64>> = self.tensor(0)?.shape().iter().map(|d| i64::try_from(*d).ok()).collect();
-        let part = shape_range(
-            &shape?,
-            self.int("start", 0),
-            self.node.attribute("end").and_then(|a| a.as_int()),
-        );
+        let part = ShapeOf::of(&self.view).ok()??.part(&shape?);
         Some(Tensor::from_i64(&[part.len()], &part))
     }
 
@@ -91,12 +88,4 @@ impl Call<'_> {
         };
         numbers.into_tensor(to, tensor.shape().to_vec())
     }
-}
-
-/// The part `start..end` of a shape, as `Shape` of opset 15 gives it.
-pub(crate) fn shape_range<T: Clone>(shape: &[T], start: i64, end: Option<i64>) -> Vec<T> {
-    let rank = shape.len() as i64;
-    let clamp = |v: i64| (if v < 0 { v.saturating_add(rank) } else { v }).clamp(0, rank) as usize;
-    let (start, end) = (clamp(start), end.map_or(shape.len(), clamp));
-    shape.get(start..end.max(start)).unwrap_or_default().to_vec()
 }

@@ -2,7 +2,7 @@
 //!
 //! [`evaluate`] knows the operators that shapes, indices, zero biases and weights are computed with, in all their
 //! operator sets (attributes that became inputs). What it does not know, or where an operand is odd, it leaves: the
-//! answer is then `None`, never a guess. Arithmetic is done in f64 and rounded once, which for `+ − × ÷ √` gives the
+//! result is then `None`, never a guess. Arithmetic is done in f64 and rounded once, which for `+ − × ÷ √` gives the
 //! very number that the operator's own type gives.
 
 mod arithmetic;
@@ -15,8 +15,7 @@ mod scatter;
 mod tests;
 mod view;
 
-pub(crate) use construct::shape_range;
-
+use repserve_graph::ops::{Cast, NodeView};
 use repserve_graph::{DType, Node, Tensor};
 
 /// Bytes that one folded constant may take.
@@ -24,9 +23,9 @@ pub(crate) const FOLDED_BYTES_MAX: usize = 64 << 20;
 
 /// One application of an operator to constants.
 pub(super) struct Call<'a> {
+    view: NodeView<'a>,
     node: &'a Node,
     inputs: &'a [Option<&'a Tensor>],
-    opset: i64,
     like: Option<DType>,
 }
 
@@ -39,9 +38,9 @@ pub(crate) fn evaluate(node: &Node, inputs: &[Option<&Tensor>], opset: i64, like
         return None;
     }
     let call = Call {
+        view: NodeView::of_tensors(node, inputs, opset),
         node,
         inputs,
-        opset,
         like,
     };
     match node.op.as_str() {
@@ -50,7 +49,7 @@ pub(crate) fn evaluate(node: &Node, inputs: &[Option<&Tensor>], opset: i64, like
         "Range" => call.range(),
         "Shape" => call.shape(),
         "Size" => Some(Tensor::from_i64(&[], &[i64::try_from(call.tensor(0)?.len()).ok()?])),
-        "Cast" => call.cast(DType::from_code(i32::try_from(call.int("to", 0)).ok()?)),
+        "Cast" => call.cast(Cast::of(&call.view).ok()??.to),
         "CastLike" => call.cast(call.like?),
         "Identity" => call.tensor(0).cloned(),
         "Reshape" => call.reshape(),
@@ -74,34 +73,6 @@ pub(crate) fn evaluate(node: &Node, inputs: &[Option<&Tensor>], opset: i64, like
 impl<'a> Call<'a> {
     fn tensor(&self, index: usize) -> Option<&'a Tensor> {
         self.inputs.get(index).copied().flatten()
-    }
-
-    fn int(&self, name: &str, default: i64) -> i64 {
-        self.node.attribute(name).and_then(|a| a.as_int()).unwrap_or(default)
-    }
-
-    /// The integers of input `index`, or of the attribute that an older operator set has in its place.
-    fn list(&self, index: usize, name: &str) -> Option<Vec<i64>> {
-        if self.node.input(index).is_some() {
-            return self.tensor(index)?.to_i64();
-        }
-        self.node.attribute(name)?.as_ints().map(<[i64]>::to_vec)
-    }
-
-    /// Whether neither the input nor the attribute is given.
-    fn omits(&self, index: usize, name: &str) -> bool {
-        self.node.input(index).is_none() && self.node.attribute(name).is_none()
-    }
-}
-
-/// `axis` of a tensor of `rank` axes, counted from the end where negative.
-fn axis_of(axis: i64, rank: usize) -> Option<usize> {
-    let rank = i64::try_from(rank).ok()?;
-    let axis = if axis < 0 { axis.checked_add(rank)? } else { axis };
-    if (0..rank).contains(&axis) {
-        usize::try_from(axis).ok()
-    } else {
-        None
     }
 }
 

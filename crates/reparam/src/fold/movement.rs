@@ -1,11 +1,10 @@
 //! Operators that move elements and compute nothing.
 
-use repserve_graph::shapes::taken;
-
 use super::arithmetic::flat;
 use super::view::{broadcast_strides, strides, view, visit};
-use super::{Call, axis_of, broadcast, elements, extents};
+use super::{Call, broadcast, elements, extents};
 use repserve_graph::Tensor;
+use repserve_graph::ops::{Concat, Gather, Pad, Slice, Transpose, axis_of};
 
 impl Call<'_> {
     pub(super) fn expand(&self) -> Option<Tensor> {
@@ -16,16 +15,7 @@ impl Call<'_> {
 
     pub(super) fn transpose(&self) -> Option<Tensor> {
         let x = self.tensor(0)?;
-        let rank = x.shape().len();
-        let order: Vec<usize> = match self.node.attribute("perm") {
-            Some(perm) => extents(perm.as_ints()?)?,
-            None => (0..rank).rev().collect(),
-        };
-        let mut sorted = order.clone();
-        sorted.sort_unstable();
-        if !sorted.into_iter().eq(0..rank) {
-            return None;
-        }
+        let order = Transpose::of(&self.view).ok()??.order;
         let own = strides(x.shape());
         let shape = order.iter().map(|i| x.shape()[*i]).collect();
         let moved: Vec<isize> = order.iter().map(|i| own[*i]).collect();
@@ -34,29 +24,17 @@ impl Call<'_> {
 
     pub(super) fn slice(&self) -> Option<Tensor> {
         let x = self.tensor(0)?;
-        let (starts, ends) = (self.list(1, "starts")?, self.list(2, "ends")?);
-        let axes = if self.omits(3, "axes") {
-            (0..starts.len() as i64).collect()
-        } else {
-            self.list(3, "axes")?
-        };
-        let steps = if self.node.input(4).is_some() {
-            self.tensor(4)?.to_i64()?
-        } else {
-            vec![1; starts.len()]
-        };
-        if starts.len() != ends.len() || starts.len() != axes.len() || starts.len() != steps.len() {
-            return None;
-        }
+        let slice = Slice::of(&self.view).ok()??;
         let mut shape = x.shape().to_vec();
         let mut moved = strides(&shape);
         let mut base = 0isize;
-        for (((start, end), axis), step) in starts.iter().zip(&ends).zip(&axes).zip(&steps) {
-            let axis = axis_of(*axis, shape.len())?;
-            let (first, count) = taken(*start, *end, *step, x.shape()[axis])?;
+        for cut in &slice.cuts {
+            let axis = cut.axis;
+            let (first, count) = cut.range(x.shape()[axis])?;
             base += moved[axis] * first as isize;
             shape[axis] = count;
-            moved[axis] = moved[axis].checked_mul(isize::try_from(*step).ok().filter(|_| count > 1).unwrap_or(1))?;
+            let step = isize::try_from(cut.step).ok().filter(|_| count > 1);
+            moved[axis] = moved[axis].checked_mul(step.unwrap_or(1))?;
         }
         view(x, shape, base, &moved)
     }
@@ -64,10 +42,7 @@ impl Call<'_> {
     pub(super) fn concat(&self) -> Option<Tensor> {
         let tensors: Vec<&Tensor> = self.inputs.iter().copied().collect::<Option<_>>()?;
         let first = tensors.first()?;
-        let axis = axis_of(
-            self.int("axis", if self.opset < 4 { 1 } else { i64::MAX }),
-            first.shape().len(),
-        )?;
+        let axis = Concat::of(&self.view).ok()??.axis;
         let mut shape = first.shape().to_vec();
         shape[axis] = 0;
         for tensor in &tensors {
@@ -99,7 +74,7 @@ impl Call<'_> {
 
     pub(super) fn gather(&self) -> Option<Tensor> {
         let (x, indices) = (self.tensor(0)?, self.tensor(1)?);
-        let axis = axis_of(self.int("axis", 0), x.shape().len())?;
+        let axis = Gather::of(&self.view).ok()??.axis;
         let size = x.dtype().size_bytes()?;
         let (before, after) = (&x.shape()[..axis], &x.shape()[axis + 1..]);
         let shape = [before, indices.shape(), after].concat();
@@ -122,25 +97,13 @@ impl Call<'_> {
 
     pub(super) fn pad(&self) -> Option<Tensor> {
         let x = self.tensor(0)?;
-        let rank = x.shape().len();
-        if self
-            .node
-            .attribute("mode")
-            .is_some_and(|m| m.as_str() != Some("constant"))
-        {
+        let pad = Pad::of(&self.view).ok()??;
+        let size = x.dtype().size_bytes()?;
+        let [before, after] = pad.along(x.shape().len()).ok()?;
+        let (before, after) = (extents(&before)?, extents(&after)?);
+        if pad.mode != "constant" {
             return None;
         }
-        let size = x.dtype().size_bytes()?;
-        let pads = self.list(1, "pads")?;
-        let axes: Vec<usize> = match self.node.input(3) {
-            None => (0..rank).collect(),
-            Some(_) => self
-                .tensor(3)?
-                .to_i64()?
-                .iter()
-                .map(|a| axis_of(*a, rank))
-                .collect::<Option<_>>()?,
-        };
         let fill = match (self.node.input(2), self.node.attribute("value")) {
             (Some(_), _) => self
                 .tensor(2)
@@ -156,22 +119,12 @@ impl Call<'_> {
             .to_vec(),
             (None, None) => vec![0; size],
         };
-        if pads.len() != 2 * axes.len() || pads.iter().any(|p| *p < 0) {
-            return None;
-        }
-        let mut shape = x.shape().to_vec();
-        let mut first = vec![0usize; rank];
-        for (i, axis) in axes.iter().enumerate() {
-            let (before, after) = (
-                usize::try_from(pads[i]).ok()?,
-                usize::try_from(pads[axes.len() + i]).ok()?,
-            );
-            shape[*axis] = shape[*axis].checked_add(before)?.checked_add(after)?;
-            first[*axis] = before;
-        }
+        let ends = before.iter().zip(&after);
+        let wide = |(own, (before, after)): (&usize, (&usize, &usize))| own.checked_add(*before)?.checked_add(*after);
+        let shape: Vec<usize> = x.shape().iter().zip(ends).map(wide).collect::<Option<_>>()?;
         let mut out = fill.repeat(elements(&shape, size)?);
         let mut data = x.data().chunks_exact(size);
-        visit(x.shape(), flat(&shape, &first) as isize, &strides(&shape), |at| {
+        visit(x.shape(), flat(&shape, &before) as isize, &strides(&shape), |at| {
             if let Some(element) = data.next() {
                 out[at as usize * size..][..size].copy_from_slice(element);
             }

@@ -1,24 +1,22 @@
 //! Sums, means, products and norms along axes.
 
+use super::Call;
 use super::arithmetic::Numbers;
 use super::view::{broadcast_strides, visit};
-use super::{Call, axis_of};
 use repserve_graph::Tensor;
+use repserve_graph::ops::Reduction;
 
 impl Call<'_> {
     /// `ReduceSum`, `ReduceMean`, `ReduceProd` and `ReduceL2`.
     pub(super) fn reduce(&self) -> Option<Tensor> {
         let x = self.tensor(0)?;
         let rank = x.shape().len();
-        let axes = match self.list(1, "axes") {
-            Some(axes) if !axes.is_empty() => axes.iter().map(|a| axis_of(*a, rank)).collect::<Option<Vec<_>>>()?,
-            _ if self.int("noop_with_empty_axes", 0) != 0 => return Some(x.clone()),
-            Some(_) => (0..rank).collect(),
-            None if self.omits(1, "axes") => (0..rank).collect(),
-            None => return None,
-        };
+        let reduction = Reduction::of(&self.view).ok()??;
+        if reduction.axes.is_empty() {
+            return Some(x.clone());
+        }
         let kept: Vec<usize> = (0..rank)
-            .map(|i| if axes.contains(&i) { 1 } else { x.shape()[i] })
+            .map(|i| if reduction.axes.contains(&i) { 1 } else { x.shape()[i] })
             .collect();
         let numbers = match (self.node.op.as_str(), Numbers::of(x)?) {
             ("ReduceSum", Numbers::Floats(v)) => Numbers::Floats(gather(&v, x, &kept, 0.0, |a, v| a + v)),
@@ -38,11 +36,7 @@ impl Call<'_> {
             ("ReduceProd", Numbers::Integers(v)) => Numbers::Integers(gather(&v, x, &kept, 1, i64::wrapping_mul)),
             _ => return None,
         };
-        let shape = if self.int("keepdims", 1) != 0 {
-            kept
-        } else {
-            (0..rank).filter(|i| !axes.contains(i)).map(|i| x.shape()[i]).collect()
-        };
+        let shape = reduction.reduce(x.shape(), &1);
         numbers.into_tensor(x.dtype(), shape)
     }
 }

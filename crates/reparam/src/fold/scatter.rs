@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 
+use super::Call;
 use super::arithmetic::flat;
 use super::view::{strides, visit};
-use super::{Call, axis_of};
 use repserve_graph::Tensor;
+use repserve_graph::ops::axis_of;
 
 impl Call<'_> {
     pub(super) fn scatter_nd(&self) -> Option<Tensor> {
@@ -37,7 +38,8 @@ impl Call<'_> {
     pub(super) fn scatter_elements(&self) -> Option<Tensor> {
         let (x, indices, updates) = (self.tensor(0)?, self.tensor(1)?, self.tensor(2)?);
         let size = x.dtype().size_bytes()?;
-        let axis = axis_of(self.int("axis", 0), x.shape().len())?;
+        let axis = self.node.attribute("axis").map_or(Some(0), |axis| axis.as_int())?;
+        let axis = axis_of(axis, x.shape().len())?;
         let within = indices.shape().len() == x.shape().len()
             && indices
                 .shape()

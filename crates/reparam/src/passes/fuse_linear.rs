@@ -3,7 +3,7 @@
 //! From each result, last first, the walk back meets values that everything passed depends on alone; each is the source
 //! of a region. The one that saves most multiplications is compiled in one step.
 
-use crate::kernel::{Op, Plan};
+use crate::algebra::{MergePlan, Op};
 use crate::region::emit::{Merged, node_count};
 use crate::region::grow::{NODES_MAX, Walk};
 use crate::region::linear::classify;
@@ -28,7 +28,7 @@ const MISSES_MAX: usize = 16;
 /// A region that is one convolution and worth being written as one.
 struct Candidate<'a> {
     lowered: Lowered<'a>,
-    plan: Plan,
+    plan: MergePlan,
     source: ValueId,
     len: usize,
     saved: f64,
@@ -123,7 +123,7 @@ fn candidate<'a>(cx: &'a Context<'a>, region: &Region<'_>) -> Option<Candidate<'
 }
 
 /// Whether the convolution costs no more than it may, in work and in weights.
-pub(super) fn is_worth(lowered: &Lowered<'_>, plan: &Plan) -> bool {
+pub(super) fn is_worth(lowered: &Lowered<'_>, plan: &MergePlan) -> bool {
     let growth = if is_parallel(lowered) { PARALLEL_GROWTH_MAX } else { 1.0 };
     let stored = lowered.program.ops.iter().map(|op| match op {
         Op::Conv(conv) => conv.weight.len(),
@@ -144,7 +144,7 @@ pub(super) fn block(
     source: ValueId,
     nodes: &[NodeId],
     lowered: &Lowered<'_>,
-    plan: &Plan,
+    plan: &MergePlan,
 ) -> Block {
     let window = plan.window();
     let kind = if is_parallel(lowered) {

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use crate::region::emit::Merged;
 use crate::region::grow::Walk;
-use crate::region::linear::{Kind, classify};
+use crate::region::linear::{LinearMap, classify};
 use crate::region::lower::lower;
 use crate::region::{Context, Region, positions};
 use crate::report::Block;
@@ -105,7 +105,7 @@ impl Tree {
 
 /// `Add`, `Sub` or `Sum` of values alone.
 fn is_plain_sum(cx: &Context<'_>, node: &Node) -> bool {
-    let sum = matches!(classify(cx, node), Ok((Kind::Sum, data)) if data.len() == node.inputs.len());
+    let sum = matches!(classify(cx, node), Ok((LinearMap::Sum, data)) if data.len() == node.inputs.len());
     sum && !node.is("Mean") && cx.opset >= 7
 }
 

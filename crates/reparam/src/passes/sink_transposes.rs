@@ -5,26 +5,9 @@
 
 use std::collections::HashMap;
 
-use repserve_graph::{AttributeValue, Graph, Node, NodeId, Patch, Tensor, Value, ValueId};
-
-/// Operators that treat every element alike.
-const UNARY: [&str; 12] = [
-    "Relu",
-    "LeakyRelu",
-    "Sigmoid",
-    "HardSigmoid",
-    "HardSwish",
-    "Tanh",
-    "Elu",
-    "Clip",
-    "Neg",
-    "Identity",
-    "Softplus",
-    "Erf",
-];
-
-/// Operators of several operands that treat every element alike.
-const COMBINING: [&str; 7] = ["Add", "Sub", "Mul", "Div", "Sum", "Max", "Min"];
+use repserve_graph::ops::{Elementwise, GraphView, Operator, Pad, Transpose};
+use repserve_graph::shapes::Shapes;
+use repserve_graph::{Attribute, AttributeValue, Graph, Node, NodeId, Patch, Tensor, Value, ValueId};
 
 /// Runs the pass; how many transpositions there are fewer.
 pub(crate) fn run(graph: &mut Graph, opset: i64) -> usize {
@@ -34,9 +17,14 @@ pub(crate) fn run(graph: &mut Graph, opset: i64) -> usize {
     }
     let mut trial = graph.clone();
     let ids: Vec<NodeId> = trial.nodes().map(|(id, _)| id).collect();
-    let mut seen = Seen::new();
+    let mut sinking = Sinking {
+        shapes: Shapes::infer(graph, opset),
+        graph: &mut trial,
+        opset,
+        seen: HashMap::new(),
+    };
     for id in ids {
-        visit(&mut trial, id, &mut seen);
+        sinking.visit(id);
     }
     trial.sweep();
     let after = count(&trial);
@@ -51,140 +39,160 @@ fn count(graph: &Graph) -> usize {
     graph.nodes().filter(|(_, n)| n.is("Transpose")).count()
 }
 
-/// Transpositions that stand in the graph by now: source and order, and their result.
-type Seen = HashMap<(ValueId, Vec<usize>), ValueId>;
-
-fn visit(graph: &mut Graph, id: NodeId, seen: &mut Seen) {
-    let Some(node) = graph.node(id) else { return };
-    let Some(output) = node
-        .output(0)
-        .filter(|_| node.outputs.len() == 1 && node.captures.is_empty())
-    else {
-        return;
-    };
-    if let Some(order) = order(node) {
-        let Some(input) = node.input(0) else { return };
-        let inner = before(graph, input).filter(|(_, inner)| is_inverse(inner, &order));
-        let same = inner
-            .map(|(source, _)| source)
-            .or_else(|| seen.get(&(input, order.clone())).copied());
-        if let Some(source) = same {
-            let patch = Patch {
-                remove: vec![id],
-                replace: vec![(output, source)],
-                ..Patch::default()
-            };
-            patch.apply(graph);
-        } else {
-            seen.insert((input, order), output);
-        }
-        return;
-    }
-    let moved = if node.is(&node.op) && UNARY.contains(&node.op.as_str()) {
-        unary(graph, node)
-    } else if node.is(&node.op) && COMBINING.contains(&node.op.as_str()) {
-        combining(graph, node, seen)
-    } else if node.is("Pad") {
-        pad(graph, node)
-    } else {
-        None
-    };
-    let Some((mut node, constants, order)) = moved else {
-        return;
-    };
-    for (index, tensor) in constants {
-        node.inputs[index] = Some(graph.add_constant("transposed", tensor));
-    }
-    let dtype = graph.value(output).dtype;
-    let name = format!("{}.channels_first", graph.value(output).name);
-    let value = graph.add_value(Value {
-        dtype,
-        ..Value::named(name)
-    });
-    node.outputs = vec![Some(value)];
-    let perm = AttributeValue::Ints(order.iter().map(|i| *i as i64).collect());
-    let turn = Node::new("Transpose", vec![value], vec![output]).with("perm", perm);
-    let patch = Patch {
-        remove: vec![id],
-        insert: vec![(id, node), (id, turn)],
-        ..Patch::default()
-    };
-    patch.apply(graph);
+/// The graph under change.
+struct Sinking<'a> {
+    graph: &'a mut Graph,
+    /// Shapes of the values that there were at the start.
+    shapes: Shapes,
+    opset: i64,
+    /// Transpositions that stand in the graph by now: source and order, and their result.
+    seen: HashMap<(ValueId, Vec<usize>), ValueId>,
 }
 
-/// A node that reads what was transposed, the constants that it needs instead of its own, and the order of axes.
-type Moved = (Node, Vec<(usize, Tensor)>, Vec<usize>);
+/// A node that reads what was transposed, the constants that it needs instead of its own, and the transposition that follows.
+type Moved = (Node, Vec<(usize, Tensor)>, Transpose);
 
-fn order(node: &Node) -> Option<Vec<usize>> {
-    let perm = node.attribute("perm").filter(|_| node.is("Transpose"))?.as_ints()?;
-    let order: Option<Vec<usize>> = perm.iter().map(|i| usize::try_from(*i).ok()).collect();
-    order.filter(|o| (0..o.len()).all(|i| o.contains(&i)))
-}
-
-/// What a value is a transposition of.
-fn before(graph: &Graph, value: ValueId) -> Option<(ValueId, Vec<usize>)> {
-    let node = graph.node(graph.producer(value)?)?;
-    Some((node.input(0)?, order(node)?))
-}
-
-fn is_inverse(a: &[usize], b: &[usize]) -> bool {
-    a.len() == b.len() && b.iter().enumerate().all(|(i, j)| a[*j] == i)
-}
-
-fn unary(graph: &Graph, node: &Node) -> Option<Moved> {
-    let (source, order) = before(graph, node.input(0)?)?;
-    let mut node = node.clone();
-    node.inputs[0] = Some(source);
-    Some((node, Vec::new(), order))
-}
-
-fn combining(graph: &Graph, node: &Node, seen: &Seen) -> Option<Moved> {
-    let mut moved = node.clone();
-    let mut constants = Vec::new();
-    let mut plain = Vec::new();
-    let mut common: Option<Vec<usize>> = None;
-    for (index, input) in node.inputs.iter().enumerate() {
-        let value = (*input)?;
-        if graph.constant(value).is_some() {
-            continue;
-        }
-        let Some((source, order)) = before(graph, value) else {
-            plain.push((index, value));
-            continue;
+impl Sinking<'_> {
+    fn visit(&mut self, id: NodeId) {
+        let Some(node) = self.graph.node(id) else { return };
+        let Some(output) = node
+            .output(0)
+            .filter(|_| node.outputs.len() == 1 && node.captures.is_empty())
+        else {
+            return;
         };
-        if common.get_or_insert_with(|| order.clone()) != &order {
+        if let Some(turn) = self.turn(node) {
+            let Some(input) = node.input(0) else { return };
+            let inner = self.before(input).filter(|(_, inner)| turn.is_inverse_of(inner));
+            let same = inner
+                .map(|(source, _)| source)
+                .or_else(|| self.seen.get(&(input, turn.order.clone())).copied());
+            if let Some(source) = same {
+                let patch = Patch {
+                    remove: vec![id],
+                    replace: vec![(output, source)],
+                    ..Patch::default()
+                };
+                patch.apply(self.graph);
+            } else {
+                self.seen.insert((input, turn.order), output);
+            }
+            return;
+        }
+        let moved = match Operator::of(node).map(|op| op.elementwise) {
+            Some(Elementwise::Unary) => self.unary(node),
+            Some(Elementwise::Broadcasting) => self.broadcasting(node),
+            Some(Elementwise::No) | None => self.pad(node),
+        };
+        if let Some(moved) = moved {
+            self.apply(id, output, moved);
+        }
+    }
+
+    /// Puts the moved node and the transposition behind it in the place of node `id`.
+    fn apply(&mut self, id: NodeId, output: ValueId, (mut node, constants, turn): Moved) {
+        let graph = &mut *self.graph;
+        for (index, tensor) in constants {
+            node.inputs[index] = Some(graph.add_constant("transposed", tensor));
+        }
+        let dtype = graph.value(output).dtype;
+        let name = format!("{}.channels_first", graph.value(output).name);
+        let value = graph.add_value(Value {
+            dtype,
+            ..Value::named(name)
+        });
+        node.outputs = vec![Some(value)];
+        let perm = AttributeValue::Ints(turn.order.iter().map(|i| *i as i64).collect());
+        let turn = Node::new("Transpose", vec![value], vec![output]).with("perm", perm);
+        let patch = Patch {
+            remove: vec![id],
+            insert: vec![(id, node), (id, turn)],
+            ..Patch::default()
+        };
+        patch.apply(graph);
+    }
+
+    fn view(&self) -> GraphView<'_> {
+        GraphView {
+            graph: self.graph,
+            shapes: &self.shapes,
+            opset: self.opset,
+        }
+    }
+
+    fn turn(&self, node: &Node) -> Option<Transpose> {
+        Transpose::of(&self.view().node(node)).ok()?
+    }
+
+    /// What a value is a transposition of.
+    fn before(&self, value: ValueId) -> Option<(ValueId, Transpose)> {
+        let node = self.graph.node(self.graph.producer(value)?)?;
+        Some((node.input(0)?, self.turn(node)?))
+    }
+
+    fn unary(&self, node: &Node) -> Option<Moved> {
+        let (source, turn) = self.before(node.input(0)?)?;
+        let mut node = node.clone();
+        node.inputs[0] = Some(source);
+        Some((node, Vec::new(), turn))
+    }
+
+    fn broadcasting(&self, node: &Node) -> Option<Moved> {
+        let graph = &*self.graph;
+        let mut moved = node.clone();
+        let mut constants = Vec::new();
+        let mut plain = Vec::new();
+        let mut common: Option<Transpose> = None;
+        for (index, input) in node.inputs.iter().enumerate() {
+            let value = (*input)?;
+            if graph.constant(value).is_some() {
+                continue;
+            }
+            let Some((source, turn)) = self.before(value) else {
+                plain.push((index, value));
+                continue;
+            };
+            if *common.get_or_insert_with(|| turn.clone()) != turn {
+                return None;
+            }
+            moved.inputs[index] = Some(source);
+        }
+        let turn = common?;
+        for (index, value) in plain {
+            let mut inverse = vec![0; turn.order.len()];
+            turn.order.iter().enumerate().for_each(|(to, from)| inverse[*from] = to);
+            moved.inputs[index] = Some(*self.seen.get(&(value, inverse))?);
+        }
+        for (index, input) in node.inputs.iter().enumerate() {
+            if let Some(tensor) = input.and_then(|v| graph.constant(v)).filter(|t| t.len() != 1) {
+                constants.push((index, turned_back(tensor, &turn.order)?));
+            }
+        }
+        Some((moved, constants, turn))
+    }
+
+    fn pad(&self, node: &Node) -> Option<Moved> {
+        let pad = Pad::of(&self.view().node(node)).ok()??;
+        let (source, turn) = self.before(node.input(0)?)?;
+        if node.input(3).is_some() {
             return None;
         }
-        moved.inputs[index] = Some(source);
-    }
-    let order = common?;
-    for (index, value) in plain {
-        let mut inverse = vec![0; order.len()];
-        order.iter().enumerate().for_each(|(to, from)| inverse[*from] = to);
-        moved.inputs[index] = Some(*seen.get(&(value, inverse))?);
-    }
-    for (index, input) in node.inputs.iter().enumerate() {
-        if let Some(tensor) = input.and_then(|v| graph.constant(v)).filter(|t| t.len() != 1) {
-            constants.push((index, turned_back(tensor, &order)?));
+        let rank = turn.order.len();
+        let [before, after] = pad.along(rank).ok()?;
+        let mut turned = vec![0; 2 * rank];
+        for (to, from) in turn.order.iter().enumerate() {
+            (turned[*from], turned[*from + rank]) = (before[to], after[to]);
         }
+        let mut node = node.clone();
+        node.inputs[0] = Some(source);
+        if node.input(1).is_some() {
+            return Some((node, vec![(1, Tensor::from_i64(&[turned.len()], &turned))], turn));
+        }
+        node.attributes.retain(|attribute| attribute.name != "pads");
+        node.attributes
+            .push(Attribute::new("pads", AttributeValue::Ints(turned)));
+        Some((node, Vec::new(), turn))
     }
-    Some((moved, constants, order))
-}
-
-fn pad(graph: &Graph, node: &Node) -> Option<Moved> {
-    let (source, order) = before(graph, node.input(0)?)?;
-    let pads = graph.constant(node.input(1)?)?.to_i64()?;
-    if node.input(3).is_some() || pads.len() != 2 * order.len() {
-        return None;
-    }
-    let mut turned = vec![0; pads.len()];
-    for (to, from) in order.iter().enumerate() {
-        turned[*from] = pads[to];
-        turned[*from + order.len()] = pads[to + order.len()];
-    }
-    let mut node = node.clone();
-    node.inputs[0] = Some(source);
-    Some((node, vec![(1, Tensor::from_i64(&[turned.len()], &turned))], order))
 }
 
 /// The constant for the order of axes before a transposition by `order`.

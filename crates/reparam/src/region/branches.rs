@@ -1,6 +1,7 @@
 //! What a region consists of, in words: `3x3 + 1x1 + identity`.
 
-use crate::kernel::{Op, Program, Window};
+use crate::algebra::{Op, Program};
+use repserve_graph::ops::Window;
 
 /// Branches listed in full; more of a kind are counted.
 const BRANCHES_MAX: usize = 64;

@@ -2,14 +2,15 @@
 
 use std::collections::HashMap;
 
-use super::Context;
 use super::grow::Stop;
-use super::linear::{Kind, classify};
+use super::linear::{LinearMap, classify};
+use super::{Context, decoded};
 use crate::reason::Reason;
-use repserve_graph::{Node, NodeId, ValueId};
+use repserve_graph::ops::{Conv, Gemm};
+use repserve_graph::{Node, NodeId, Tensor, ValueId};
 
 /// A node of a region and the kind of map that it is.
-pub(super) type Member<'a> = (NodeId, &'a Node, Kind);
+pub(super) type Member<'a> = (NodeId, &'a Node, LinearMap);
 
 /// The number of channels of every value of the region, from the convolutions' weights outwards.
 pub(super) fn channels(cx: &Context<'_>, members: &[Member<'_>]) -> Result<HashMap<ValueId, usize>, Stop> {
@@ -42,38 +43,25 @@ pub(super) fn channels(cx: &Context<'_>, members: &[Member<'_>]) -> Result<HashM
 }
 
 /// Channels that a convolution or matrix product reads and makes; `None` for other maps.
-pub(super) fn ends(cx: &Context<'_>, node: &Node, kind: Kind) -> Result<Option<(usize, usize)>, Reason> {
-    let unclear = || Reason::NotUnderstood(node.op.clone());
-    if !matches!(kind, Kind::Conv | Kind::Gemm | Kind::MatMul) {
-        return Ok(None);
-    }
-    let weight = node.input(1).and_then(|v| cx.graph.constant(v)).ok_or_else(unclear)?;
-    let shape = weight.shape();
-    if weight.is_empty() || (kind != Kind::Conv && shape.len() != 2) {
-        return Err(unclear());
-    }
-    match kind {
-        Kind::Conv if shape.len() > 2 => {
-            let groups = groups(node)?;
-            if shape[0] % groups != 0 {
-                return Err(unclear());
-            }
-            Ok(Some((shape[1].checked_mul(groups).ok_or_else(unclear)?, shape[0])))
+pub(super) fn ends(cx: &Context<'_>, node: &Node, map: LinearMap) -> Result<Option<(usize, usize)>, Reason> {
+    let view = cx.view().node(node);
+    let matrix = || match view.constant(1).map(Tensor::shape) {
+        Some(&[first, second]) if first > 0 && second > 0 => Ok([first, second]),
+        _ => Err(Reason::NotUnderstood(node.op.clone())),
+    };
+    Ok(match map {
+        LinearMap::Conv => {
+            let conv = decoded(node, Conv::of(&view))?;
+            Some((conv.in_channels, conv.out_channels))
         }
-        Kind::Gemm if flag(node, "transB") => Ok(Some((shape[1], shape[0]))),
-        Kind::Gemm | Kind::MatMul => Ok(Some((shape[0], shape[1]))),
-        _ => Err(unclear()),
-    }
-}
-
-/// The number of groups of a convolution.
-pub(super) fn groups(node: &Node) -> Result<usize, Reason> {
-    let groups = node.attribute("group").map_or(Some(1), |a| a.as_int());
-    let groups = groups.and_then(|g| usize::try_from(g).ok()).filter(|g| *g > 0);
-    groups.ok_or_else(|| Reason::NotUnderstood(node.op.clone()))
-}
-
-/// Whether an attribute is set.
-pub(super) fn flag(node: &Node, name: &str) -> bool {
-    node.attribute(name).and_then(|a| a.as_int()).unwrap_or(0) != 0
+        LinearMap::Gemm => {
+            let [input, output] = decoded(node, Gemm::of(&view))?.features(matrix()?);
+            Some((input, output))
+        }
+        LinearMap::MatMul => {
+            let [input, output] = matrix()?;
+            Some((input, output))
+        }
+        _ => None,
+    })
 }

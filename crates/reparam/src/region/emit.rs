@@ -2,7 +2,8 @@
 
 use super::lower::Lowered;
 use super::target::Target;
-use crate::kernel::{Compiled, Plan, Same, Window};
+use crate::algebra::{Compiled, MergePlan};
+use repserve_graph::ops::{SamePadding, Window};
 use repserve_graph::{AttributeValue, DType, Graph, Node, NodeId, Patch, Tensor, ValueId};
 
 /// A region that was compiled, free of the graph.
@@ -18,7 +19,7 @@ pub(crate) struct Merged {
     /// Element type of its weights.
     pub(crate) dtype: DType,
     /// Geometry.
-    pub(crate) plan: Plan,
+    pub(crate) plan: MergePlan,
     /// Weights.
     pub(crate) compiled: Compiled,
 }
@@ -30,7 +31,13 @@ pub(crate) fn node_count(target: Target, bias: bool) -> usize {
 
 impl Merged {
     /// Compiles a region that was found worth it.
-    pub(crate) fn new(lowered: &Lowered<'_>, plan: Plan, source: ValueId, root: ValueId, nodes: &[NodeId]) -> Self {
+    pub(crate) fn new(
+        lowered: &Lowered<'_>,
+        plan: MergePlan,
+        source: ValueId,
+        root: ValueId,
+        nodes: &[NodeId],
+    ) -> Self {
         let compiled = lowered.program.compile(&plan, lowered.dtype);
         Self {
             source,
@@ -90,7 +97,7 @@ impl Merged {
     }
 }
 
-fn conv(plan: &Plan, inputs: Vec<ValueId>, root: ValueId) -> Node {
+fn conv(plan: &MergePlan, inputs: Vec<ValueId>, root: ValueId) -> Node {
     let Window {
         kernel,
         strides,
@@ -107,8 +114,8 @@ fn conv(plan: &Plan, inputs: Vec<ValueId>, root: ValueId) -> Node {
         .with("strides", ints(&strides));
     match auto {
         None => node.with("pads", ints(&[begins, ends].concat())),
-        Some(Same::Upper) => node.with("auto_pad", AttributeValue::String("SAME_UPPER".into())),
-        Some(Same::Lower) => node.with("auto_pad", AttributeValue::String("SAME_LOWER".into())),
+        Some(SamePadding::Upper) => node.with("auto_pad", AttributeValue::String("SAME_UPPER".into())),
+        Some(SamePadding::Lower) => node.with("auto_pad", AttributeValue::String("SAME_LOWER".into())),
     }
 }
 

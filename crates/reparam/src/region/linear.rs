@@ -1,12 +1,13 @@
 //! Which operators are linear maps of their data inputs.
 
-use super::Context;
+use super::{Context, decoded};
 use crate::reason::Reason;
+use repserve_graph::ops::{BatchNormalization, Pad};
 use repserve_graph::{Node, ValueId};
 
 /// An operator that is a linear map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum LinearMap {
     /// A convolution with constant weights.
     Conv,
     /// `Gemm` with a constant right side.
@@ -33,7 +34,7 @@ pub(crate) enum Kind {
 ///
 /// # Errors
 /// Why it is none.
-pub(crate) fn classify(cx: &Context<'_>, node: &Node) -> Result<(Kind, Vec<ValueId>), Reason> {
+pub(crate) fn classify(cx: &Context<'_>, node: &Node) -> Result<(LinearMap, Vec<ValueId>), Reason> {
     let not_linear = || Reason::NotLinear(node.op.clone());
     if !node.captures.is_empty() || !node.is(&node.op) || node.outputs.iter().skip(1).any(Option::is_some) {
         return Err(training(node).unwrap_or_else(not_linear));
@@ -41,26 +42,26 @@ pub(crate) fn classify(cx: &Context<'_>, node: &Node) -> Result<(Kind, Vec<Value
     let first = node.input(0).ok_or_else(not_linear)?;
     let one = |kind| Ok((kind, vec![first]));
     match node.op.as_str() {
-        "Conv" => constants(cx, node, 1..3).and_then(|()| one(Kind::Conv)),
-        "Gemm" => constants(cx, node, 1..3).and_then(|()| one(Kind::Gemm)),
-        "MatMul" => constants(cx, node, 1..2).and_then(|()| one(Kind::MatMul)),
+        "Conv" => constants(cx, node, 1..3).and_then(|()| one(LinearMap::Conv)),
+        "Gemm" => constants(cx, node, 1..3).and_then(|()| one(LinearMap::Gemm)),
+        "MatMul" => constants(cx, node, 1..2).and_then(|()| one(LinearMap::MatMul)),
         "BatchNormalization" => {
-            let flag = |name: &str| node.attribute(name).and_then(|a| a.as_int()).unwrap_or(0) != 0;
-            if flag("training_mode") || (cx.opset < 7 && !flag("is_test")) {
+            if decoded(node, BatchNormalization::of(&cx.view().node(node)))?.trains {
                 return Err(Reason::TrainingMode(node.op.clone()));
             }
-            constants(cx, node, 1..5).and_then(|()| one(Kind::BatchNorm))
+            constants(cx, node, 1..5).and_then(|()| one(LinearMap::BatchNorm))
         }
-        "AveragePool" => one(Kind::AveragePool),
+        "AveragePool" => one(LinearMap::AveragePool),
         "Pad" => {
-            let mode = node.attribute("mode").and_then(|m| m.as_str()).unwrap_or("constant");
-            if mode != "constant" {
-                return Err(Reason::PadMode(mode.to_owned()));
+            constants(cx, node, 1..4)?;
+            let pad = decoded(node, Pad::of(&cx.view().node(node)))?;
+            if pad.mode != "constant" {
+                return Err(Reason::PadMode(pad.mode.to_owned()));
             }
-            constants(cx, node, 1..4).and_then(|()| one(Kind::Pad))
+            one(LinearMap::Pad)
         }
-        "Neg" => one(Kind::Neg),
-        "Identity" => one(Kind::Pass),
+        "Neg" => one(LinearMap::Neg),
+        "Identity" => one(LinearMap::Pass),
         "Dropout" => {
             let trains = node.input(2).is_some_and(|v| {
                 let flag = cx.graph.constant(v).and_then(|t| t.to_i64());
@@ -70,7 +71,7 @@ pub(crate) fn classify(cx: &Context<'_>, node: &Node) -> Result<(Kind, Vec<Value
             if trains || old {
                 Err(Reason::TrainingMode(node.op.clone()))
             } else {
-                one(Kind::Pass)
+                one(LinearMap::Pass)
             }
         }
         "Add" | "Sub" | "Sum" | "Mul" | "Div" | "Mean" => combination(cx, node),
@@ -93,7 +94,7 @@ fn constants(cx: &Context<'_>, node: &Node, inputs: std::ops::Range<usize>) -> R
 }
 
 /// Element-wise operators of several operands: with constants they scale and shift, without they sum.
-fn combination(cx: &Context<'_>, node: &Node) -> Result<(Kind, Vec<ValueId>), Reason> {
+fn combination(cx: &Context<'_>, node: &Node) -> Result<(LinearMap, Vec<ValueId>), Reason> {
     let not_linear = || Reason::NotLinear(node.op.clone());
     if node.inputs.iter().any(Option::is_none) {
         return Err(not_linear());
@@ -107,10 +108,10 @@ fn combination(cx: &Context<'_>, node: &Node) -> Result<(Kind, Vec<ValueId>), Re
     let sums = matches!(node.op.as_str(), "Add" | "Sub" | "Sum" | "Mean");
     match (data.len(), operands.len()) {
         (0, _) => Err(not_linear()),
-        (1, 1) if sums => Ok((Kind::Sum, data)),
+        (1, 1) if sums => Ok((LinearMap::Sum, data)),
         (1, 2) if node.is("Div") && cx.graph.constant(operands[0]).is_some() => Err(not_linear()),
-        (1, 2) if !matches!(node.op.as_str(), "Sum" | "Mean") => Ok((Kind::Binary, data)),
-        (n, m) if sums && (n > 1 || m > 2 || matches!(node.op.as_str(), "Sum" | "Mean")) => Ok((Kind::Sum, data)),
+        (1, 2) if !matches!(node.op.as_str(), "Sum" | "Mean") => Ok((LinearMap::Binary, data)),
+        (n, m) if sums && (n > 1 || m > 2 || matches!(node.op.as_str(), "Sum" | "Mean")) => Ok((LinearMap::Sum, data)),
         _ => Err(not_linear()),
     }
 }

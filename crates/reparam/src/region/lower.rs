@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use super::channels::{Member, channels};
 use super::constants::{Layout, per_channel};
 use super::grow::Stop;
-use super::linear::{Kind, classify};
-use super::maps::Affine;
+use super::linear::{LinearMap, classify};
+use super::maps::{Affine, MapReader};
 use super::target::{Target, dtype, rounding, target};
 use super::{Context, Region};
-use crate::kernel::{Op, Program};
+use crate::algebra::{Op, Program};
 use crate::reason::Reason;
 use repserve_graph::{DType, Node, NodeId, ValueId};
 
@@ -28,10 +28,8 @@ pub(crate) struct Lowered<'a> {
 }
 
 /// What is being built.
-pub(super) struct Lowering<'a> {
-    pub(super) cx: &'a Context<'a>,
-    pub(super) layout: Layout,
-    pub(super) channels: HashMap<ValueId, usize>,
+struct Lowering<'a> {
+    reader: MapReader<'a>,
     values: HashMap<ValueId, usize>,
     ops: Vec<Op<'a>>,
     nodes: Vec<NodeId>,
@@ -64,9 +62,7 @@ pub(crate) fn lower<'a>(cx: &'a Context<'a>, region: &Region<'_>) -> Result<Opti
         });
     };
     let mut lowering = Lowering {
-        cx,
-        layout,
-        channels,
+        reader: MapReader { cx, layout, channels },
         values: HashMap::from([(region.source, 0)]),
         ops: Vec::new(),
         nodes: Vec::new(),
@@ -103,29 +99,30 @@ pub(crate) fn lower<'a>(cx: &'a Context<'a>, region: &Region<'_>) -> Result<Opti
 }
 
 impl<'a> Lowering<'a> {
-    fn node(&mut self, id: NodeId, node: &'a Node, kind: Kind) -> Result<(), Reason> {
+    fn node(&mut self, id: NodeId, node: &'a Node, kind: LinearMap) -> Result<(), Reason> {
         let unclear = || Reason::NotUnderstood(node.op.clone());
-        let (_, data) = classify(self.cx, node)?;
+        let (_, data) = classify(self.reader.cx, node)?;
         let inputs: Vec<usize> = data.iter().filter_map(|v| self.values.get(v).copied()).collect();
         let output = node.output(0).ok_or_else(unclear)?;
         if inputs.len() != data.len() || inputs.is_empty() {
             return Err(unclear());
         }
         let (value, input) = (data[0], inputs[0]);
-        let channels = self.channels.get(&value).copied().ok_or_else(unclear)?;
+        let channels = self.reader.channels.get(&value).copied().ok_or_else(unclear)?;
         let made = match kind {
-            Kind::Pass => input,
-            Kind::Conv => self.push(id, self.conv(node, input, value)?),
-            Kind::Gemm | Kind::MatMul => self.push(id, self.matrix(node, kind, input)?),
-            Kind::BatchNorm => self.push(id, affine(input, self.batch_norm(node, channels)?)),
-            Kind::AveragePool => {
-                let window = self.pool(node, value)?;
+            LinearMap::Pass => input,
+            LinearMap::Conv => self.push(id, self.reader.conv(node, input, value)?),
+            LinearMap::Gemm => self.push(id, self.reader.gemm(node, input)?),
+            LinearMap::MatMul => self.push(id, Op::Conv(self.reader.matrix(node, kind, input)?)),
+            LinearMap::BatchNorm => self.push(id, affine(input, self.reader.batch_norm(node, channels)?)),
+            LinearMap::AveragePool => {
+                let window = self.reader.pool(node, value)?;
                 self.push(id, Op::Pool { input, window })
             }
-            Kind::Pad => self.push(id, self.pad(node, input, channels)?),
-            Kind::Neg => self.push(id, affine(input, (vec![-1.0; channels], vec![0.0; channels]))),
-            Kind::Binary => self.push(id, affine(input, self.binary(node, value, channels)?)),
-            Kind::Sum => self.sum(id, node, &data, inputs, channels)?,
+            LinearMap::Pad => self.push(id, self.reader.pad(node, input, channels)?),
+            LinearMap::Neg => self.push(id, affine(input, (vec![-1.0; channels], vec![0.0; channels]))),
+            LinearMap::Binary => self.push(id, affine(input, self.reader.binary(node, value, channels)?)),
+            LinearMap::Sum => self.sum(id, node, &data, inputs, channels)?,
         };
         self.values.insert(output, made);
         Ok(())
@@ -166,8 +163,13 @@ impl<'a> Lowering<'a> {
         let terms = inputs.into_iter().enumerate().map(|(i, v)| (v, signed(i))).collect();
         let sum = self.push(id, Op::Sum { terms });
         let mut shift: Option<Vec<f64>> = None;
-        for constant in node.inputs.iter().flatten().filter_map(|v| self.cx.graph.constant(*v)) {
-            let own = per_channel(self.cx, node, constant, data[0], self.layout, channels)
+        for constant in node
+            .inputs
+            .iter()
+            .flatten()
+            .filter_map(|v| self.reader.cx.graph.constant(*v))
+        {
+            let own = per_channel(self.reader.cx, node, constant, data[0], self.reader.layout, channels)
                 .ok_or_else(|| Reason::NotPerChannel(node.op.clone()))?;
             let shift = shift.get_or_insert_with(|| vec![0.0; channels]);
             shift.iter_mut().zip(own).for_each(|(s, v)| *s += factor * v);

@@ -1,18 +1,36 @@
 //! One node as a linear map: its attributes and constants read.
 
-use super::channels::{ends, flag, groups};
+use std::collections::HashMap;
+
+use super::channels::ends;
 use super::constants::{Layout, per_channel};
-use super::linear::Kind;
-use super::lower::Lowering;
-use super::windows::window;
-use crate::kernel::{Conv, Op, Window};
+use super::linear::LinearMap;
+use super::{Context, decoded};
+use crate::algebra::{ConvMap, Op};
 use crate::reason::Reason;
+use repserve_graph::ops::{BatchNormalization, Conv, Gemm, NodeView, Pad, Pool, Window};
 use repserve_graph::{Node, Tensor, ValueId};
+
+/// Spatial axes that the algebra handles.
+const AXES_MAX: usize = 3;
 
 /// Scale and shift, a channel each.
 pub(super) type Affine = (Vec<f64>, Vec<f64>);
 
-impl<'a> Lowering<'a> {
+/// Reads the nodes of one region.
+pub(super) struct MapReader<'a> {
+    pub(super) cx: &'a Context<'a>,
+    /// Where the channels of the region's values are.
+    pub(super) layout: Layout,
+    /// The number of channels of each value.
+    pub(super) channels: HashMap<ValueId, usize>,
+}
+
+impl<'a> MapReader<'a> {
+    fn view(&self, node: &'a Node) -> NodeView<'a> {
+        self.cx.view().node(node)
+    }
+
     fn constant(&self, node: &Node, index: usize) -> Option<&'a Tensor> {
         node.input(index).and_then(|v| self.cx.graph.constant(v))
     }
@@ -26,78 +44,76 @@ impl<'a> Lowering<'a> {
 
     pub(super) fn conv(&self, node: &'a Node, input: usize, value: ValueId) -> Result<Op<'a>, Reason> {
         let unclear = || Reason::NotUnderstood(node.op.clone());
-        let weight = self.constant(node, 1).ok_or_else(unclear)?;
-        let kernel = &weight.shape()[2..];
-        if let Some(stated) = node.attribute("kernel_shape") {
-            let stated = stated.as_ints().ok_or_else(unclear)?;
-            if stated.len() != kernel.len() || stated.iter().zip(kernel).any(|(a, b)| *a != *b as i64) {
-                return Err(unclear());
-            }
-        }
-        let (in_channels, out_channels) = ends(self.cx, node, Kind::Conv)?.ok_or_else(unclear)?;
-        if self.channels.get(&value) != Some(&in_channels) {
+        let conv = decoded(node, Conv::of(&self.view(node)))?;
+        if self.channels.get(&value) != Some(&conv.in_channels) || conv.window.kernel.len() > AXES_MAX {
             return Err(unclear());
         }
-        let bias = node.input(2).map(|_| self.vector(node, 2, out_channels)).transpose()?;
-        Ok(Op::Conv(Conv {
+        let bias = conv.bias.map(|_| self.vector(node, 2, conv.out_channels)).transpose()?;
+        Ok(Op::Conv(ConvMap {
             input,
-            weight,
+            weight: self.constant(node, 1).ok_or_else(unclear)?,
             transposed: false,
             factor: 1.0,
             bias,
-            window: window(self.cx, node, kernel, value)?,
-            groups: groups(node)?,
-            in_channels,
-            out_channels,
+            window: conv.window,
+            groups: conv.groups,
+            in_channels: conv.in_channels,
+            out_channels: conv.out_channels,
         }))
     }
 
-    pub(super) fn matrix(&self, node: &'a Node, kind: Kind, input: usize) -> Result<Op<'a>, Reason> {
-        let unclear = || Reason::NotUnderstood(node.op.clone());
-        let weight = self.constant(node, 1).ok_or_else(unclear)?;
-        let (in_channels, out_channels) = ends(self.cx, node, kind)?.ok_or_else(unclear)?;
-        let float = |name: &str| node.attribute(name).and_then(|a| a.as_float()).map_or(1.0, f64::from);
-        if flag(node, "transA") {
-            return Err(unclear());
+    /// `Gemm` with a constant right side.
+    pub(super) fn gemm(&self, node: &'a Node, input: usize) -> Result<Op<'a>, Reason> {
+        let gemm = decoded(node, Gemm::of(&self.view(node)))?;
+        if gemm.input_transposed {
+            return Err(Reason::NotUnderstood(node.op.clone()));
         }
-        let bias = match node.input(2) {
+        let mut map = self.matrix(node, LinearMap::Gemm, input)?;
+        map.transposed = !gemm.weight_transposed;
+        map.factor = f64::from(gemm.alpha);
+        map.bias = match gemm.bias {
             None => None,
-            Some(_) => {
-                let tensor = self.constant(node, 2).ok_or_else(unclear)?;
-                let own = tensor.to_f64().ok_or_else(unclear)?;
-                let wide = *tensor.shape().last().unwrap_or(&1);
-                if own.len() != wide || (wide != 1 && wide != out_channels) {
-                    return Err(Reason::NotPerChannel(node.op.clone()));
-                }
-                Some((0..out_channels).map(|c| own[c % wide] * float("beta")).collect())
-            }
+            Some(_) => Some(self.row_bias(node, map.out_channels, f64::from(gemm.beta))?),
         };
-        Ok(Op::Conv(Conv {
+        Ok(Op::Conv(map))
+    }
+
+    /// A product with a constant right side, stored as (inputs, outputs).
+    pub(super) fn matrix(&self, node: &'a Node, map: LinearMap, input: usize) -> Result<ConvMap<'a>, Reason> {
+        let unclear = || Reason::NotUnderstood(node.op.clone());
+        let (in_channels, out_channels) = ends(self.cx, node, map)?.ok_or_else(unclear)?;
+        Ok(ConvMap {
             input,
-            weight,
-            transposed: kind == Kind::MatMul || !flag(node, "transB"),
-            factor: float("alpha"),
-            bias,
+            weight: self.constant(node, 1).ok_or_else(unclear)?,
+            transposed: true,
+            factor: 1.0,
+            bias: None,
             window: Window::pointwise(0),
             groups: 1,
             in_channels,
             out_channels,
-        }))
+        })
     }
 
-    pub(super) fn batch_norm(&self, node: &Node, channels: usize) -> Result<Affine, Reason> {
-        let unclear = || Reason::NotUnderstood(node.op.clone());
-        let spatial = node.attribute("spatial").and_then(|a| a.as_int()).unwrap_or(1);
-        if spatial == 0 || !matches!(self.layout, Layout::Second(_)) {
-            return Err(unclear());
+    /// What a `Gemm` adds, a number an output channel.
+    fn row_bias(&self, node: &Node, channels: usize, factor: f64) -> Result<Vec<f64>, Reason> {
+        let tensor = self.constant(node, 2);
+        let own = tensor.and_then(|t| Some((t.to_f64()?, *t.shape().last().unwrap_or(&1))));
+        let (own, wide) = own.ok_or_else(|| Reason::NotUnderstood(node.op.clone()))?;
+        if own.len() != wide || (wide != 1 && wide != channels) {
+            return Err(Reason::NotPerChannel(node.op.clone()));
         }
-        let epsilon = node
-            .attribute("epsilon")
-            .map_or(Some(1e-5), |a| a.as_float())
-            .ok_or_else(unclear)?;
+        Ok((0..channels).map(|c| own[c % wide] * factor).collect())
+    }
+
+    pub(super) fn batch_norm(&self, node: &'a Node, channels: usize) -> Result<Affine, Reason> {
+        let norm = decoded(node, BatchNormalization::of(&self.view(node)))?;
+        if !norm.per_channel || !matches!(self.layout, Layout::Second(_)) {
+            return Err(Reason::NotUnderstood(node.op.clone()));
+        }
         let [gamma, beta, mean, variance] = [1, 2, 3, 4].map(|i| self.vector(node, i, channels));
         let (gamma, beta, mean, variance) = (gamma?, beta?, mean?, variance?);
-        let deviation = variance.iter().map(|v| (v + f64::from(epsilon)).sqrt());
+        let deviation = variance.iter().map(|v| (v + f64::from(norm.epsilon)).sqrt());
         let scale: Vec<f64> = gamma.iter().zip(deviation).map(|(g, d)| g / d).collect();
         let shift = beta
             .iter()
@@ -108,69 +124,36 @@ impl<'a> Lowering<'a> {
         Ok((scale, shift))
     }
 
-    pub(super) fn pool(&self, node: &Node, value: ValueId) -> Result<Window, Reason> {
-        let unclear = || Reason::NotUnderstood(node.op.clone());
-        let kernel = node
-            .attribute("kernel_shape")
-            .and_then(|a| a.as_ints())
-            .ok_or_else(unclear)?;
-        let kernel: Option<Vec<usize>> = kernel.iter().map(|k| usize::try_from(*k).ok()).collect();
-        let kernel = kernel.ok_or_else(unclear)?;
-        let window = window(self.cx, node, &kernel, value)?;
-        let Layout::Second(rank) = self.layout else {
-            return Err(unclear());
-        };
-        if kernel.len() + 2 != rank {
-            return Err(unclear());
+    pub(super) fn pool(&self, node: &'a Node, value: ValueId) -> Result<Window, Reason> {
+        let pool = decoded(node, Pool::of(&self.view(node)))?;
+        let window = pool.window;
+        let rank = window.kernel.len();
+        if self.layout != Layout::Second(rank + 2) || rank > AXES_MAX {
+            return Err(Reason::NotUnderstood(node.op.clone()));
         }
-        if window.is_padded() && !flag(node, "count_include_pad") {
+        if window.is_padded() && !pool.counts_padding {
             return Err(Reason::PoolCount);
         }
+        let extents = self.cx.shapes.spatial(value, rank);
         let exact = |axis: usize| {
-            let reach = window.dilations[axis] * (kernel[axis] - 1);
-            let extent = self.cx.shapes.spatial(value, kernel.len()).and_then(|e| e[axis]);
-            let padded = extent.map(|n| n + window.begins[axis] + window.ends[axis]);
-            padded
-                .and_then(|n| n.checked_sub(reach + 1))
-                .is_some_and(|n| n % window.strides[axis] == 0)
+            let extent = extents.as_ref().and_then(|e| e[axis]);
+            let places = extent.and_then(|n| window.places(axis, n));
+            places.is_some_and(|(_, left)| left == 0)
         };
-        if flag(node, "ceil_mode") && !(0..kernel.len()).all(|a| window.strides[a] == 1 || exact(a)) {
+        if pool.rounds_up && !(0..rank).all(|axis| window.strides[axis] == 1 || exact(axis)) {
             return Err(Reason::CeilMode);
         }
         Ok(window)
     }
 
-    pub(super) fn pad(&self, node: &Node, input: usize, channels: usize) -> Result<Op<'a>, Reason> {
+    pub(super) fn pad(&self, node: &'a Node, input: usize, channels: usize) -> Result<Op<'a>, Reason> {
         let unclear = || Reason::NotUnderstood(node.op.clone());
         let Layout::Second(rank) = self.layout else {
             return Err(unclear());
         };
-        let old = node.attribute("pads").or_else(|| node.attribute("paddings"));
-        let pads = match old {
-            Some(list) => list.as_ints().map(<[i64]>::to_vec),
-            None => self.constant(node, 1).and_then(Tensor::to_i64),
-        };
-        let pads = pads.ok_or_else(unclear)?;
-        let value = match node.input(2) {
-            Some(_) => self.vector(node, 2, 1)?[0],
-            None => node
-                .attribute("value")
-                .and_then(|v| v.as_float())
-                .map_or(0.0, f64::from),
-        };
-        let axes: Vec<i64> = match node.input(3) {
-            Some(_) => self.constant(node, 3).and_then(Tensor::to_i64).ok_or_else(unclear)?,
-            None => (0..rank as i64).collect(),
-        };
-        if pads.len() != 2 * axes.len() || pads.iter().any(|p| p.abs() > 1 << 20) {
-            return Err(unclear());
-        }
-        let (mut before, mut after) = (vec![0; rank], vec![0; rank]);
-        for (i, axis) in axes.iter().enumerate() {
-            let axis = usize::try_from(if *axis < 0 { axis + rank as i64 } else { *axis }).map_err(|_| unclear())?;
-            *before.get_mut(axis).ok_or_else(unclear)? = pads[i];
-            after[axis] = pads[axes.len() + i];
-        }
+        let view = self.view(node);
+        let [before, after] = decoded(node, Pad::of(&view))?.along(rank).map_err(|_| unclear())?;
+        let fill = Pad::fill(&view).map_err(|_| unclear())?;
         if rank < 2 || before[..2].iter().chain(&after[..2]).any(|p| *p != 0) {
             return Err(unclear());
         }
@@ -178,7 +161,7 @@ impl<'a> Lowering<'a> {
             input,
             before: before[2..].to_vec(),
             after: after[2..].to_vec(),
-            fill: vec![value; channels],
+            fill: vec![fill; channels],
         })
     }
 

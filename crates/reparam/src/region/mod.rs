@@ -1,7 +1,7 @@
 //! Linear regions of a graph: all nodes between one source and one result, every one a linear map.
 //!
 //! [`grow`] walks back from a result, [`linear`] knows which operators are linear maps, [`lower`] turns a region into a
-//! [`Program`](super::kernel::Program) ([`maps`] a node of it), [`emit`] writes the convolution that it is.
+//! [`Program`](crate::algebra::Program) ([`maps`] a node of it), [`emit`] writes the convolution that it is.
 
 pub(crate) mod branches;
 mod channels;
@@ -12,11 +12,11 @@ pub(crate) mod linear;
 pub(crate) mod lower;
 mod maps;
 pub(crate) mod target;
-mod windows;
 
-use repserve_graph::{Graph, NodeId, ValueId};
-
+use crate::reason::Reason;
+use repserve_graph::ops::{GraphView, OperatorError};
 use repserve_graph::shapes::Shapes;
+use repserve_graph::{Graph, Node, NodeId, ValueId};
 
 /// What a look at a graph needs besides the graph.
 pub(crate) struct Context<'a> {
@@ -52,7 +52,16 @@ pub(crate) fn positions(graph: &Graph) -> Vec<u32> {
     positions
 }
 
-impl Context<'_> {
+impl<'a> Context<'a> {
+    /// The graph as the decoders of operators read it.
+    pub(crate) fn view(&self) -> GraphView<'a> {
+        GraphView {
+            graph: self.graph,
+            shapes: self.shapes,
+            opset: self.opset,
+        }
+    }
+
     /// The place of a value: after the node that makes it; 0 for inputs.
     pub(crate) fn position(&self, value: ValueId) -> u32 {
         self.graph
@@ -71,5 +80,14 @@ impl Context<'_> {
         }
         let output = node.output(0).map_or("", |v| self.graph.value(v).name.as_str());
         format!("{}({output})", node.op)
+    }
+}
+
+/// What a decoder found, which must be of the node's operator; as a reason what is odd about it.
+fn decoded<T>(node: &Node, found: Result<Option<T>, OperatorError>) -> Result<T, Reason> {
+    match found {
+        Ok(Some(operator)) => Ok(operator),
+        Err(OperatorError::AutoPad) => Err(Reason::AutoPad),
+        Ok(None) | Err(_) => Err(Reason::NotUnderstood(node.op.clone())),
     }
 }

@@ -3,7 +3,7 @@
 use super::channels::Member;
 use super::constants::Layout;
 use super::grow::Stop;
-use super::linear::Kind;
+use super::linear::LinearMap;
 use super::{Context, Region};
 use crate::reason::Reason;
 use repserve_graph::{DType, Tensor};
@@ -26,7 +26,7 @@ pub(super) fn target(
     members: &[Member<'_>],
 ) -> Result<Option<(Target, Layout)>, Stop> {
     let has = |kind| members.iter().any(|m| m.2 == kind);
-    let mut ranks = members.iter().filter(|m| m.2 == Kind::Conv).map(|(id, node, _)| {
+    let mut ranks = members.iter().filter(|m| m.2 == LinearMap::Conv).map(|(id, node, _)| {
         let weight = node.input(1).and_then(|v| cx.graph.constant(v));
         (*id, weight.map_or(0, |w| w.shape().len()))
     });
@@ -34,7 +34,7 @@ pub(super) fn target(
         let other = ranks.find(|(_, r)| *r != rank).map(|(id, _)| id);
         let matrix = members
             .iter()
-            .find(|m| matches!(m.2, Kind::Gemm | Kind::MatMul))
+            .find(|m| matches!(m.2, LinearMap::Gemm | LinearMap::MatMul))
             .map(|m| m.0);
         return match other.or(matrix) {
             Some(node) => Err(Stop {
@@ -45,7 +45,7 @@ pub(super) fn target(
         };
     }
     let rank = cx.shapes.rank(region.source);
-    Ok(match (has(Kind::Gemm), has(Kind::MatMul)) {
+    Ok(match (has(LinearMap::Gemm), has(LinearMap::MatMul)) {
         (true, _) => Some((Target::Gemm, Layout::Second(2))),
         (false, true) if rank == Some(2) => Some((Target::MatMul, Layout::Second(2))),
         (false, true) => Some((Target::MatMul, Layout::Last(rank))),
@@ -57,7 +57,7 @@ pub(super) fn target(
 pub(super) fn dtype(cx: &Context<'_>, members: &[Member<'_>]) -> Result<DType, Stop> {
     let mut found = None;
     for (id, node, kind) in members {
-        if !matches!(kind, Kind::Conv | Kind::Gemm | Kind::MatMul) {
+        if !matches!(kind, LinearMap::Conv | LinearMap::Gemm | LinearMap::MatMul) {
             continue;
         }
         let own = node.input(1).and_then(|v| cx.graph.constant(v)).map(Tensor::dtype);

@@ -55,3 +55,34 @@ fn batch_normalization_of_operator_set_6_says_that_it_tests() {
             .with("spatial", AttributeValue::Int(1));
     });
 }
+
+/// Two parallel 3x3 convolutions of this padding and stride become one.
+#[track_caller]
+fn check_auto_pad(auto_pad: &str, stride: usize) {
+    let mut net = Net::new(3);
+    let x = net.input(&[C, 9, 8]);
+    let branches = [(); 2].map(|()| {
+        let branch = net.conv(x, [C, C], &square(3).unpadded().stride(stride));
+        let id = net.graph.producer(branch).expect("a node");
+        let mut node = net.graph.node_mut(id).expect("a node");
+        node.attributes.retain(|attribute| attribute.name != "pads");
+        *node = node
+            .clone()
+            .with("auto_pad", AttributeValue::String(auto_pad.to_owned().into()));
+        branch
+    });
+    let y = net.add(branches[0], branches[1]);
+    net.output(y);
+    let outcome = fuse(&net);
+    assert_eq!(outcome.report.deploy.nodes(), 1, "{}", outcome.report);
+    assert!(outcome.error <= 1e-6, "error {}", outcome.error);
+}
+
+#[test]
+fn branches_of_every_auto_pad_are_merged() {
+    for stride in [1, 2] {
+        for auto_pad in ["NOTSET", "", "VALID", "SAME_UPPER", "SAME_LOWER"] {
+            check_auto_pad(auto_pad, stride);
+        }
+    }
+}

@@ -5,6 +5,7 @@ mod dags;
 mod dialects;
 mod evaluate;
 mod families;
+mod hostile;
 mod networks;
 mod refusals;
 mod report;

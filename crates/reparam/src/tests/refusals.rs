@@ -226,6 +226,26 @@ fn a_padded_pool_that_does_not_count_its_padding() {
 }
 
 #[test]
+fn odd_attributes_are_no_guesses() {
+    for (name, value) in [
+        ("auto_pad", AttributeValue::Int(1)),
+        ("group", AttributeValue::Float(1.0)),
+        ("strides", AttributeValue::Int(1)),
+    ] {
+        let mut net = Net::new(5);
+        let x = net.input(&[C, 8, 8]);
+        let a = net.conv(x, [C, C], &square(3));
+        attribute(&mut net, a, name, value);
+        let b = net.conv(x, [C, C], &square(1));
+        let y = net.add(a, b);
+        net.output(y);
+        let bytes = repserve_graph::onnx::write(net.model()).expect("writes");
+        let deployed = crate::reparameterize(&bytes, &crate::Options::default()).expect("reparameterizes");
+        assert!(deployed.report.blocks.is_empty(), "{name}: {}", deployed.report);
+    }
+}
+
+#[test]
 fn a_pool_that_rounds_up() {
     check(
         2,

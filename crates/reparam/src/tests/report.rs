@@ -88,3 +88,15 @@ fn nothing_but_constants_could_be_folded_and_weights_lie_beside() {
     let (_, report) = check(&bytes, &options);
     assert_eq!(report.deploy.count("Constant"), 2);
 }
+
+#[test]
+fn a_file_that_was_rewritten_names_its_tool() {
+    let mut net = Net::new(7);
+    let x = net.input(&[4, 6, 6]);
+    let y = net.conv_bn(x, [4, 4], &square(3));
+    net.output(y);
+    let outcome = super::fuse(&net);
+    assert_eq!(outcome.train.producer_name, "tests");
+    assert_eq!(outcome.deploy.producer_name, "repserve");
+    assert_eq!(outcome.deploy.producer_version, env!("CARGO_PKG_VERSION"));
+}

@@ -1,9 +1,15 @@
 //! Graphs built node by node: the server's operators against ONNX Runtime's.
 
-use super::super::shared::{Int8, SharedModel};
-use super::super::{ModelSession, Pool, Runtime, RuntimeSettings, SessionOptions, WinogradMode, lower_for_session};
+use std::collections::BTreeMap;
+
 use super::*;
-use repserve_graph::onnx;
+use crate::locate::Runtime;
+use crate::lowering::lower;
+use crate::optimized::{Int8, OptimizedModel};
+use crate::pool::Pool;
+use crate::session::{ModelSession, SessionOptions};
+use crate::session_model::SessionModel;
+use crate::settings::{KernelMode, RuntimeSettings};
 use repserve_graph::{Dim, Tensor, Value, ValueId};
 use repserve_scheduler::Width;
 
@@ -121,7 +127,7 @@ impl Net {
     }
 
     /// The mean of each of `channels`, a linear layer of ten classes, and done.
-    fn finish(mut self, channels: usize) -> Vec<u8> {
+    fn finish(mut self, channels: usize) -> Model {
         let inputs = vec![self.value, self.scale, self.zero];
         self.append(Node::new("DequantizeLinear", vec![], vec![]), inputs, "floats");
         self.op("GlobalAveragePool", "pooled");
@@ -130,17 +136,16 @@ impl Net {
         let (mut inputs, bias) = self.parameters("gemm", &[10, channels]);
         inputs.push(bias);
         let mut gemm = Node::new("QGemm", vec![], vec![]).with("transB", AttributeValue::Int(1));
-        MICROSOFT.clone_into(&mut gemm.domain);
+        MICROSOFT_DOMAIN.clone_into(&mut gemm.domain);
         self.append(gemm, inputs, "logits");
         self.graph.value_mut(self.value).dtype = Some(DType::F32);
         self.graph.outputs.push(self.value);
-        onnx::write(Model {
+        Model {
             graph: self.graph,
             ir_version: 8,
-            opsets: vec![(String::new(), 17), (MICROSOFT.to_owned(), 1)],
+            opsets: vec![(String::new(), 17), (MICROSOFT_DOMAIN.to_owned(), 1)],
             ..Model::default()
-        })
-        .unwrap()
+        }
     }
 }
 
@@ -150,7 +155,7 @@ fn images() -> Vec<Vec<f32>> {
     (0..3).map(image).collect()
 }
 
-/// So many operators of the server's own, whose answers are ONNX Runtime's to the bit. A convolution is its weights' shape, its
+/// So many operators of the server's own, whose outputs are ONNX Runtime's to the bit. A convolution is its weights' shape, its
 /// groups and its stride.
 #[track_caller]
 fn check(convolutions: &[([usize; 4], usize, i64)], own: usize) {
@@ -158,17 +163,17 @@ fn check(convolutions: &[([usize; 4], usize, i64)], own: usize) {
     for (i, (shape, groups, stride)) in convolutions.iter().enumerate() {
         net.conv(&format!("conv{i}"), *shape, *groups, *stride, 3 * i as u8);
     }
-    let onnx = net.finish(convolutions.last().unwrap().0[0]);
+    let model = SessionModel::encode(net.finish(convolutions.last().unwrap().0[0])).unwrap();
     let runtime = Runtime::load(None).unwrap();
     let images = images();
     let options = SessionOptions {
         int8_as_given: true,
         ..SessionOptions::default()
     };
-    let mut plain = ModelSession::from_memory(&runtime, &onnx, &options).unwrap();
+    let mut plain = ModelSession::from_memory(&runtime, &model.onnx, &options).unwrap();
     let expected = plain.run(&images, [3, SIDE, SIDE]).unwrap();
     for isa in CodeIsa::available() {
-        let shared = SharedModel::optimize(&runtime, &onnx, Layers::default(), Int8::Own(isa)).unwrap();
+        let shared = OptimizedModel::new(&runtime, &model, Int8::Own(isa), true).unwrap();
         let of_ours = shared.operators.iter().filter(|(name, _)| name.starts_with(DOMAIN));
         assert_eq!(
             of_ours.map(|(_, count)| count).sum::<usize>(),
@@ -186,7 +191,7 @@ fn check(convolutions: &[([usize; 4], usize, i64)], own: usize) {
 }
 
 #[test]
-fn operators_answer_as_onnx_runtime_does() {
+fn operators_compute_what_onnx_runtime_does() {
     check(
         &[([16, 3, 3, 3], 1, 2), ([40, 16, 3, 3], 1, 1), ([24, 40, 1, 1], 1, 1)],
         4,
@@ -207,21 +212,15 @@ fn what_the_kernels_do_not_compute_stays() {
 fn a_model_in_both_arithmetics_has_both_kinds_of_operators() {
     let mut net = Net::new(32);
     net.conv("conv", [16, 32, 3, 3], 1, 1, 3);
-    let onnx = bytes::Bytes::from(net.finish(16));
+    let deploy = net.finish(16);
+    let model = SessionModel::encode(deploy.clone()).unwrap();
     let runtime = Runtime::load(None).unwrap();
     let shape = [3, SIDE, SIDE];
-    let mut plain = ModelSession::from_memory(&runtime, &onnx, &SessionOptions::default()).unwrap();
+    let mut plain = ModelSession::from_memory(&runtime, &model.onnx, &SessionOptions::default()).unwrap();
     let expected = plain.run(&images(), shape).unwrap();
-    let lowered = lower_for_session(&runtime, &onnx, WinogradMode::On, shape, None).unwrap();
-    assert_eq!(lowered.layers.len(), 1);
-    let pool = Pool::new(
-        &runtime,
-        lowered.model,
-        lowered.layers,
-        None,
-        &RuntimeSettings::default(),
-    )
-    .unwrap();
+    let lowered = lower(&runtime, &deploy, &model, KernelMode::On, shape, None).unwrap();
+    assert_eq!(lowered.model.layers.len(), 1);
+    let pool = Pool::new(&runtime, lowered.model, None, &RuntimeSettings::default()).unwrap();
     let operators = pool.operators().unwrap();
     assert_eq!(operators["repserve::BlockedConv"], 1, "{operators:?}");
     let own = operators.get("repserve::Int8Gemm").copied().unwrap_or(0);
@@ -237,22 +236,86 @@ fn a_model_in_both_arithmetics_has_both_kinds_of_operators() {
 
 #[test]
 fn sessions_of_an_int8_graph_share_the_weights_of_its_f32_convolutions() {
-    let onnx = Net::new(32).finish(32);
+    let model = SessionModel::encode(Net::new(32).finish(32)).unwrap();
     let runtime = Runtime::load(None).unwrap();
     let options = SessionOptions {
         int8_as_given: true,
         ..SessionOptions::default()
     };
-    let mut plain = ModelSession::from_memory(&runtime, &onnx, &options).unwrap();
+    let mut plain = ModelSession::from_memory(&runtime, &model.onnx, &options).unwrap();
     let expected = plain.run(&images(), [3, SIDE, SIDE]).unwrap();
     let own = CodeIsa::available().into_iter().map(Int8::Own);
     for int8 in own.chain([Int8::OnnxRuntime]) {
-        let shared = SharedModel::optimize(&runtime, &onnx, Layers::default(), int8).unwrap();
+        let shared = OptimizedModel::new(&runtime, &model, int8, true).unwrap();
         assert_eq!(shared.weights.len(), 1, "{int8:?}: {:?}", shared.operators);
         for _ in 0..2 {
             let session = shared.session(&runtime, 1).unwrap();
             let mut session = ModelSession::of(session, &options).unwrap();
             assert_eq!(session.run(&images(), [3, SIDE, SIDE]).unwrap(), expected, "{int8:?}");
         }
+    }
+}
+
+/// What a pool's session returns, and the operators of its graph.
+fn pooled(
+    model: &SessionModel,
+    share_weights: bool,
+    kernels: KernelMode,
+) -> (Vec<Vec<f32>>, Option<BTreeMap<String, usize>>, usize) {
+    let settings = RuntimeSettings {
+        share_weights,
+        kernels,
+        ..RuntimeSettings::default()
+    };
+    let pool = Pool::new(&Runtime::load(None).unwrap(), model.clone(), None, &settings).unwrap();
+    assert_eq!(pool.shares_weights(), share_weights && pool.int8_kernels().is_some());
+    let layers = pool.int8_kernels().map_or(0, |kernels| kernels.layers);
+    let rows = pool
+        .session(Width::Narrow)
+        .unwrap()
+        .run(&images(), [3, SIDE, SIDE])
+        .unwrap();
+    (rows, pool.operators().cloned(), layers)
+}
+
+#[test]
+fn whether_weights_are_shared_changes_no_kernel() {
+    let mut net = Net::new(32);
+    net.conv("conv", [16, 32, 3, 3], 1, 1, 3);
+    let model = SessionModel::encode(net.finish(16)).unwrap();
+    for kernels in [KernelMode::Auto, KernelMode::On] {
+        let (shared, alone) = (pooled(&model, true, kernels), pooled(&model, false, kernels));
+        assert_eq!(shared.0, alone.0);
+        assert_eq!(shared.2, alone.2);
+        let own = CodeIsa::detect().is_some();
+        assert_eq!(alone.2 > 0, own);
+        assert!(!own || shared.1 == alone.1, "{:?} {:?}", shared.1, alone.1);
+    }
+    let (shared, alone) = (
+        pooled(&model, true, KernelMode::Off),
+        pooled(&model, false, KernelMode::Off),
+    );
+    assert_eq!((shared.0, shared.2), (alone.0, 0));
+    assert_eq!(alone.2, 0);
+}
+
+#[test]
+fn an_optimized_model_that_shares_no_weights_has_the_same_operators() {
+    let mut net = Net::new(32);
+    net.conv("conv", [16, 32, 3, 3], 1, 1, 3);
+    let model = SessionModel::encode(net.finish(16)).unwrap();
+    let runtime = Runtime::load(None).unwrap();
+    for isa in CodeIsa::available() {
+        let [shared, alone] =
+            [true, false].map(|share| OptimizedModel::new(&runtime, &model, Int8::Own(isa), share).unwrap());
+        assert_eq!(shared.operators, alone.operators, "{}", isa.name());
+        assert!(shared.shares() && !alone.shares());
+        assert_eq!((shared.weights.len(), alone.weights.len()), (1, 0));
+        let [shared, alone] = [shared, alone].map(|optimized| {
+            let session = optimized.session(&runtime, 1).unwrap();
+            let mut session = ModelSession::of(session, &SessionOptions::default()).unwrap();
+            session.run(&images(), [3, SIDE, SIDE]).unwrap()
+        });
+        assert_eq!(shared, alone, "{}", isa.name());
     }
 }

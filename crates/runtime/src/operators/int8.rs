@@ -1,4 +1,4 @@
-//! Operators on 8-bit codes (`kernels::int8`): a convolution in NHWC that answers in codes, and a linear layer that answers in f32.
+//! Operators in int8 (`repserve_kernels::int8`): a convolution in NHWC from u8 to u8, and a linear layer from u8 to f32.
 
 use std::sync::Arc;
 

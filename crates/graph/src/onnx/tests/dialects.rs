@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 
-use super::super::rope::Rope;
-use super::super::wire::fields;
-use super::super::{ExternalData, OnnxError, read, write};
 use super::{encoded, node, tensor, value_info};
+use crate::onnx::rope::Rope;
+use crate::onnx::wire::fields;
+use crate::onnx::{ExternalData, OnnxError, read, write};
 use crate::{AttributeValue, DType, Model, Tensor};
 
 fn text(number: u32, value: &str) -> Rope {

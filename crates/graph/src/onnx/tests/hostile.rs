@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::super::rope::Rope;
-use super::super::{ExternalData, OnnxError, read};
 use super::{encoded, files, node, tensor, value_info};
 use crate::TensorError;
+use crate::onnx::rope::Rope;
+use crate::onnx::{ExternalData, OnnxError, read};
 
 /// A model of `nodes` between the input `x` and the output `y`, with further fields of its graph.
 fn model(nodes: Vec<Rope>, more: impl FnOnce(&mut Rope)) -> Bytes {

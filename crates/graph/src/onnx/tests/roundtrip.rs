@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 
-use super::super::{ExternalData, read, write, write_to};
 use super::{files, load};
 use crate::Model;
+use crate::onnx::{ExternalData, read, write, write_to};
 
 /// Everything that a model says, comparable.
 fn facts(model: &Model) -> (String, Vec<String>, String) {

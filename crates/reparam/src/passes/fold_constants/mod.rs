@@ -8,7 +8,8 @@
 mod tests;
 mod types;
 
-use crate::fold::{evaluate, shape_range};
+use crate::fold::evaluate;
+use repserve_graph::ops::{GraphView, ShapeOf};
 use repserve_graph::shapes::{Shapes, fixed};
 use repserve_graph::{Graph, Node, NodeId, Patch, Tensor, ValueId};
 use types::Types;
@@ -51,12 +52,12 @@ fn fold_once(graph: &mut Graph, opset: i64, budget: &mut usize) -> usize {
             continue;
         };
         match result {
-            Result::Same(value) => rename(graph, id, output, value),
-            Result::New(tensor) if tensor.data().len() <= *budget => {
+            Folded::Same(value) => rename(graph, id, output, value),
+            Folded::New(tensor) if tensor.data().len() <= *budget => {
                 *budget -= tensor.data().len();
                 replace(graph, id, output, tensor);
             }
-            Result::New(_) => continue,
+            Folded::New(_) => continue,
         }
         folded += 1;
     }
@@ -64,21 +65,22 @@ fn fold_once(graph: &mut Graph, opset: i64, budget: &mut usize) -> usize {
 }
 
 /// What a node's output is.
-enum Result {
+enum Folded {
     /// Another constant.
     Same(ValueId),
     /// A new one.
     New(Tensor),
 }
 
-fn constant_of(graph: &Graph, id: NodeId, opset: i64, shapes: &Shapes, types: &mut Types) -> Option<(ValueId, Result)> {
+fn constant_of(graph: &Graph, id: NodeId, opset: i64, shapes: &Shapes, types: &mut Types) -> Option<(ValueId, Folded)> {
     let node = graph.node(id)?;
     let output = node.output(0)?;
     if node.outputs.iter().skip(1).any(Option::is_some) || !node.captures.is_empty() {
         return None;
     }
-    if let Some(shape) = known_shape(node, shapes) {
-        return Some((output, Result::New(shape)));
+    let view = GraphView { graph, shapes, opset };
+    if let Some(shape) = known_shape(&view, node) {
+        return Some((output, Folded::New(shape)));
     }
     let like = if node.is("CastLike") {
         Some(types.of(graph, node.input(1)?)?)
@@ -103,7 +105,7 @@ fn constant_of(graph: &Graph, id: NodeId, opset: i64, shapes: &Shapes, types: &m
     let first = node
         .input(0)
         .filter(|v| graph.constant(*v).is_some_and(|t| same(t, &tensor)));
-    Some((output, first.map_or(Result::New(tensor), Result::Same)))
+    Some((output, first.map_or(Folded::New(tensor), Folded::Same)))
 }
 
 /// Whether two tensors are the same bytes in memory under the same type and shape.
@@ -112,19 +114,15 @@ fn same(a: &Tensor, b: &Tensor) -> bool {
 }
 
 /// The result of `Shape` and `Size` where the extents that they ask for are known.
-fn known_shape(node: &Node, shapes: &Shapes) -> Option<Tensor> {
-    let shape = shapes.of(node.input(0)?)?;
+fn known_shape(view: &GraphView<'_>, node: &Node) -> Option<Tensor> {
     let extent = |d| fixed(d).and_then(|n| i64::try_from(n).ok());
-    if node.is("Shape") {
-        let int = |name: &str| node.attribute(name).and_then(|a| a.as_int());
-        let part: Option<Vec<i64>> = shape_range(shape, int("start").unwrap_or(0), int("end"))
-            .iter()
-            .map(extent)
-            .collect();
-        let part = part?;
+    if let Some(asked) = ShapeOf::of(&view.node(node)).ok()? {
+        let shape = view.shapes.of(node.input(0)?)?;
+        let part: Vec<i64> = asked.part(shape).iter().map(extent).collect::<Option<_>>()?;
         return Some(Tensor::from_i64(&[part.len()], &part));
     }
     if node.is("Size") {
+        let shape = view.shapes.of(node.input(0)?)?;
         let size = shape.iter().map(extent).try_fold(1i64, |n, d| n.checked_mul(d?))?;
         return Some(Tensor::from_i64(&[], &[size]));
     }

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use repserve_graph::{DType, Graph, Node, ValueId};
+use repserve_graph::ops::Operator;
+use repserve_graph::{DType, Graph, ValueId};
 
 /// What was found by now.
 #[derive(Default)]
@@ -27,54 +28,13 @@ impl Types {
                 break;
             }
             let producer = graph.producer(v).and_then(|id| graph.node(id));
-            at = producer.filter(|n| keeps_type(n)).and_then(|n| n.input(0));
+            at = producer
+                .filter(|n| Operator::of(n).is_some_and(|op| op.keeps_type))
+                .and_then(|n| n.input(0));
         }
         for v in path {
             self.known.insert(v, found);
         }
         found
     }
-}
-
-/// Whether an operator's result has the type of its first input.
-fn keeps_type(node: &Node) -> bool {
-    const KEEP: [&str; 36] = [
-        "Conv",
-        "BatchNormalization",
-        "Relu",
-        "LeakyRelu",
-        "PRelu",
-        "Sigmoid",
-        "HardSigmoid",
-        "HardSwish",
-        "Tanh",
-        "Clip",
-        "Gelu",
-        "Erf",
-        "Softmax",
-        "Add",
-        "Sub",
-        "Mul",
-        "Div",
-        "Sum",
-        "Neg",
-        "Sqrt",
-        "Gemm",
-        "MatMul",
-        "AveragePool",
-        "MaxPool",
-        "GlobalAveragePool",
-        "Concat",
-        "Flatten",
-        "Reshape",
-        "Transpose",
-        "Squeeze",
-        "Unsqueeze",
-        "Identity",
-        "Pad",
-        "Slice",
-        "ReduceMean",
-        "ScatterND",
-    ];
-    node.is(&node.op) && KEEP.contains(&node.op.as_str())
 }

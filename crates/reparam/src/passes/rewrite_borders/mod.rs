@@ -15,17 +15,16 @@
 //! exporter may have frozen one of them (the graph then works for no other), so at least one must give the pattern and
 //! none may give another.
 
+mod border;
 mod chain;
 mod run;
 #[cfg(test)]
 mod tests;
 
-use chain::Chain;
+use border::border;
+use chain::{Chain, passes_elements_on};
 use repserve_graph::shapes::Shapes;
-use repserve_graph::{Graph, Node, NodeId, Patch, Tensor, ValueId};
-
-/// Nodes that the chain behind one `Pad` may have.
-const CHAIN_NODES_MAX: usize = 1024;
+use repserve_graph::{Graph, NodeId, ValueId};
 
 /// Runs the pass; the number of chains that were rewritten.
 pub(crate) fn run(graph: &mut Graph, opset: i64) -> usize {
@@ -41,7 +40,7 @@ pub(crate) fn run(graph: &mut Graph, opset: i64) -> usize {
     let mut rewritten = 0;
     for id in ids {
         let Some(end) = last_of_chain(graph, id) else { continue };
-        let Some(found) = Chain::ending_at(graph, &shapes, opset, end).and_then(|chain| chain.border()) else {
+        let Some(found) = Chain::ending_at(graph, &shapes, opset, end).and_then(|chain| border(&chain)) else {
             continue;
         };
         found.apply(graph);
@@ -51,19 +50,6 @@ pub(crate) fn run(graph: &mut Graph, opset: i64) -> usize {
         graph.sweep();
     }
     rewritten
-}
-
-/// An operator that hands elements on without computing, and the one of its inputs that they come from.
-fn hands_on(node: &Node) -> bool {
-    const OPS: [&str; 6] = [
-        "ScatterND",
-        "ScatterElements",
-        "Transpose",
-        "Identity",
-        "CastLike",
-        "Cast",
-    ];
-    node.is(&node.op) && OPS.contains(&node.op.as_str())
 }
 
 /// The result of the chain that `id` belongs to, if nothing of the chain follows it.
@@ -76,7 +62,7 @@ fn last_of_chain(graph: &Graph, id: NodeId) -> Option<ValueId> {
             if node.is("ScatterND") || node.is("ScatterElements") || node.is("Slice") {
                 return None;
             }
-            if hands_on(node) && node.input(0) == Some(value) {
+            if passes_elements_on(node) && node.input(0) == Some(value) {
                 if next.is_some() {
                     return None;
                 }
@@ -95,42 +81,4 @@ fn shape_readers(graph: &Graph, value: ValueId) -> usize {
         .users(value)
         .filter(|u| graph.node(*u).is_some_and(|n| n.is("Shape")))
         .count()
-}
-
-/// What a chain is replaced by.
-struct Rewrite {
-    source: ValueId,
-    pad: Node,
-    result: ValueId,
-    fill: Tensor,
-}
-
-impl Rewrite {
-    fn apply(self, graph: &mut Graph) {
-        let Some(last) = graph.producer(self.result) else {
-            return;
-        };
-        let stem = graph.value(self.result).name.clone();
-        let like = graph.value(self.source).clone();
-        let fill = graph.add_constant(format!("{stem}_border"), self.fill);
-        let mut fresh = |suffix: &str| {
-            let mut value = repserve_graph::Value::named(format!("{stem}_{suffix}"));
-            value.dtype = like.dtype;
-            graph.add_value(value)
-        };
-        let (shifted, padded) = (fresh("shifted"), fresh("padded"));
-        let mut pad = self.pad;
-        pad.inputs[0] = Some(shifted);
-        pad.outputs = vec![Some(padded)];
-        Patch {
-            remove: vec![last],
-            insert: vec![
-                (last, Node::new("Sub", vec![self.source, fill], vec![shifted])),
-                (last, pad),
-                (last, Node::new("Add", vec![padded, fill], vec![self.result])),
-            ],
-            ..Patch::default()
-        }
-        .apply(graph);
-    }
 }

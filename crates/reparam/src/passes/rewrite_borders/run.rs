@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::CHAIN_NODES_MAX;
-use super::chain::{Chain, LABELS_MAX};
-use crate::fold::{evaluate, shape_range};
+use super::chain::{CHAIN_NODES_MAX, Chain, LABELS_MAX};
+use crate::fold::evaluate;
+use repserve_graph::ops::{Cast, GraphView, MovedInputs, Operator, ShapeOf};
 use repserve_graph::{DType, Dim, Node, Tensor, ValueId};
 
 /// A value of a run: numbers, or labels in place of elements that are not looked at.
@@ -71,8 +71,8 @@ impl<'c, 'a> Run<'c, 'a> {
             return self.constant(tensor);
         }
         let node = graph.node(graph.producer(value)?)?;
-        if node.is("Shape") {
-            return self.shape(node).map(number);
+        if let Some(asked) = ShapeOf::of(&self.view().node(node)).ok()? {
+            return self.shape(node, asked).map(number);
         }
         let mut inputs: Vec<Option<Known>> = Vec::with_capacity(node.inputs.len());
         for (i, input) in node.inputs.iter().enumerate() {
@@ -108,30 +108,33 @@ impl<'c, 'a> Run<'c, 'a> {
 
     /// A cast of elements that are not looked at: to the chain's own type, which changes nothing.
     fn cast(&self, node: &Node, inputs: &[Option<Known>]) -> Option<Known> {
-        let to = node.attribute("to").and_then(|a| a.as_int());
-        let to = to.and_then(|c| i32::try_from(c).ok()).map(DType::from_code);
+        let to = Cast::of(&self.view().node(node)).ok()?.map(|cast| cast.to);
         let own = to.is_some() && to == self.chain.dtype();
         let like = inputs.get(1).and_then(Option::as_ref).is_some_and(|k| k.is_label);
         (own || like).then(|| inputs.first().cloned().flatten()).flatten()
     }
 
     /// `Shape` of a value of the chain, or of one whose extents are known up to the batch's.
-    fn shape(&mut self, node: &Node) -> Option<Tensor> {
+    fn shape(&mut self, node: &Node, asked: ShapeOf) -> Option<Tensor> {
         let of = node.input(0)?;
-        let stated = self.chain.shapes.of(of);
-        let int = |name: &str| node.attribute(name).and_then(|a| a.as_int());
-        let (start, end) = (int("start").unwrap_or(0), int("end"));
-        let part: Option<Vec<i64>> =
-            stated.and_then(|s| shape_range(s, start, end).iter().map(|d| self.extent(d)).collect());
+        let known = self.chain.shapes.of(of).map(|shape| asked.part(shape));
+        let part: Option<Vec<i64>> = known.and_then(|part| part.iter().map(|d| self.extent(d)).collect());
         let part = match part {
             Some(part) => part,
             None => {
-                let shape = self.value(of)?.tensor;
-                let extents: Option<Vec<i64>> = shape.shape().iter().map(|d| i64::try_from(*d).ok()).collect();
-                shape_range(&extents?, start, end)
+                let extents = asked.part(self.value(of)?.tensor.shape());
+                extents.iter().map(|d| i64::try_from(*d).ok()).collect::<Option<_>>()?
             }
         };
         Some(Tensor::from_i64(&[part.len()], &part))
+    }
+
+    fn view(&self) -> GraphView<'a> {
+        GraphView {
+            graph: self.chain.graph,
+            shapes: self.chain.shapes,
+            opset: self.chain.opset,
+        }
     }
 
     fn extent(&self, dim: &Dim) -> Option<i64> {
@@ -156,21 +159,13 @@ fn number(tensor: Tensor) -> Known {
 
 /// Whether the node's result holds labels; `None` where labels would be computed with, or mixed with numbers.
 fn moves_labels(node: &Node, inputs: &[Option<Known>]) -> Option<bool> {
-    let data: &[usize] = match node.op.as_str() {
-        "Pad" | "Slice" | "Transpose" | "Identity" | "Expand" | "Reshape" | "Unsqueeze" | "Squeeze" | "Flatten"
-        | "Gather" | "Cast" => &[0],
-        "CastLike" => &[0, 1],
-        "ScatterND" | "ScatterElements" => &[0, 2],
-        "Where" => &[1, 2],
-        "Concat" => &[],
-        _ => {
-            let any = inputs.iter().flatten().any(|k| k.is_label);
-            return (!any).then_some(false);
-        }
+    let moved = Operator::of(node).map_or(MovedInputs::None, |op| op.moves);
+    let Some(first) = moved.first() else {
+        let any = inputs.iter().flatten().any(|k| k.is_label);
+        return (!any).then_some(false);
     };
     let of = |index: usize| inputs.get(index).and_then(Option::as_ref).map(|k| k.is_label);
-    let all = node.is("Concat");
-    let expected = of(if all { 0 } else { data[0] })?;
-    let fits = (0..inputs.len()).all(|i| of(i).is_none_or(|l| l == (expected && (all || data.contains(&i)))));
+    let expected = of(first)?;
+    let fits = (0..inputs.len()).all(|i| of(i).is_none_or(|l| l == (expected && moved.contains(i))));
     fits.then_some(expected)
 }

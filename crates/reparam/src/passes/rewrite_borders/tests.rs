@@ -1,5 +1,5 @@
 use super::*;
-use repserve_graph::{AttributeValue, DType, Dim, Value};
+use repserve_graph::{AttributeValue, DType, Dim, Node, Tensor, Value};
 
 const CHANNELS: usize = 3;
 const SIDE: usize = 4;

@@ -1,0 +1,153 @@
+//! Sessions that are verified, warm and measured, and what is known of them.
+
+use super::error::CompileError;
+use super::executable::Executable;
+use super::facts::{Facts, GraphFacts, LoadTimes, PlanFacts};
+use super::fused::Fused;
+use super::manifest::Manifest;
+use super::package::Package;
+use super::phase::{Clock, Phase};
+use super::settings::CompileSettings;
+use super::signature::Signature;
+use super::verify::{Verified, probes, verify_lowered};
+use repserve_preprocess::decoder;
+use repserve_reparam::report::Report;
+use repserve_runtime::{Curve, ImageSession, ModelSession, Plan, Pool, Runtime, RuntimeSettings};
+use repserve_scheduler::{Sessions, Width};
+
+/// A model that can be served.
+#[derive(Debug)]
+pub struct Compiled {
+    /// What the model is called, takes and returns.
+    pub description: Description,
+    /// What was fused, how exact it is, and how it runs.
+    pub facts: Facts,
+    /// What was fused, block by block.
+    pub report: Report,
+    /// Makes sessions again.
+    pub pool: Pool,
+    /// The sessions of the plan; each has run.
+    pub sessions: Sessions<ImageSession>,
+    /// Sessions, threads and batches.
+    pub plan: Plan,
+}
+
+/// What a model is called, takes and returns.
+#[derive(Debug, Clone)]
+pub struct Description {
+    /// What its `model.toml` says.
+    pub manifest: Manifest,
+    /// A label a class; the index where the model brings none.
+    pub labels: Vec<String>,
+    /// What goes in and what comes out.
+    pub signature: Signature,
+}
+
+/// Compiles the package's deploy graph: quantizes or lowers it, compares what runs with the train-time graph, makes the sessions,
+/// runs each once and measures them. Takes seconds, and all cores.
+///
+/// # Errors
+/// A model that cannot be served; see [`CompileError`].
+pub fn compile(
+    runtime: &Runtime,
+    package: Package,
+    fused: Fused,
+    settings: &CompileSettings,
+    clock: &mut Clock<'_>,
+) -> Result<Compiled, CompileError> {
+    let mut executable = Executable::new(runtime, &package, &fused, settings, clock)?;
+    let pool = executable.pool().clone();
+    let first = pool.session(Width::Narrow)?;
+    let batch_fixed = first.input().batch;
+    let signature = Signature::new(&package, &first)?;
+    let probes = probes(signature.image, &settings.verify);
+    let verified = clock.time(Phase::Verify, || fused.verify(runtime, &probes, &settings.verify))?;
+    let report = fused.into_report();
+    let mut sessions = clock.time(Phase::Sessions, || pool.sessions(first))?;
+    if let Executable::Lowered(lowered) = &mut executable
+        && lowered.report.lowered > 0
+    {
+        let check = || verify_lowered(&mut sessions, &probes, &verified.outputs);
+        lowered.report.relative_error = Some(clock.time(Phase::Verify, check)?);
+    }
+    let mut sessions = shaped(sessions, signature.image);
+    let plan = clock.time(Phase::WarmUp, || {
+        warm_up(&mut sessions, pool.plan(), batch_fixed, &signature, &settings.runtime)
+    })?;
+    let facts = facts(executable, &report, verified, &plan, clock);
+    let labels = package.labels.unwrap_or_else(|| indices(signature.classes));
+    Ok(Compiled {
+        description: Description {
+            manifest: package.manifest,
+            labels,
+            signature,
+        },
+        facts,
+        report,
+        pool,
+        sessions,
+        plan,
+    })
+}
+
+/// Labels of a model that brings none.
+fn indices(classes: usize) -> Vec<String> {
+    (0..classes).map(|index| index.to_string()).collect()
+}
+
+/// The sessions as the scheduler runs them.
+fn shaped(sessions: Sessions<ModelSession>, shape: [usize; 3]) -> Sessions<ImageSession> {
+    let shaped = |session| ImageSession::new(session, shape);
+    Sessions {
+        narrow: sessions.narrow.into_iter().map(shaped).collect(),
+        wide: sessions.wide.map(shaped),
+    }
+}
+
+/// Runs every session, so that the first request finds everything in place, and measures which batches pay. A wide session
+/// that does not pay is dropped.
+fn warm_up(
+    sessions: &mut Sessions<ImageSession>,
+    plan: &Plan,
+    batch_fixed: Option<usize>,
+    signature: &Signature,
+    settings: &RuntimeSettings,
+) -> Result<Plan, CompileError> {
+    let image = vec![0.0; signature.image_len()];
+    let batch_max = batch_fixed.unwrap_or(settings.measure_batch_max);
+    let curve = Curve::measure(sessions, &image, batch_max, Plan::measure_time(settings))?;
+    let plan = plan.clone().decided(curve, batch_fixed);
+    if plan.wide_threads == 0 {
+        sessions.wide = None;
+    }
+    Ok(plan)
+}
+
+fn facts(executable: Executable, report: &Report, verified: Verified, plan: &Plan, clock: &Clock<'_>) -> Facts {
+    let [source, deploy] = GraphFacts::of(report);
+    let pool = executable.pool();
+    let threads = PlanFacts {
+        decoder: decoder(),
+        weights_shared: pool.shares_weights(),
+        int8_kernels: pool.int8_kernels(),
+        operators: pool.operators().cloned(),
+        threads: plan.clone(),
+    };
+    let precision = executable.precision();
+    let (int8, kernels) = match executable {
+        Executable::Quantized(quantized) => (Some(quantized.int8), None),
+        Executable::Lowered(lowered) => (lowered.int8, Some(lowered.report)),
+    };
+    Facts {
+        precision,
+        int8,
+        source,
+        deploy,
+        blocks_fused: report.blocks.len(),
+        refusals: report.refusals.len(),
+        equivalence: verified.equivalence,
+        kernels,
+        plan: threads,
+        load_seconds: LoadTimes(clock.spent().to_vec()),
+    }
+}

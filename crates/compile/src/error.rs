@@ -1,0 +1,104 @@
+//! Why a model cannot be compiled.
+
+use super::package::PackageError;
+use repserve_preprocess::{ImageError, SpecError};
+use repserve_quantize::Agreement;
+use repserve_reparam::equivalence::EquivalenceError;
+use repserve_runtime::RuntimeError;
+use repserve_scheduler::SessionError;
+
+/// Why a model cannot be compiled.
+#[derive(Debug, thiserror::Error)]
+pub enum CompileError {
+    /// Its folder cannot be used.
+    #[error(transparent)]
+    Package(#[from] PackageError),
+    /// Its input cannot be prepared.
+    #[error(transparent)]
+    Input(#[from] SpecError),
+    /// It cannot be fused.
+    #[error(transparent)]
+    Fuse(#[from] repserve_reparam::Error),
+    /// ONNX Runtime does not load or run what was made of it.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// ONNX Runtime does not load the train-time graph.
+    #[error("the train-time graph: {0}")]
+    TrainTime(RuntimeError),
+    /// Two graphs could not be compared.
+    #[error(transparent)]
+    Compare(#[from] EquivalenceError<RuntimeError>),
+    /// What was made of it computes something else.
+    #[error(transparent)]
+    Mismatch(#[from] Mismatch),
+    /// It cannot be calibrated or quantized.
+    #[error(transparent)]
+    Quantize(#[from] repserve_quantize::Error),
+    /// int8 was asked for and cannot be had.
+    #[error("int8: {0}")]
+    Int8(Box<CompileError>),
+    /// int8 was asked for and there is no calibration.
+    #[error("the model has no calibration.json; `repserve calibrate --model DIR --images DIR` writes it")]
+    NoCalibration,
+    /// An image of the calibration's gate cannot be read.
+    #[error("calibration.json: image {number} of `gate`: {error}")]
+    GateImage {
+        /// Which, from 1.
+        number: usize,
+        /// What is wrong with it.
+        error: ImageError,
+    },
+    /// The int8 graph is too far from the fp32 graph.
+    #[error(
+        "the int8 graph strays too far from the fp32 graph ({agreement}; wanted: at least {:.2} %, at most {kl_divergence_max} nats); calibrate again on more images, serve fp32, or see quantize.otherwise in the settings",
+        100.0 * top1_agreement_min
+    )]
+    Gate {
+        /// How far.
+        agreement: Agreement,
+        /// The smallest share of equal best classes that was wanted, 0 to 1.
+        top1_agreement_min: f64,
+        /// The largest divergence that was wanted, nats.
+        kl_divergence_max: f64,
+    },
+    /// A calibration image cannot be written for the gate.
+    #[error("an image of the gate: {0}")]
+    Picture(ImageError),
+    /// The graph takes no colour images.
+    #[error("the graph takes images of {channels} channels; only 3 (R, G, B) can be served")]
+    Channels {
+        /// What it takes.
+        channels: usize,
+    },
+    /// Graph and `model.toml` disagree on the size of an image.
+    #[error("the graph takes images of {graph} pixels (height x width) and model.toml says {manifest}")]
+    Size {
+        /// What the graph takes.
+        graph: String,
+        /// What `model.toml` says.
+        manifest: String,
+    },
+    /// Graph and labels disagree on the classes.
+    #[error("the model returns {classes} classes and there are {labels} labels")]
+    Labels {
+        /// Values that the graph returns for an image.
+        classes: usize,
+        /// Lines of the file of labels.
+        labels: usize,
+    },
+    /// Neither graph nor labels say how many classes there are.
+    #[error("neither the graph nor a file of labels says how many classes there are")]
+    NoClasses,
+    /// A session does not run.
+    #[error("the warm-up: {0}")]
+    WarmUp(#[from] SessionError),
+}
+
+/// What would be served is another function than it should be.
+#[derive(Debug, thiserror::Error)]
+#[error("{what} does not compute what {reference} does: {numbers}")]
+pub struct Mismatch {
+    pub(super) what: &'static str,
+    pub(super) reference: &'static str,
+    pub(super) numbers: String,
+}

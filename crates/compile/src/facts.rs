@@ -1,0 +1,109 @@
+//! What is known of a compiled model: the one value that the log, `/v2/models/{m}` and tests read.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+use super::phase::Phase;
+use repserve_quantize::{Agreement, Precision};
+use repserve_reparam::equivalence::Equivalence;
+use repserve_reparam::report::{GraphStats, Report};
+use repserve_runtime::{Int8Kernels, KernelReport, Plan};
+
+/// What was fused, how exact the result is, and how it runs.
+#[derive(Debug, Clone, Serialize)]
+pub struct Facts {
+    /// Arithmetic of the graph that runs.
+    pub precision: Precision,
+    /// How the int8 graph did at the gate; `None` where int8 was not asked for.
+    pub int8: Option<Int8Facts>,
+    /// The train-time graph.
+    pub source: GraphFacts,
+    /// The deploy graph.
+    pub deploy: GraphFacts,
+    /// Blocks of branches that became one convolution.
+    pub blocks_fused: usize,
+    /// Blocks that stay as they are.
+    pub refusals: usize,
+    /// How far deploy and train-time graph agree.
+    pub equivalence: Equivalence,
+    /// Which convolutions of the fp32 graph the kernels compute, and why; `None` for an int8 graph.
+    pub kernels: Option<KernelReport>,
+    /// How it runs.
+    pub plan: PlanFacts,
+    /// What loading took.
+    pub load_seconds: LoadTimes,
+}
+
+/// How an int8 graph did at the gate before serving.
+#[derive(Debug, Clone, Serialize)]
+pub struct Int8Facts {
+    /// Whether it is the graph that runs; else the fp32 graph does.
+    pub served: bool,
+    /// int8 against fp32 on held-out images.
+    pub agreement: Agreement,
+    /// How many times as fast as ONNX Runtime's fp32 session an int8 one was over those images, on all cores.
+    pub times_as_fast: f64,
+    /// Layers that compute in int8.
+    pub layers: usize,
+    /// Layers that were left in fp32, by the values they produce.
+    pub layers_fp32: Vec<String>,
+}
+
+/// One graph in numbers.
+#[derive(Debug, Clone, Serialize)]
+pub struct GraphFacts {
+    /// SHA-256 of its file, hexadecimal.
+    pub sha256: String,
+    /// Nodes.
+    pub nodes: usize,
+    /// Convolutions among them.
+    pub convolutions: usize,
+    /// Elements of all floating-point constants.
+    pub parameters: usize,
+    /// Multiplications for one image, where all shapes are known.
+    pub macs: Option<u64>,
+}
+
+/// The decoder, the sessions and their threads.
+#[derive(Debug, Clone, Serialize)]
+pub struct PlanFacts {
+    /// The library that decodes JPEG.
+    pub decoder: &'static str,
+    /// Whether all sessions share one copy of the weights.
+    pub weights_shared: bool,
+    /// What of an int8 graph this program's kernels compute.
+    pub int8_kernels: Option<Int8Kernels>,
+    /// Nodes of the graph that ONNX Runtime made of the model, by operator, where it was made once for all sessions.
+    pub operators: Option<BTreeMap<String, usize>>,
+    /// The thread plan.
+    pub threads: Plan,
+}
+
+/// What each phase of loading took; a map of seconds when it is serialized.
+#[derive(Debug, Clone, Default)]
+pub struct LoadTimes(pub Vec<(Phase, Duration)>);
+
+impl Serialize for LoadTimes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(phase, took)| (phase.label(), took.as_secs_f64())))
+    }
+}
+
+impl GraphFacts {
+    fn new(stats: &GraphStats) -> Self {
+        Self {
+            sha256: stats.sha256.clone(),
+            nodes: stats.nodes(),
+            convolutions: stats.count("Conv"),
+            parameters: stats.parameters,
+            macs: stats.macs,
+        }
+    }
+
+    /// The graph before fusing and after it.
+    pub(super) fn of(report: &Report) -> [Self; 2] {
+        [Self::new(&report.source), Self::new(&report.deploy)]
+    }
+}

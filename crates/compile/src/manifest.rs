@@ -1,0 +1,198 @@
+//! `model.toml`: what a model is called, where its parts lie, what goes in and what comes out.
+
+use std::path::{Component, Path};
+
+use serde::{Deserialize, Serialize};
+
+use repserve_preprocess::InputSpec;
+use repserve_quantize::Precision;
+
+/// The content of a `model.toml`, checked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// By which the model is found: letters, digits, `-`, `_`, `.`.
+    pub name: String,
+    /// Free, of the same characters.
+    pub version: String,
+    /// The ONNX file, within the folder.
+    pub file: String,
+    /// The labels, a line a class, within the folder. Absent: a class is called by its index.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<String>,
+    /// Arithmetic of the deploy graph, unless the settings say otherwise.
+    #[serde(default)]
+    pub precision: Precision,
+    /// From image to tensor.
+    pub input: InputSpec,
+    /// From tensor to classes.
+    #[serde(default)]
+    pub output: OutputSpec,
+}
+
+/// The `[output]` table.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutputSpec {
+    /// The graph output to read. Absent: the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What it holds.
+    #[serde(default)]
+    pub kind: OutputKind,
+}
+
+/// What a graph output holds for each class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OutputKind {
+    /// Unbounded scores, of which a softmax makes probabilities.
+    #[default]
+    Logits,
+    /// Probabilities already.
+    Probabilities,
+}
+
+/// `model.toml` cannot be used.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum ManifestError {
+    /// Not TOML, a missing or unknown key, a wrong type.
+    #[error("line {line}: {message}")]
+    Toml {
+        /// Line of the fault, from 1.
+        line: usize,
+        /// What the parser says.
+        message: String,
+    },
+    /// A value that cannot be meant.
+    #[error("{key} = {value:?}: {expected}")]
+    Value {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        value: String,
+        /// What is possible.
+        expected: &'static str,
+    },
+    /// A value of `[input]` that cannot be meant.
+    #[error(transparent)]
+    Input(#[from] repserve_preprocess::SpecError),
+}
+
+impl Manifest {
+    /// Reads and checks a `model.toml`.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with its line or its key.
+    pub fn parse(text: &str) -> Result<Self, ManifestError> {
+        let manifest: Self = toml::from_str(text).map_err(|error| {
+            let offset = error.span().map_or(0, |span| span.start);
+            ManifestError::Toml {
+                line: 1 + text.bytes().take(offset).filter(|b| *b == b'\n').count(),
+                message: error.message().replace('\n', ", "),
+            }
+        })?;
+        word("name", &manifest.name)?;
+        word("version", &manifest.version)?;
+        inside("file", &manifest.file)?;
+        if let Some(labels) = &manifest.labels {
+            inside("labels", labels)?;
+        }
+        manifest.input.validate()?;
+        Ok(manifest)
+    }
+}
+
+fn word(key: &'static str, value: &str) -> Result<(), ManifestError> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if (1..=128).contains(&value.len()) && value.chars().all(allowed) {
+        return Ok(());
+    }
+    Err(ManifestError::Value {
+        key,
+        value: value.to_owned(),
+        expected: "1 to 128 of the characters A-Z a-z 0-9 - _ . are possible",
+    })
+}
+
+fn inside(key: &'static str, value: &str) -> Result<(), ManifestError> {
+    let plain = |c: Component<'_>| matches!(c, Component::Normal(_) | Component::CurDir);
+    if !value.is_empty() && Path::new(value).components().all(plain) {
+        return Ok(());
+    }
+    Err(ManifestError::Value {
+        key,
+        value: value.to_owned(),
+        expected: "it must be a path within the model's folder",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = include_str!("../../../models/repvgg-cifar10/model.toml");
+
+    #[track_caller]
+    fn check(from: &str, to: &str, message: &str) {
+        assert!(GOOD.contains(from));
+        let error = Manifest::parse(&GOOD.replace(from, to)).unwrap_err();
+        assert_eq!(error.to_string(), message);
+    }
+
+    #[test]
+    fn the_default_model_is_described_well() {
+        let manifest = Manifest::parse(GOOD).unwrap();
+        assert_eq!(manifest.name, "repvgg-cifar10");
+        assert_eq!(manifest.output.kind, OutputKind::Logits);
+        let again = toml::to_string(&manifest).unwrap();
+        assert_eq!(Manifest::parse(&again).unwrap(), manifest);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_line() {
+        check(
+            "file = ",
+            "fiel = ",
+            "line 3: unknown field `fiel`, expected one of `name`, `version`, `file`, `labels`, `precision`, `input`, `output`",
+        );
+        check("name = \"repvgg-cifar10\"\n", "", "line 1: missing field `name`");
+        check(
+            "version = \"1\"",
+            "version = 1",
+            "line 2: invalid type: integer `1`, expected a string",
+        );
+        check(
+            "labels = \"labels.txt\"",
+            "precision = \"int4\"",
+            "line 4: unknown variant `int4`, expected `fp32` or `int8`",
+        );
+        check(
+            "kind = \"logits\"",
+            "kind = \"odds\"",
+            "line 15: unknown variant `odds`, expected `logits` or `probabilities`",
+        );
+    }
+
+    #[test]
+    fn impossible_values_are_named() {
+        const WORD: &str = "1 to 128 of the characters A-Z a-z 0-9 - _ . are possible";
+        check("\"repvgg-cifar10\"", "\"a/b\"", &format!("name = \"a/b\": {WORD}"));
+        check("version = \"1\"", "version = \"\"", &format!("version = \"\": {WORD}"));
+        check(
+            "\"model.onnx\"",
+            "\"../model.onnx\"",
+            "file = \"../model.onnx\": it must be a path within the model's folder",
+        );
+        check(
+            "\"labels.txt\"",
+            "\"/etc/passwd\"",
+            "labels = \"/etc/passwd\": it must be a path within the model's folder",
+        );
+        check(
+            "[32, 32]",
+            "[32, 0]",
+            "input.size = [32, 0]: height and width must be 1 to 4096 pixels",
+        );
+    }
+}

@@ -1,0 +1,190 @@
+//! The int8 graph of a model, and the gate that it must pass before it is served.
+
+use std::time::Instant;
+
+use super::error::CompileError;
+use super::facts::Int8Facts;
+use super::fused::Fused;
+use super::manifest::OutputKind;
+use super::package::Package;
+use super::settings::CompileSettings;
+use repserve_preprocess::{JpegDecode, Limits, Preprocess};
+use repserve_quantize::{Agreement, Calibration, GateSettings, Otherwise, Precision};
+use repserve_runtime::{ModelSession, Pool, Runtime, SessionModel, SessionOptions};
+use repserve_scheduler::Width;
+
+/// Images in one run of the gate.
+const BATCH: usize = 8;
+/// Below this, int8 is not worth the predictions that it changes.
+const GAIN_MIN: f64 = 1.2;
+
+/// An int8 graph that has passed the gate.
+#[derive(Debug)]
+pub struct Quantized {
+    /// Makes its sessions.
+    pub pool: Pool,
+    /// How it did.
+    pub int8: Int8Facts,
+}
+
+/// What the gate says.
+#[derive(Debug)]
+pub enum Gated {
+    /// The int8 graph may be served.
+    Passed(Quantized),
+    /// It may not, and the settings want fp32 in its place.
+    Refused(Int8Facts),
+}
+
+/// Makes the int8 graph of a deploy graph, as the package's calibration says, and compares both on the calibration's images.
+///
+/// # Errors
+/// No calibration that fits, or an int8 graph that strays too far and may not be replaced.
+pub(super) fn quantize(
+    runtime: &Runtime,
+    package: &Package,
+    fused: &Fused,
+    settings: &CompileSettings,
+) -> Result<Gated, CompileError> {
+    gated(runtime, package, fused, settings).map_err(|error| CompileError::Int8(Box::new(error)))
+}
+
+fn gated(
+    runtime: &Runtime,
+    package: &Package,
+    fused: &Fused,
+    settings: &CompileSettings,
+) -> Result<Gated, CompileError> {
+    let text = package.calibration()?.ok_or(CompileError::NoCalibration)?;
+    let calibration = Calibration::parse(&text)?;
+    calibration.check_model(&fused.report().source.sha256)?;
+    let model = SessionModel::encode(repserve_quantize::rewrite(fused.model().clone(), &calibration)?)?;
+    let output = fused.output().map(str::to_owned);
+    let pool = Pool::new(runtime, model, output, &settings.runtime)?;
+    let gate = Gate::open(runtime, package, &calibration, settings.limits)?;
+    let Compared {
+        agreement,
+        times_as_fast,
+    } = gate.compare(fused, &pool)?;
+    let served = passes(&settings.gate, agreement)?;
+    let layers_fp32: Vec<String> = calibration.layers_in(Precision::Fp32).map(str::to_owned).collect();
+    let layers = calibration.layers_in(Precision::Int8).count();
+    tracing::info!(
+        %agreement,
+        layers_int8 = layers,
+        layers_fp32 = layers_fp32.len(),
+        times_as_fast,
+        "int8 compared with fp32"
+    );
+    if served && times_as_fast < GAIN_MIN {
+        tracing::warn!(
+            times_as_fast,
+            "int8 gains little on this processor: it has no instructions for it (VNNI); fp32 is exact and may be faster"
+        );
+    }
+    let int8 = Int8Facts {
+        served,
+        agreement,
+        times_as_fast,
+        layers,
+        layers_fp32,
+    };
+    Ok(if served {
+        Gated::Passed(Quantized { pool, int8 })
+    } else {
+        Gated::Refused(int8)
+    })
+}
+
+/// Whether the int8 graph may be served; an error where it may not and nothing may be served in its place.
+fn passes(gate: &GateSettings, agreement: Agreement) -> Result<bool, CompileError> {
+    if gate.admits(&agreement) {
+        return Ok(true);
+    }
+    match gate.otherwise {
+        Otherwise::Refuse => Err(CompileError::Gate {
+            agreement,
+            top1_agreement_min: gate.top1_agreement_min,
+            kl_divergence_max: gate.kl_divergence_max,
+        }),
+        Otherwise::Fp32 => {
+            tracing::warn!(
+                %agreement,
+                top1_agreement_min = gate.top1_agreement_min,
+                kl_divergence_max = gate.kl_divergence_max,
+                "the int8 graph strays too far from the fp32 graph; the fp32 graph is served"
+            );
+            Ok(false)
+        }
+    }
+}
+
+struct Compared {
+    agreement: Agreement,
+    times_as_fast: f64,
+}
+
+/// The images of the comparison, and how they are run.
+struct Gate<'a> {
+    runtime: &'a Runtime,
+    output: Option<String>,
+    kind: OutputKind,
+    images: Vec<Vec<f32>>,
+    shape: [usize; 3],
+}
+
+impl<'a> Gate<'a> {
+    fn open(
+        runtime: &'a Runtime,
+        package: &Package,
+        calibration: &Calibration,
+        limits: Limits,
+    ) -> Result<Self, CompileError> {
+        let preprocess = Preprocess::try_from(package.manifest.input.clone())?.of_pictures();
+        let files = calibration.gate_files()?;
+        let image = |(i, file): (usize, &Vec<u8>)| {
+            let decoded = preprocess.apply(file, &limits, JpegDecode::Exact);
+            let decoded = decoded.map_err(|error| CompileError::GateImage { number: i + 1, error })?;
+            Ok(decoded.tensor)
+        };
+        let [height, width] = preprocess.size().map(|side| side as usize);
+        Ok(Self {
+            runtime,
+            output: package.manifest.output.name.clone(),
+            kind: package.manifest.output.kind,
+            images: files
+                .iter()
+                .enumerate()
+                .map(image)
+                .collect::<Result<_, CompileError>>()?,
+            shape: [3, height, width],
+        })
+    }
+
+    /// fp32 in a plain session, int8 in one of those that will serve, both as wide.
+    fn compare(&self, fused: &Fused, int8: &Pool) -> Result<Compared, CompileError> {
+        let options = SessionOptions {
+            threads: int8.plan().cores,
+            output: self.output.clone(),
+            ..SessionOptions::default()
+        };
+        let (fp32, fp32_s) = self.run(ModelSession::from_memory(self.runtime, fused.onnx(), &options)?)?;
+        let (int8, int8_s) = self.run(int8.session(Width::Wide)?)?;
+        Ok(Compared {
+            agreement: repserve_quantize::compare(&fp32, &int8, self.kind == OutputKind::Probabilities),
+            times_as_fast: fp32_s / int8_s,
+        })
+    }
+
+    /// A row an image, and the seconds that the fastest whole run took an image.
+    fn run(&self, mut session: ModelSession) -> Result<(Vec<Vec<f32>>, f64), CompileError> {
+        let mut rows = Vec::with_capacity(self.images.len());
+        let mut seconds = f64::INFINITY;
+        for some in self.images.chunks(BATCH) {
+            let start = Instant::now();
+            rows.extend(session.run(some, self.shape)?);
+            seconds = seconds.min(start.elapsed().as_secs_f64() / some.len() as f64);
+        }
+        Ok((rows, seconds))
+    }
+}

@@ -1,0 +1,317 @@
+//! What decoders make of attributes, given, left out and odd.
+
+use super::*;
+use crate::shapes::Shapes;
+use crate::{AttributeValue, DType, Dim, Graph, Node, Tensor, Value, ValueId};
+
+/// One node of `op` over an image and constants.
+struct Net {
+    graph: Graph,
+    node: Node,
+    opset: i64,
+}
+
+/// An image of channels and extents behind a dynamic batch; 0 is an extent that is not known.
+fn net(op: &str, image: &[usize], constants: &[Tensor]) -> Net {
+    let mut graph = Graph::default();
+    let dim = |n: &usize| {
+        if *n == 0 {
+            Dim::Symbol("n".into())
+        } else {
+            Dim::Fixed(*n)
+        }
+    };
+    let shape = std::iter::once(Dim::Symbol("batch".into())).chain(image.iter().map(dim));
+    let input = graph.add_value(Value {
+        dtype: Some(DType::F32),
+        shape: Some(shape.collect()),
+        ..Value::named("x")
+    });
+    graph.inputs.push(input);
+    let constants = constants.iter().map(|c| graph.add_constant("c", c.clone()));
+    let inputs: Vec<ValueId> = std::iter::once(input).chain(constants.collect::<Vec<_>>()).collect();
+    Net {
+        graph,
+        node: Node::new(op, inputs, Vec::new()),
+        opset: 17,
+    }
+}
+
+impl Net {
+    fn with(mut self, name: &str, value: AttributeValue) -> Self {
+        self.node = self.node.with(name, value);
+        self
+    }
+
+    fn ints(self, name: &str, values: &[i64]) -> Self {
+        self.with(name, AttributeValue::Ints(values.to_vec()))
+    }
+
+    fn string(self, name: &str, value: &str) -> Self {
+        self.with(name, AttributeValue::String(value.to_owned().into()))
+    }
+
+    fn opset(self, opset: i64) -> Self {
+        Self { opset, ..self }
+    }
+
+    /// What `decode` makes of the node.
+    fn decode<T>(&self, decode: impl FnOnce(&NodeView<'_>) -> T) -> T {
+        let shapes = Shapes::infer(&self.graph, self.opset);
+        let view = GraphView {
+            graph: &self.graph,
+            shapes: &shapes,
+            opset: self.opset,
+        };
+        decode(&view.node(&self.node))
+    }
+
+    fn conv(&self) -> Result<Conv, OperatorError> {
+        self.decode(|view| Conv::of(view).map(|conv| conv.expect("a convolution")))
+    }
+}
+
+fn weights(shape: &[usize]) -> Tensor {
+    Tensor::from_f32(shape, &vec![1.0; shape.iter().product()])
+}
+
+fn conv(image: &[usize], kernel: &[usize]) -> Net {
+    net("Conv", image, &[weights(&[&[8, 4], kernel].concat())])
+}
+
+fn int(value: i64) -> AttributeValue {
+    AttributeValue::Int(value)
+}
+
+#[test]
+fn what_a_convolution_leaves_out_has_the_standards_defaults() {
+    let conv = conv(&[4, 9, 9], &[3, 5]).conv().unwrap();
+    let expected = Window {
+        kernel: vec![3, 5],
+        ..Window::pointwise(2)
+    };
+    assert_eq!((conv.groups, conv.in_channels, conv.out_channels), (1, 4, 8));
+    assert_eq!(conv.window, expected);
+}
+
+#[test]
+fn empty_lists_stand_for_the_defaults_as_in_onnx_runtime() {
+    let net = conv(&[4, 9, 9], &[3, 3])
+        .ints("strides", &[])
+        .ints("pads", &[])
+        .ints("kernel_shape", &[]);
+    assert_eq!(net.conv(), conv(&[4, 9, 9], &[3, 3]).conv());
+}
+
+/// Zeros that a 3x3 convolution of `stride` gets over an image of `extent` by `extent`.
+#[track_caller]
+fn check_pads(auto_pad: &str, stride: i64, extent: usize, expected: Result<[usize; 4], OperatorError>) {
+    let net = conv(&[4, extent, extent], &[3, 3])
+        .string("auto_pad", auto_pad)
+        .ints("strides", &[stride; 2]);
+    let pads = net
+        .conv()
+        .and_then(|conv| conv.window.over_image())
+        .map(|window| window.pads);
+    assert_eq!(pads, expected);
+}
+
+#[test]
+fn every_auto_pad_is_resolved_where_extents_are_known() {
+    check_pads("NOTSET", 1, 8, Ok([0; 4]));
+    check_pads("", 1, 8, Ok([0; 4]));
+    check_pads("VALID", 2, 8, Ok([0; 4]));
+    check_pads("SAME_UPPER", 1, 8, Ok([1; 4]));
+    check_pads("SAME_UPPER", 2, 8, Ok([0, 0, 1, 1]));
+    check_pads("SAME_LOWER", 2, 8, Ok([1, 1, 0, 0]));
+    check_pads("SAME_LOWER", 2, 9, Ok([1; 4]));
+    check_pads("SAME_UPPER", 3, 9, Ok([0; 4]));
+}
+
+#[test]
+fn a_same_padding_of_stride_one_needs_no_extents_and_another_says_so() {
+    check_pads("SAME_LOWER", 1, 0, Ok([1; 4]));
+    check_pads("SAME_LOWER", 2, 0, Err(OperatorError::AutoPad));
+    let net = conv(&[4, 0, 0], &[3, 3])
+        .string("auto_pad", "SAME_LOWER")
+        .ints("strides", &[2; 2]);
+    assert_eq!(net.conv().unwrap().window.auto, Some(SamePadding::Lower));
+}
+
+#[test]
+fn pads_beside_an_auto_pad_do_not_count() {
+    let net = conv(&[4, 9, 9], &[3, 3])
+        .ints("pads", &[2; 4])
+        .string("auto_pad", "VALID");
+    assert_eq!(net.conv().unwrap().window.over_image().unwrap().pads, [0; 4]);
+}
+
+#[track_caller]
+fn check_odd(net: &Net, attribute: &str) {
+    match net.conv() {
+        Err(OperatorError::Attribute { name, .. }) => assert_eq!(name, attribute),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn odd_attributes_of_a_convolution_are_reasons_and_no_guesses() {
+    let conv = || conv(&[4, 9, 9], &[3, 3]);
+    check_odd(&conv().string("auto_pad", "SAME"), "auto_pad");
+    check_odd(&conv().with("auto_pad", int(1)), "auto_pad");
+    check_odd(&conv().ints("strides", &[0, 1]), "strides");
+    check_odd(&conv().ints("strides", &[1]), "strides");
+    check_odd(&conv().with("strides", int(1)), "strides");
+    check_odd(&conv().ints("dilations", &[1, -1]), "dilations");
+    check_odd(&conv().ints("pads", &[-1, 0, 0, 0]), "pads");
+    check_odd(&conv().ints("pads", &[i64::MAX; 4]), "pads");
+    check_odd(&conv().ints("kernel_shape", &[3, 4]), "kernel_shape");
+    check_odd(&conv().with("group", int(0)), "group");
+    check_odd(&conv().with("group", int(-1)), "group");
+    check_odd(&conv().with("group", AttributeValue::Float(1.0)), "group");
+    check_odd(&conv().with("group", int(3)), "group");
+}
+
+#[test]
+fn shapes_that_do_not_fit_are_reasons() {
+    for (image, shape) in [(&[4, 9][..], &[8, 4, 3, 3][..]), (&[4, 9, 9], &[8, 4])] {
+        let found = net("Conv", image, &[weights(shape)]).conv();
+        assert!(matches!(found, Err(OperatorError::Shape(_))), "{found:?}");
+    }
+    let empty = net("Conv", &[4, 9, 9], &[weights(&[8, 4, 0, 3])]).conv();
+    assert_eq!(empty, Err(OperatorError::Shape("the kernel")));
+    assert_eq!(
+        net("Conv", &[4, 9, 9], &[]).conv(),
+        Err(OperatorError::Shape("the weights"))
+    );
+}
+
+#[test]
+fn a_convolution_of_quantized_values_may_lie_with_its_channels_last() {
+    let scalar = || Tensor::from_f32(&[], &[1.0]);
+    let constants = [
+        scalar(),
+        scalar(),
+        weights(&[8, 4, 3, 3]),
+        scalar(),
+        scalar(),
+        scalar(),
+        scalar(),
+    ];
+    let mut net = net("QLinearConv", &[8, 7, 4], &constants)
+        .string("auto_pad", "SAME_UPPER")
+        .ints("strides", &[2; 2]);
+    let pads = |net: &Net| {
+        let found = net.decode(QLinearConv::of).unwrap().unwrap();
+        (found.channels_last, found.conv.window.over_image().unwrap().pads)
+    };
+    assert_eq!(pads(&net), (false, [1, 0, 1, 1]), "channels lie first in ONNX's own");
+    net.node.domain = MICROSOFT_DOMAIN.to_owned();
+    let net = net.with("channels_last", int(1));
+    assert_eq!(pads(&net), (true, [0, 1, 1, 1]));
+}
+
+#[test]
+fn other_operators_are_none() {
+    let relu = net("Relu", &[4, 9, 9], &[]);
+    assert_eq!(relu.decode(Conv::of), Ok(None));
+    assert_eq!(relu.decode(Pool::of), Ok(None));
+    assert_eq!(relu.decode(Gemm::of), Ok(None));
+    let mut foreign = conv(&[4, 9, 9], &[3, 3]);
+    foreign.node.domain = "com.example".into();
+    assert_eq!(foreign.decode(Conv::of), Ok(None));
+}
+
+#[test]
+fn a_matrix_product_has_factors_of_one_and_reads_no_odd_ones() {
+    let plain = net("Gemm", &[4], &[weights(&[3, 4])]).with("transB", int(1));
+    let gemm = plain.decode(Gemm::of).unwrap().unwrap();
+    assert_eq!((gemm.alpha, gemm.beta, gemm.input_transposed), (1.0, 1.0, false));
+    assert_eq!(gemm.features([3, 4]), [4, 3]);
+    let odd = plain.with("alpha", int(2)).decode(Gemm::of);
+    assert!(
+        matches!(odd, Err(OperatorError::Attribute { name: "alpha", .. })),
+        "{odd:?}"
+    );
+}
+
+#[test]
+fn batch_normalization_trains_by_default_before_version_seven() {
+    let trains = |opset, attribute: &str| {
+        let net = net("BatchNormalization", &[4], &[])
+            .opset(opset)
+            .with(attribute, int(1));
+        net.decode(BatchNormalization::of).unwrap().unwrap().trains
+    };
+    assert!(trains(6, "other"));
+    assert!(!trains(6, "is_test"));
+    assert!(!trains(7, "other"));
+    assert!(trains(14, "training_mode"));
+}
+
+#[test]
+fn a_clip_has_the_bounds_that_are_given() {
+    let bounds = |net: Net| net.decode(Clip::of).map(|clip| clip.map(|clip| (clip.low, clip.high)));
+    let bound = |v: f32| Tensor::from_f32(&[], &[v]);
+    assert_eq!(bounds(net("Relu", &[4], &[])), Ok(Some((Some(0.0), None))));
+    assert_eq!(
+        bounds(net("Clip", &[4], &[bound(0.0), bound(6.0)])),
+        Ok(Some((Some(0.0), Some(6.0))))
+    );
+    let old = net("Clip", &[4], &[]).opset(6).with("max", AttributeValue::Float(6.0));
+    assert_eq!(bounds(old), Ok(Some((None, Some(6.0)))));
+    let odd = bounds(net("Clip", &[4], &[weights(&[2])]));
+    assert!(matches!(odd, Err(OperatorError::Operand { index: 1, .. })), "{odd:?}");
+}
+
+#[test]
+fn a_transposition_without_an_order_reverses_and_one_without_sense_is_odd() {
+    let order = |net: Net| net.decode(Transpose::of).map(|turn| turn.map(|turn| turn.order));
+    assert_eq!(order(net("Transpose", &[4, 9], &[])), Ok(Some(vec![2, 1, 0])));
+    for odd in [&[0, 0, 1][..], &[0, 1], &[0, 1, 3], &[-1, 0, 1]] {
+        assert!(order(net("Transpose", &[4, 9], &[]).ints("perm", odd)).is_err());
+    }
+}
+
+#[test]
+fn pads_have_both_names_and_may_name_their_axes() {
+    let ends = |net: Net, rank| {
+        net.decode(|view| Pad::of(view).map(|pad| pad.map(|pad| pad.along(rank))))
+            .map(Option::unwrap)
+    };
+    let list = |values: &[i64]| Tensor::from_i64(&[values.len()], values);
+    let expected = Ok(Ok([vec![0, 1, 0], vec![0, 2, 0]]));
+    assert_eq!(ends(net("Pad", &[4, 9], &[list(&[0, 1, 0, 0, 2, 0])]), 3), expected);
+    let old = |name: &str| net("Pad", &[4, 9], &[]).opset(1).ints(name, &[0, 1, 0, 0, 2, 0]);
+    assert_eq!(ends(old("pads"), 3), expected);
+    assert_eq!(ends(old("paddings"), 3), expected);
+    let fill = Tensor::from_f32(&[], &[0.0]);
+    let named = [list(&[1, 2]), fill, list(&[-2])];
+    assert_eq!(ends(net("Pad", &[4, 9], &named), 3), expected);
+    assert_eq!(ends(old("pads"), 4), Ok(Err(OperatorError::Shape("the input"))));
+    assert!(ends(net("Pad", &[4, 9], &[list(&[1, 2, 3])]), 3).is_err());
+}
+
+#[test]
+fn a_slice_takes_what_the_standard_says() {
+    let range = |start, end, step, extent| {
+        let axis = 0;
+        AxisCut { axis, start, end, step }.range(extent)
+    };
+    assert_eq!(range(1, 7, 2, 5), Some((1, 2)));
+    assert_eq!(range(-2, i64::MAX, 1, 5), Some((3, 2)));
+    assert_eq!(range(-1, i64::MIN, -2, 5), Some((4, 3)));
+    assert_eq!(range(4, 2, 1, 5), Some((0, 0)));
+    assert_eq!(range(0, 9, 1, 0), Some((0, 0)));
+    assert_eq!(range(0, 9, i64::MIN, 3), None);
+    let list = |v: i64| Tensor::from_i64(&[1], &[v]);
+    let odd = net("Slice", &[4], &[list(0), list(1), list(0), list(0)]).decode(Slice::of);
+    assert!(matches!(odd, Err(OperatorError::Operand { index: 4, .. })), "{odd:?}");
+}
+
+#[test]
+fn axes_count_from_the_end_and_exist() {
+    assert_eq!((axis_of(-1, 3), axis_of(2, 3)), (Some(2), Some(2)));
+    assert_eq!((axis_of(3, 3), axis_of(-4, 3), axis_of(0, 0)), (None, None, None));
+    assert_eq!(axis_of(i64::MIN, 3), None);
+}

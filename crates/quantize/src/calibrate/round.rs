@@ -1,0 +1,68 @@
+//! Which way weights are rounded, and what biases make up for, layer by layer.
+
+use std::ops::Range;
+use std::sync::Mutex;
+
+use repserve_graph::Model;
+
+use super::calibrator::Calibrator;
+use crate::calibration::{Calibration, LayerRecord};
+use crate::error::Error;
+use crate::job::Stage;
+use crate::layers::Layer;
+use crate::moments::Moments;
+use crate::{bits, observe, rounding, scale};
+
+impl Calibrator<'_, '_> {
+    /// Decides the rounding of the weights of some layers, and what their biases make up for.
+    pub(super) fn round(
+        &mut self,
+        base: &Model,
+        pass: Range<usize>,
+        calibration: &mut Calibration,
+    ) -> Result<(), Error> {
+        let layers = &self.layers[pass.clone()];
+        let (images, progress) = (self.job.images, &mut self.progress);
+        let moments = observe::moments(base, layers, images, self.load, &mut |done| {
+            progress(Stage::Distributions, done, images.len());
+        })?;
+        let (start, total) = (pass.start, self.layers.len());
+        let done = Mutex::new(start);
+        let slots: Vec<_> = calibration.layers[pass].iter_mut().map(Mutex::new).collect();
+        let progress = Mutex::new(&mut self.progress);
+        observe::in_parallel(layers.len(), |i| {
+            round_layer(base, &layers[i], &moments[i], &mut observe::lock(&slots[i]));
+            let mut done = observe::lock(&done);
+            *done += 1;
+            observe::lock(&progress)(Stage::Rounding, *done, total);
+        });
+        Ok(())
+    }
+}
+
+/// Rounding and bias correction of one layer.
+fn round_layer(base: &Model, layer: &Layer, moments: &Moments, record: &mut LayerRecord) {
+    let weights = layer.weights(&base.graph);
+    let scales = scale::scales(&weights, layer.columns, layer.taps());
+    let up = rounding::round(&weights, &scales, layer.columns, layer.groups, moments);
+    let mut correction = vec![0.0f64; layer.rows];
+    let rows_per_group = layer.rows / layer.groups;
+    for block in &moments.blocks {
+        let means: Vec<f64> = block.means().collect();
+        for row in block.group * rows_per_group..(block.group + 1) * rows_per_group {
+            let unit = f64::from(scales[row]);
+            for (column, mean) in means.iter().enumerate() {
+                let i = row * layer.columns + block.start + column;
+                let quantized = f64::from(rounding::quantized(weights[i] / unit, up[i]));
+                correction[row] += (weights[i] - quantized * unit) * mean;
+            }
+        }
+    }
+    record.bias_correction = correction.into_iter().map(short).collect();
+    record.rounding = bits::encode(&up);
+}
+
+/// Five significant digits, so that a list of corrections can be read.
+fn short(value: f64) -> f64 {
+    format!("{value:.4e}").parse().unwrap_or(value)
+}

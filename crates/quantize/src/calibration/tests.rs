@@ -1,0 +1,114 @@
+//! What a `calibration.json` says when it is wrong, and that what is written is read again.
+
+use super::*;
+
+fn example() -> Calibration {
+    Calibration {
+        format: FORMAT,
+        written_by: "repserve".into(),
+        method: "words".into(),
+        model_sha256: "00".into(),
+        images: Images {
+            calibration: 3,
+            held_out: 1,
+            sha256: "11".into(),
+        },
+        equalization_power: 0.5,
+        range_power: 2.0,
+        held_out: Agreement::default(),
+        ranges: vec![ValueRange {
+            value: "input".into(),
+            range: Range { low: -2.0, high: 2.5 },
+        }],
+        layers: vec![LayerRecord {
+            layer: "relu".into(),
+            precision: Precision::Int8,
+            snr_db: 33.5,
+            gain_if_fp32_db: None,
+            equalization: vec![-1, 0, 2],
+            bias_correction: vec![0.5, -0.25, 0.1],
+            rounding: "AAA=".into(),
+        }],
+        gate: GateImages {
+            source: "held out".into(),
+            images: vec!["AAAA".repeat(40)],
+        },
+    }
+}
+
+#[test]
+fn what_is_written_is_read_again() {
+    let text = example().to_text();
+    assert_eq!(Calibration::parse(&text).unwrap(), example());
+    assert!(
+        text.contains("\n    {\"value\":\"input\",\"low\":-2.0,\"high\":2.5}\n"),
+        "{text}"
+    );
+    assert!(text.contains("\n      \"bias_correction\": [0.5,-0.25,0.1"), "{text}");
+}
+
+#[test]
+fn a_file_that_says_held_back_is_read() {
+    let text = example().to_text();
+    let old = text.replace("\"held_out\"", "\"held_back\"");
+    assert_ne!(old, text);
+    assert_eq!(Calibration::parse(&old).unwrap(), example());
+}
+
+#[track_caller]
+fn check(from: &str, to: &str, message: &str) {
+    let text = example().to_text();
+    assert!(text.contains(from), "{text}");
+    let error = Calibration::parse(&text.replace(from, to)).unwrap_err().to_string();
+    assert!(error.contains(message), "{error}");
+}
+
+#[test]
+fn numbers_are_written_as_short_as_they_can_be() {
+    let mut shorter = example();
+    shorter.ranges[0].range.low = -0.1;
+    assert!(shorter.to_text().contains("\"low\":-0.1,"), "{}", shorter.to_text());
+}
+
+#[test]
+fn a_layer_that_is_there_twice_is_refused() {
+    let mut twice = example();
+    twice.layers.push(twice.layers[0].clone());
+    let error = Calibration::parse(&twice.to_text()).unwrap_err().to_string();
+    assert_eq!(error, "calibration.json: the layer \"relu\" is there twice");
+}
+
+#[test]
+fn a_calibration_belongs_to_one_file() {
+    assert!(example().check_model("00").is_ok());
+    let error = example().check_model("ab").unwrap_err().to_string();
+    assert!(
+        error.contains("made for another model (SHA-256 00…, and this one has ab…)"),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    check(
+        "\"format\": 1",
+        "\"format\": 9",
+        "format 9, and this program reads format 1",
+    );
+    check("\"format\": 1,", "", "it has no format");
+    check(
+        "\"low\":-2.0",
+        "\"low\":2.0",
+        "the range 2 to 2.5 of \"input\" does not hold zero",
+    );
+    check("\"method\"", "\"methods\"", "unknown field `methods`");
+    check("\"int8\"", "\"int4\"", "unknown variant `int4`");
+    check(
+        "\"bias_correction\": [0.5",
+        "\"bias_correction\": [1e999",
+        "number out of range",
+    );
+    check("[-1,0,2]", "[-1,0,100]", "an exponent of \"relu\" is beyond ±5");
+    check("]", "", "expected");
+    check("[-1,0,2]", "[-1,0,2000]", "invalid value");
+}

@@ -1,0 +1,96 @@
+//! Both graphs under ONNX Runtime's profiler, taking turns: every layer is timed in its place, with its weights as cold and its
+//! input as warm as they will be.
+
+use std::time::{Duration, Instant};
+
+use super::profile::{self, Times};
+use crate::error::RuntimeError;
+use crate::locate::Runtime;
+use crate::session::{ModelSession, SessionOptions, builder};
+use crate::session_model::SessionModel;
+
+/// Rounds go on for as long as this.
+const BUDGET: Duration = Duration::from_millis(120);
+/// Rounds that a network gets in any case, as far as they take no longer than `BUDGET_MAX`; the first round, after a warm-up that is timed
+/// too, is always whole. Large networks have many layers of a kind, which are judged together.
+const ROUNDS_MIN: usize = 3;
+const BUDGET_MAX: Duration = Duration::from_millis(300);
+const ROUNDS_MAX: usize = 40;
+
+/// One graph as it ran on one thread.
+pub(super) struct Measured {
+    /// Least milliseconds of a run.
+    pub(super) ms: f64,
+    /// Least milliseconds of every node.
+    pub(super) nodes: Times,
+}
+
+/// Runs the models in turns on one image of `shape` (channels, height, width); `output` is the one to read, the first if not given.
+///
+/// # Errors
+/// A model does not load or run, or the profile cannot be written.
+pub(super) fn measure(
+    runtime: &Runtime,
+    models: [&SessionModel; 2],
+    shape: [usize; 3],
+    output: Option<&str>,
+) -> Result<[Measured; 2], RuntimeError> {
+    let folder = tempfile::tempdir()?;
+    let profiled = |model: &SessionModel, name: &str| {
+        let options = SessionOptions {
+            threads: 1,
+            layers: model.layers.clone(),
+            output: output.map(str::to_owned),
+            ..SessionOptions::default()
+        };
+        let failed = |e: String| RuntimeError::Model(e);
+        let mut builder = builder(runtime, &options)?
+            .with_profiling(folder.path().join(name))
+            .map_err(|e| failed(e.to_string()))?;
+        let session = builder
+            .commit_from_memory(&model.onnx)
+            .map_err(|e| failed(e.to_string()))?;
+        ModelSession::of(session, &options)
+    };
+    let [plain, lowered] = models;
+    let mut sessions = [profiled(plain, "plain")?, profiled(lowered, "lowered")?];
+    let image = image(shape);
+    let mut least = [f64::INFINITY; 2];
+    for session in &mut sessions {
+        session.run(&[&image], shape)?;
+    }
+    let start = Instant::now();
+    let mut rounds = 0;
+    while rounds == 0 || start.elapsed() < if rounds < ROUNDS_MIN { BUDGET_MAX } else { BUDGET } && rounds < ROUNDS_MAX
+    {
+        for (session, least) in sessions.iter_mut().zip(&mut least) {
+            let start = Instant::now();
+            session.run(&[&image], shape)?;
+            *least = least.min(start.elapsed().as_secs_f64() * 1e3);
+        }
+        rounds += 1;
+    }
+    let [mut plain, mut lowered] = sessions;
+    Ok([
+        Measured {
+            ms: least[0],
+            nodes: profile::read(&plain.end_profiling()?)?,
+        },
+        Measured {
+            ms: least[1],
+            nodes: profile::read(&lowered.end_profiling()?)?,
+        },
+    ])
+}
+
+/// Numbers in [-1, 1) that are the same every time.
+fn image(shape: [usize; 3]) -> Vec<f32> {
+    let mut state = 1u64;
+    let mut next = || {
+        state = state
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..shape.iter().product()).map(|_| next()).collect()
+}

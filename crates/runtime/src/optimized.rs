@@ -1,0 +1,269 @@
+//! A model that ONNX Runtime has optimized once, for any number of sessions.
+//!
+//! ONNX Runtime reorders weights for the machine while it optimizes a graph, so that every plain session holds its own
+//! reordered copy (and, while it loads, a second one). Here the graph is optimized once and saved with its weights beside
+//! it, and read again: this is the only way to what ONNX Runtime made of it. Each session is then made from that graph with optimization
+//! off. Where weights are shared they are handed in, and ONNX Runtime uses them where they lie. What kernels prepack on
+//! top is shared through a container of its own.
+//!
+//! An int8 graph keeps its weights inside: its convolutions become operators that share theirs (`crate::int8`), whether or not the
+//! other weights are shared. Where this processor has no instructions for those, ONNX Runtime packs them for each session and frees
+//! what it read. Convolutions that stay in f32 share their weights as in any graph.
+//! `docs/memory.md` has the measurements.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ort::session::Session as OrtSession;
+use ort::session::builder::{GraphOptimizationLevel, PrepackedWeights, SessionBuilder};
+use ort::value::{DynValue, PrimitiveTensorElementType, Tensor as OrtTensor};
+
+use super::error::RuntimeError;
+use super::int8;
+use super::locate::Runtime;
+use super::operators::Layers;
+use super::session::{SessionOptions, builder};
+use super::session_model::{SessionModel, encoded};
+use repserve_graph::onnx::{self, ExternalData};
+use repserve_graph::{DType, Tensor};
+use repserve_kernels::CodeIsa;
+
+/// Tensors below this size stay in the graph: sharing them saves less than it costs.
+const SHARED_BYTES_MIN: usize = 1024;
+
+const GRAPH_FILE: &str = "optimized.onnx";
+const WEIGHTS_FILE: &str = "weights.bin";
+
+/// An optimized graph, from which sessions are made.
+pub(super) struct OptimizedModel {
+    pub(super) operators: BTreeMap<String, usize>,
+    graph: Bytes,
+    pub(super) layers: Layers,
+    /// Weights that all sessions share; the others are in the graph.
+    pub(super) weights: Vec<(String, Arc<DynValue>)>,
+    share_weights: bool,
+    /// `None` for int8, whose graph holds its weights: ONNX Runtime's kernel packs them for itself and refuses a container.
+    prepacked: Option<PrepackedWeights>,
+}
+
+/// Whether a model computes in int8, and in whose kernels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Int8 {
+    /// It does not.
+    None,
+    /// ONNX Runtime's.
+    OnnxRuntime,
+    /// This program's own, where they compute a layer.
+    Own(CodeIsa),
+}
+
+impl std::fmt::Debug for OptimizedModel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OptimizedModel")
+            .field("graph_bytes", &self.graph.len())
+            .field("weights", &self.weights.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl OptimizedModel {
+    /// Optimizes `model` at the highest level, by way of a temporary folder that is gone afterwards.
+    ///
+    /// # Errors
+    /// ONNX Runtime refuses the model, the folder cannot be written, or weights are to be shared and the optimized graph holds
+    /// large tensors of a kind that cannot be. In the last two cases plain sessions still work.
+    pub(super) fn new(
+        runtime: &Runtime,
+        model: &SessionModel,
+        int8: Int8,
+        share_weights: bool,
+    ) -> Result<Self, RuntimeError> {
+        const PREFIX: &str = "session.optimized_model_external_initializers";
+        let folder = tempfile::tempdir()?;
+        let options = SessionOptions {
+            layers: model.layers.clone(),
+            int8_as_given: int8 != Int8::None,
+            ..SessionOptions::default()
+        };
+        let session = builder(runtime, &options)?
+            .with_optimization_level(GraphOptimizationLevel::All)
+            .map_err(refused)?
+            .with_optimized_model_path(folder.path().join(GRAPH_FILE))
+            .map_err(refused)?
+            .with_config_entry(format!("{PREFIX}_file_name"), WEIGHTS_FILE)
+            .map_err(refused)?
+            .with_config_entry(format!("{PREFIX}_min_size_in_bytes"), SHARED_BYTES_MIN.to_string())
+            .map_err(refused)?
+            .commit_from_memory(&model.onnx);
+        drop(session.map_err(|e| RuntimeError::Model(e.to_string()))?);
+        Self::read(folder.path(), model.layers.clone(), int8, share_weights)
+    }
+
+    fn read(folder: &Path, layers: Layers, int8: Int8, share_weights: bool) -> Result<Self, RuntimeError> {
+        let graph = Bytes::from(std::fs::read(folder.join(GRAPH_FILE))?);
+        let external = ExternalData::Folder(folder.to_owned());
+        let mut model = onnx::read(graph.clone(), &external).map_err(|e| RuntimeError::Model(e.to_string()))?;
+        let layers = match int8 {
+            Int8::Own(isa) => int8::lower(&mut model, layers, isa),
+            Int8::None | Int8::OnnxRuntime => layers,
+        };
+        let mut weights = Vec::new();
+        let shared = |tensor: &Tensor| share_weights && is_shared(tensor, int8);
+        for (id, tensor) in model.graph.constants().filter(|(_, tensor)| shared(tensor)) {
+            let name = &model.graph.value(id).name;
+            weights.push((name.clone(), Arc::new(value(name, tensor)?)));
+        }
+        let operators = model.graph.op_counts();
+        let (graph, prepacked) = match int8 {
+            // Every weight that lies beside this graph is one of those that are handed in.
+            Int8::None if share_weights => (graph, Some(PrepackedWeights::new())),
+            _ => (encoded(model)?, None),
+        };
+        Ok(Self {
+            operators,
+            graph,
+            layers,
+            weights,
+            share_weights,
+            prepacked,
+        })
+    }
+
+    /// Whether a further session holds next to no weights of its own.
+    pub(super) fn shares(&self) -> bool {
+        self.share_weights && (self.prepacked.is_some() || self.layers.int8_kernels().is_some())
+    }
+
+    /// One more session of the optimized graph.
+    pub(super) fn session(&self, runtime: &Runtime, threads: usize) -> Result<OrtSession, RuntimeError> {
+        let options = SessionOptions {
+            threads,
+            layers: self.layers.clone(),
+            ..SessionOptions::default()
+        };
+        let mut builder = builder(runtime, &options)?
+            .with_optimization_level(GraphOptimizationLevel::Disable)
+            .map_err(refused)?;
+        if let Some(prepacked) = &self.prepacked {
+            builder = builder.with_prepacked_weights(prepacked).map_err(refused)?;
+        }
+        for (name, value) in &self.weights {
+            // Makes the session use the value where it lies.
+            builder = builder.with_initializer(name, Arc::clone(value)).map_err(refused)?;
+            if self.prepacked.is_some() {
+                // ONNX Runtime checks that external data exists; this alone would be copied.
+                builder = builder
+                    .with_external_initializer(name, Arc::clone(value))
+                    .map_err(refused)?;
+            }
+        }
+        builder
+            .commit_from_memory(&self.graph)
+            .map_err(|e| RuntimeError::Model(e.to_string()))
+    }
+}
+
+/// Whether sessions share a constant; of an int8 graph, the weights of convolutions in f32: ONNX Runtime frees the quantized values that it
+/// has packed for a session only where they are the session's own.
+fn is_shared(tensor: &Tensor, int8: Int8) -> bool {
+    let float_weight = tensor.dtype() == DType::F32 && tensor.shape().len() == 4;
+    tensor.data().len() >= SHARED_BYTES_MIN && (int8 == Int8::None || float_weight)
+}
+
+fn refused(error: ort::Error<SessionBuilder>) -> RuntimeError {
+    RuntimeError::Model(error.to_string())
+}
+
+/// Copies a tensor into a value that sessions can share; ONNX Runtime wants to know that it does not own the memory.
+fn value(name: &str, tensor: &Tensor) -> Result<DynValue, RuntimeError> {
+    match tensor.dtype() {
+        DType::F32 => owned(tensor, f32::from_le_bytes),
+        DType::F64 => owned(tensor, f64::from_le_bytes),
+        DType::I8 => owned(tensor, i8::from_le_bytes),
+        DType::U8 => owned(tensor, u8::from_le_bytes),
+        DType::I32 => owned(tensor, i32::from_le_bytes),
+        DType::I64 => owned(tensor, i64::from_le_bytes),
+        other => Err(RuntimeError::Unsupported(format!(
+            "tensor `{name}` holds {other:?}, which sessions cannot share"
+        ))),
+    }
+}
+
+fn owned<T, const N: usize>(tensor: &Tensor, read: fn([u8; N]) -> T) -> Result<DynValue, RuntimeError>
+where
+    T: PrimitiveTensorElementType + std::fmt::Debug + Clone + 'static,
+{
+    let values: Vec<T> = tensor
+        .data()
+        .as_chunks::<N>()
+        .0
+        .iter()
+        .map(|bytes| read(*bytes))
+        .collect();
+    let value = OrtTensor::from_array((tensor.shape().to_vec(), values));
+    Ok(value.map_err(|e| RuntimeError::Model(e.to_string()))?.into_dyn())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::session::ModelSession;
+    use super::*;
+
+    const SIDE: usize = 32;
+
+    fn images(count: usize) -> Vec<Vec<f32>> {
+        let pixel = |n: usize| ((n * 37 + n / 7) % 255) as f32 / 128.0 - 1.0;
+        let image = |i: usize| (0..3 * SIDE * SIDE).map(|n| pixel(n + i * 11)).collect();
+        (0..count).map(image).collect()
+    }
+
+    fn session_model(onnx: Vec<u8>) -> SessionModel {
+        SessionModel {
+            onnx: onnx.into(),
+            layers: Layers::default(),
+            int8: false,
+        }
+    }
+
+    /// A session over shared weights returns what a plain one does, to the bit.
+    #[track_caller]
+    fn check(file: &str, threads: usize) {
+        let runtime = Runtime::load(None).unwrap();
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/repvgg-cifar10");
+        let model = std::fs::read(folder.join(file)).unwrap();
+        let options = SessionOptions {
+            threads,
+            ..SessionOptions::default()
+        };
+        let mut plain = ModelSession::from_memory(&runtime, &model, &options).unwrap();
+        let shared = OptimizedModel::new(&runtime, &session_model(model), Int8::None, true).unwrap();
+        for _ in 0..2 {
+            let mut session = ModelSession::of(shared.session(&runtime, threads).unwrap(), &options).unwrap();
+            for count in [1, 3] {
+                let shape = [3, SIDE, SIDE];
+                let found = session.run(&images(count), shape).unwrap();
+                assert_eq!(
+                    found,
+                    plain.run(&images(count), shape).unwrap(),
+                    "{file}, {count} images"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn sessions_over_shared_weights_compute_what_plain_ones_do() {
+        check("model.onnx", 1);
+        check("model.onnx", 2);
+        check("model.batch1.onnx", 1);
+    }
+
+    #[test]
+    fn nonsense_is_refused_as_a_model() {
+        let runtime = Runtime::load(None).unwrap();
+        let error = OptimizedModel::new(&runtime, &session_model(b"no model".to_vec()), Int8::None, true).unwrap_err();
+        assert!(matches!(error, RuntimeError::Model(_)), "{error}");
+    }
+}

@@ -1,0 +1,54 @@
+//! What the sessions of a model are made of.
+
+use bytes::Bytes;
+
+use super::error::RuntimeError;
+use super::int8::computes_in_int8;
+use super::operators::Layers;
+use repserve_graph::{Model, onnx};
+
+/// An encoded model with its weights inside, and the layers that its operators run. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct SessionModel {
+    /// The ONNX file.
+    pub onnx: Bytes,
+    /// Layers that this program's kernels compute; none for a model of ONNX's own operators.
+    pub layers: Layers,
+    /// Whether some of its convolutions compute in int8.
+    pub int8: bool,
+}
+
+impl SessionModel {
+    /// A model of ONNX's own operators; `onnx` is `model`, encoded.
+    pub fn new(model: &Model, onnx: Bytes) -> Self {
+        Self {
+            onnx,
+            layers: Layers::default(),
+            int8: computes_in_int8(model),
+        }
+    }
+
+    /// Encodes a model of ONNX's own operators.
+    ///
+    /// # Errors
+    /// The model is too large for an ONNX file.
+    pub fn encode(model: Model) -> Result<Self, RuntimeError> {
+        Self::with_layers(model, Layers::default())
+    }
+
+    /// Encodes a model whose operators run `layers`.
+    pub(crate) fn with_layers(model: Model, layers: Layers) -> Result<Self, RuntimeError> {
+        let int8 = computes_in_int8(&model);
+        Ok(Self {
+            onnx: encoded(model)?,
+            layers,
+            int8,
+        })
+    }
+}
+
+/// The model as an ONNX file.
+pub(crate) fn encoded(model: Model) -> Result<Bytes, RuntimeError> {
+    let bytes = onnx::write(model).map_err(|e| RuntimeError::Model(e.to_string()))?;
+    Ok(bytes.into())
+}

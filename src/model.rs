@@ -1,0 +1,83 @@
+//! Which model is served: the section `[model]`, and the model that is built into the binary.
+
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use repserve_compile::{Manifest, Package, PackageError, Parts};
+use repserve_quantize::Precision;
+
+/// Section `[model]`.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelSettings {
+    /// Folder with `model.toml`; empty for the model that is built into the binary.
+    pub path: PathBuf,
+    /// Arithmetic of the deploy graph.
+    pub precision: PrecisionChoice,
+}
+
+/// Who says in which arithmetic the deploy graph computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PrecisionChoice {
+    /// The model's `model.toml`.
+    #[default]
+    Model,
+    /// 32-bit floating point.
+    Fp32,
+    /// 8-bit integers, as `calibration.json` says.
+    Int8,
+}
+
+impl PrecisionChoice {
+    /// The arithmetic for a model.
+    pub fn of(self, manifest: &Manifest) -> Precision {
+        match self {
+            Self::Model => manifest.precision,
+            Self::Fp32 => Precision::Fp32,
+            Self::Int8 => Precision::Int8,
+        }
+    }
+}
+
+impl ModelSettings {
+    /// Reads the folder, or takes the model that is built in.
+    ///
+    /// # Errors
+    /// See [`PackageError`].
+    pub fn open(&self) -> Result<Package, PackageError> {
+        if self.path.as_os_str().is_empty() {
+            return built_in();
+        }
+        Package::open(&self.path)
+    }
+}
+
+/// The model that is built into the binary.
+///
+/// # Errors
+/// None as built: a test reads it.
+pub fn built_in() -> Result<Package, PackageError> {
+    Package::from_parts(Parts {
+        manifest: include_str!("../models/repvgg-cifar10/model.toml"),
+        labels: Some(include_str!("../models/repvgg-cifar10/labels.txt")),
+        graph: Bytes::from_static(include_bytes!("../models/repvgg-cifar10/model.onnx")),
+        calibration: Some(include_str!("../models/repvgg-cifar10/calibration.json")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_built_in_model_is_whole() {
+        let package = built_in().unwrap();
+        assert!(package.calibration().unwrap().is_some());
+        assert_eq!(package.labels.unwrap().len(), 10);
+        assert_eq!(package.manifest.version, "1");
+        assert!(package.graph.len() > 1_000_000);
+    }
+}
