@@ -160,7 +160,8 @@ impl Default for LimitSettings {
 }
 
 impl LimitSettings {
-    /// The same with these numbers in place of what is 0. One request may then bring no more than all of them together.
+    /// The same with these numbers in place of what is 0. One request may then bring no more than three quarters of all bodies
+    /// together, so that beside it there is room for others.
     #[must_use]
     pub fn settled(mut self, decode_bytes: u64, bodies_bytes: usize) -> Self {
         if self.decode_bytes_max == 0 {
@@ -168,8 +169,9 @@ impl LimitSettings {
         }
         if self.bodies_bytes_max == 0 {
             self.bodies_bytes_max = bodies_bytes;
-            self.request_bytes_max = self.request_bytes_max.min(bodies_bytes);
-            self.image_bytes_max = self.image_bytes_max.min(bodies_bytes);
+            let request_bytes = bodies_bytes / 4 * 3;
+            self.request_bytes_max = self.request_bytes_max.min(request_bytes);
+            self.image_bytes_max = self.image_bytes_max.min(request_bytes);
         }
         self
     }
@@ -180,5 +182,24 @@ impl LimitSettings {
             bytes_max: self.image_bytes_max,
             pixels_max: self.image_pixels_max,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(bodies_bytes: usize, request_bytes_max: usize, image_bytes_max: usize) {
+        let settled = LimitSettings::default().settled(1 << 30, bodies_bytes);
+        let got = (settled.request_bytes_max, settled.image_bytes_max);
+        assert_eq!(got, (request_bytes_max, image_bytes_max));
+    }
+
+    #[test]
+    fn a_request_leaves_room_beside_it() {
+        check(256 << 20, 64 << 20, 10 << 20);
+        check(48 << 20, 36 << 20, 10 << 20);
+        check(8 << 20, 6 << 20, 6 << 20);
     }
 }

@@ -143,8 +143,8 @@ mod tests {
             (plan.decode_bytes_max() >> 20, plan.bodies_bytes_max() >> 20)
         };
         assert_eq!(shares(64), (32, 16));
-        assert_eq!(shares(512), (192, 64));
-        assert_eq!(shares(1024), (384, 128));
+        assert_eq!(shares(512), (192, 85));
+        assert_eq!(shares(1024), (384, 170));
         assert_eq!(shares(65_536), (24_576, 256));
         assert!(MemoryPlan::detect().limit_bytes() > 0);
     }

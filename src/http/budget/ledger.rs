@@ -14,8 +14,6 @@ const SHARE: usize = 2;
 const SMALL_PART: usize = 16;
 /// The part of all memory that is kept for small requests, as far as the largest request leaves it.
 const KEPT_PART: usize = 4;
-/// The part that is kept for them in any case.
-const KEPT_PART_MIN: usize = 8;
 
 /// Sizes in bytes.
 #[derive(Debug, Clone, Copy)]
@@ -30,11 +28,10 @@ pub(super) struct Sizes {
 
 impl Sizes {
     pub(super) fn new(bytes_max: usize, request_max: usize, image_max: usize) -> Self {
-        let left = bytes_max.saturating_sub(request_max);
         Self {
             bytes_max,
             small_max: image_max.min(bytes_max / SMALL_PART),
-            kept: left.clamp(bytes_max / KEPT_PART_MIN, bytes_max / KEPT_PART),
+            kept: (bytes_max / KEPT_PART).min(bytes_max.saturating_sub(request_max)),
         }
     }
 
