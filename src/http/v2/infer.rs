@@ -70,7 +70,6 @@ pub(super) async fn infer(
     if !rows.iter().flatten().all(|x| x.is_finite()) {
         return Err(Problem::from(Failure::NotFinite).into());
     }
-    shared.metrics.images(rows.len());
 
     let values = rows.iter().map(Vec::len).sum::<usize>();
     let (outputs, id) = (request.outputs, request.id);
