@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
-use axum::http::{HeaderValue, StatusCode, Uri};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use super::wire;
@@ -156,16 +156,34 @@ pub struct Problem {
     retry_after: Option<Duration>,
     counted: bool,
     cancelled: bool,
-    error_member: bool,
 }
 
 /// What a refused request counts as; travels with the response to where it is counted.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Refused(pub(super) Reason);
 
-/// What was wrong with a refused request; travels with the response to where it is logged.
+/// What was wrong with a request; travels with the response to where it is logged, and to where its body is written anew.
 #[derive(Debug, Clone)]
-pub(super) struct Detail(pub(super) Cow<'static, str>);
+pub(super) struct Said {
+    code: Code,
+    pub(super) detail: Cow<'static, str>,
+}
+
+impl Said {
+    /// The body as JSON; with the detail also as the member `error`, where clients of the Open Inference Protocol look.
+    pub(super) fn body(&self, error_member: bool) -> Vec<u8> {
+        let (status, code, title, _) = self.code.row();
+        let body = wire::Problem {
+            kind: format!("urn:repserve:problem:{code}"),
+            title,
+            status: status.as_u16(),
+            detail: &self.detail,
+            code,
+            error: error_member.then_some(&*self.detail),
+        };
+        serde_json::to_vec(&body).unwrap_or_default()
+    }
+}
 
 impl Problem {
     /// An error with what is to be said of this case.
@@ -176,7 +194,6 @@ impl Problem {
             retry_after: None,
             counted: true,
             cancelled: false,
-            error_member: false,
         }
     }
 
@@ -196,20 +213,6 @@ impl Problem {
     pub(super) fn cancelled(mut self) -> Self {
         self.cancelled = true;
         self
-    }
-
-    /// The same with its detail also as the member `error`, where clients of the Open Inference Protocol look.
-    pub(super) fn with_error_member(mut self) -> Self {
-        self.error_member = true;
-        self
-    }
-
-    /// The same for who asked for this path: with the member `error` where it is one of the protocol's.
-    pub(super) fn at(self, uri: &Uri) -> Self {
-        match uri.path().strip_prefix("/v2") {
-            Some(rest) if rest.is_empty() || rest.starts_with('/') => self.with_error_member(),
-            _ => self,
-        }
     }
 
     /// The stable code.
@@ -241,24 +244,19 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let (status, code, title, reason) = self.code.row();
-        let body = wire::Problem {
-            kind: format!("urn:repserve:problem:{code}"),
-            title,
-            status: status.as_u16(),
-            detail: &self.detail,
-            code,
-            error: self.error_member.then_some(&*self.detail),
+        let (status, _, _, reason) = self.code.row();
+        let said = Said {
+            code: self.code,
+            detail: self.detail,
         };
-        let body = serde_json::to_vec(&body).unwrap_or_default();
-        let mut response = (status, body).into_response();
+        let mut response = (status, said.body(false)).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(after) = self.retry_after {
             let seconds = after.as_secs_f64().ceil().max(1.0) as u64;
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
-        response.extensions_mut().insert(Detail(self.detail));
+        response.extensions_mut().insert(said);
         let reason = if self.cancelled {
             Some(Reason::Cancelled)
         } else {

@@ -88,9 +88,7 @@ pub(in crate::http) async fn require_key(State(shared): State<Shared>, request: 
                 Some(_) => "the API key is wrong",
                 None => "send an API key as `authorization: Bearer KEY` or `x-api-key: KEY`",
             };
-            let mut response = Problem::new(Code::Unauthorized, detail)
-                .at(request.uri())
-                .into_response();
+            let mut response = Problem::new(Code::Unauthorized, detail).into_response();
             let challenge = HeaderValue::from_static("Bearer realm=\"repserve\"");
             response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
             response
