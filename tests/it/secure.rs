@@ -13,7 +13,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use crate::support::binary::{run, stderr};
+use crate::support::binary::{repserve, stderr};
 use crate::support::images::png;
 use crate::support::{Server, client, settings};
 
@@ -199,9 +199,15 @@ async fn tls_follows_its_certificate() {
 
 /// Runs `repserve health`; its exit code and what it says on stderr.
 async fn health(args: &[&str]) -> (Option<i32>, String) {
-    let args: Vec<String> = ["health"].iter().chain(args).map(|arg| (*arg).to_owned()).collect();
-    let run = move || run(&args.iter().map(String::as_str).collect::<Vec<_>>());
-    let output = tokio::task::spawn_blocking(run).await.unwrap();
+    health_on("", args).await
+}
+
+/// The same on a system whose authorities stand in the file `system`.
+async fn health_on(system: &str, args: &[&str]) -> (Option<i32>, String) {
+    let mut command = repserve(&[&["health"], args].concat());
+    command.env_remove("SSL_CERT_DIR").env("SSL_CERT_FILE", system);
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap());
+    let output = output.await.unwrap();
     (output.status.code(), stderr(&output))
 }
 
@@ -247,8 +253,11 @@ async fn health_over_https_trusts_whom_it_is_told_to() {
         let (code, said) = health(&["--url", &url, "--certificate-file", &path(&format!("{other}.pem"))]).await;
         assert_eq!(code, Some(1));
         assert!(said.contains("invalid peer certificate"), "{said}");
-        let (code, _) = health(&["--url", &url]).await;
+        let (code, said) = health_on(&own, &["--url", &url]).await;
+        assert_eq!(code == Some(0), ok_by_url, "{name}: {said}");
+        let (code, said) = health(&["--url", &url]).await;
         assert_eq!(code, Some(1));
+        assert!(said.contains("name a file of them with --certificate-file"), "{said}");
         let (code, said) = health(&["--url", &url, "--certificate-file", &path("nowhere.pem")]).await;
         assert_eq!(code, Some(1));
         assert!(said.contains("nowhere.pem: No such file or directory"), "{said}");
