@@ -59,8 +59,8 @@ pub struct Prediction {
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// It was not admitted.
-    #[error("not admitted: {0:?}")]
-    Rejected(Rejected),
+    #[error(transparent)]
+    Rejected(#[from] Rejected),
     /// One of its images cannot be read.
     #[error("{part}: {error}")]
     Invalid {
@@ -73,17 +73,33 @@ pub enum Failure {
     #[error(transparent)]
     TooMuchWork(TooMuchWork),
     /// Its deadline passed.
-    #[error("the deadline passed")]
+    #[error("the deadline passed while the request waited")]
     Expired,
     /// The server went down before it was answered.
-    #[error("the server went down")]
+    #[error("the server went down before the request was answered")]
     Aborted,
     /// The session failed.
     #[error("inference failed: {0}")]
     Session(SessionError),
     /// The model answered NaN or infinity.
-    #[error("the model's output is not finite")]
+    #[error("the model's output is NaN or infinity for this input; its values may be too large")]
     NotFinite,
+}
+
+impl Failure {
+    /// The error's kind as a word for programs, stable over versions: what its part calls it, or one of `too_large`, `deadline`,
+    /// `draining`, `not_finite` and `internal`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Rejected(rejected) => rejected.code(),
+            Self::Invalid { error, .. } => error.code(),
+            Self::TooMuchWork(_) => "too_large",
+            Self::Expired => "deadline",
+            Self::Aborted => "draining",
+            Self::NotFinite => "not_finite",
+            Self::Session(_) => "internal",
+        }
+    }
 }
 
 /// Classifies the images of one request: all of them or none. Dropping the future abandons them.
@@ -98,7 +114,11 @@ pub async fn classify(served: &Served, items: Vec<Item>, top_k: usize, deadline:
         let classes = topk::classes(&output, served.output_kind(), top_k).ok_or(Failure::NotFinite)?;
         Ok(Prediction { name, classes })
     };
-    let predictions = names.into_iter().zip(outputs).map(predict).collect::<Result<_, _>>();
+    let predictions = names
+        .into_iter()
+        .zip(outputs)
+        .map(predict)
+        .collect::<Result<_, Failure>>();
     Ok(Answer {
         predictions: predictions.inspect_err(|_| tracing::error!(model = served.name(), "the output is not finite"))?,
         timings,
@@ -127,9 +147,9 @@ async fn run(
     deadline: Deadline,
 ) -> Result<(Vec<Vec<f32>>, Timings), Failure> {
     let batcher = served.batcher();
-    batcher.would_admit(work.len(), deadline).map_err(Failure::Rejected)?;
+    batcher.would_admit(work.len(), deadline)?;
     let work = inspect::inspect(batcher, work, names).await?;
-    let mut pending = batcher.submit(work, deadline).map_err(Failure::Rejected)?;
+    let mut pending = batcher.submit(work, deadline)?;
     let outcomes = match deadline {
         None => pending.await,
         Some(at) => match tokio::time::timeout_at(at.into(), &mut pending).await {

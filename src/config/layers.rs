@@ -127,7 +127,7 @@ impl Layers {
         self.entries
             .keys()
             .map(|known| {
-                let whole = distance(known, key);
+                let whole = strsim::levenshtein(known, key);
                 (if leaf(known) == leaf(key) { whole.min(1) } else { whole }, known)
             })
             .min()
@@ -261,20 +261,4 @@ fn type_name(value: &Value) -> &'static str {
         Value::Array(_) => "an array",
         Value::Table(_) => "a table",
     }
-}
-
-/// Levenshtein's distance.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }

@@ -67,7 +67,6 @@ impl Drop for Charge {
 
 /// The layer. The charge travels with the response to its connection, which holds it until the answer is written.
 pub(super) async fn within(State(answers): State<Answers>, request: Request, next: Next) -> Response {
-    let uri = request.uri().clone();
     let mut response = next.run(request).await;
     let hint = response.body().size_hint();
     let bytes = usize::try_from(hint.upper().unwrap_or(hint.lower())).unwrap_or(usize::MAX);
@@ -82,7 +81,6 @@ pub(super) async fn within(State(answers): State<Answers>, request: Request, nex
     let detail = "the answers that their clients have not read fill the memory that is set aside for them";
     let mut response = Problem::new(Code::Overloaded, detail)
         .retry_after(RETRY_AFTER)
-        .at(&uri)
         .into_response();
     close_after(&mut response);
     response

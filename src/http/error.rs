@@ -7,13 +7,12 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
-use axum::http::{HeaderValue, StatusCode, Uri};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use super::wire;
 use crate::classify::Failure;
 use crate::telemetry::Reason;
-use repserve_preprocess::ImageError;
 use repserve_scheduler::Rejected;
 
 /// Characters of a detail at most.
@@ -21,7 +20,7 @@ const DETAIL_CHARS_MAX: usize = 1000;
 
 /// What went wrong, stable over versions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Code {
+pub(super) enum Code {
     /// A query, header or body that does not parse.
     Malformed,
     /// No image in the request.
@@ -61,6 +60,39 @@ pub enum Code {
 }
 
 impl Code {
+    /// All of them, in order.
+    const ALL: [Self; Self::Internal as usize + 1] = [
+        Self::Malformed,
+        Self::NoImage,
+        Self::Unauthorized,
+        Self::NotFound,
+        Self::ModelNotFound,
+        Self::MethodNotAllowed,
+        Self::BodyTimeout,
+        Self::TooLarge,
+        Self::UnsupportedType,
+        Self::InvalidImage,
+        Self::NotFinite,
+        Self::Overloaded,
+        Self::NotReady,
+        Self::Draining,
+        Self::Deadline,
+        Self::NoConnection,
+        Self::NotImplemented,
+        Self::Internal,
+    ];
+
+    /// The error to which the other parts of the server give this code; [`Code::Internal`] where the table has none.
+    fn of(code: &str) -> Self {
+        let known = Self::ALL.into_iter().find(|known| known.name() == code);
+        known.unwrap_or(Self::Internal)
+    }
+
+    /// What clients know it by.
+    pub(super) fn name(self) -> &'static str {
+        self.row().1
+    }
+
     /// The table: (status, code, title, what it counts as).
     fn row(self) -> (StatusCode, &'static str, &'static str, Option<Reason>) {
         use StatusCode as S;
@@ -150,33 +182,50 @@ impl Code {
 
 /// An error as HTTP answers it.
 #[derive(Debug, Clone)]
-pub struct Problem {
+pub(super) struct Problem {
     code: Code,
     detail: Cow<'static, str>,
     retry_after: Option<Duration>,
     counted: bool,
     cancelled: bool,
-    error_member: bool,
 }
 
 /// What a refused request counts as; travels with the response to where it is counted.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Refused(pub(super) Reason);
 
-/// What was wrong with a refused request; travels with the response to where it is logged.
+/// What was wrong with a request; travels with the response to where it is logged, and to where its body is written anew.
 #[derive(Debug, Clone)]
-pub(super) struct Detail(pub(super) Cow<'static, str>);
+pub(super) struct Said {
+    code: Code,
+    pub(super) detail: Cow<'static, str>,
+}
+
+impl Said {
+    /// The body as JSON; with the detail also as the member `error`, where clients of the Open Inference Protocol look.
+    pub(super) fn body(&self, error_member: bool) -> Vec<u8> {
+        let (status, code, title, _) = self.code.row();
+        let body = wire::Problem {
+            kind: format!("urn:repserve:problem:{code}"),
+            title,
+            status: status.as_u16(),
+            detail: &self.detail,
+            code,
+            error: error_member.then_some(&*self.detail),
+        };
+        serde_json::to_vec(&body).unwrap_or_default()
+    }
+}
 
 impl Problem {
     /// An error with what is to be said of this case.
-    pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
+    pub(super) fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
         Self {
             code,
             detail: bounded(detail.into()),
             retry_after: None,
             counted: true,
             cancelled: false,
-            error_member: false,
         }
     }
 
@@ -198,27 +247,14 @@ impl Problem {
         self
     }
 
-    /// The same with its detail also as the member `error`, where clients of the Open Inference Protocol look.
-    pub(super) fn with_error_member(mut self) -> Self {
-        self.error_member = true;
-        self
-    }
-
-    /// The same for who asked for this path: with the member `error` where it is one of the protocol's.
-    pub(super) fn at(self, uri: &Uri) -> Self {
-        match uri.path().strip_prefix("/v2") {
-            Some(rest) if rest.is_empty() || rest.starts_with('/') => self.with_error_member(),
-            _ => self,
-        }
-    }
-
-    /// The stable code.
-    pub fn code(&self) -> &'static str {
-        self.code.row().1
+    /// What went wrong.
+    #[cfg(test)]
+    pub(super) fn code(&self) -> Code {
+        self.code
     }
 
     /// What is to be said of this case.
-    pub fn detail(&self) -> &str {
+    pub(super) fn detail(&self) -> &str {
         &self.detail
     }
 
@@ -241,24 +277,19 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let (status, code, title, reason) = self.code.row();
-        let body = wire::Problem {
-            kind: format!("urn:repserve:problem:{code}"),
-            title,
-            status: status.as_u16(),
-            detail: &self.detail,
-            code,
-            error: self.error_member.then_some(&*self.detail),
+        let (status, _, _, reason) = self.code.row();
+        let said = Said {
+            code: self.code,
+            detail: self.detail,
         };
-        let body = serde_json::to_vec(&body).unwrap_or_default();
-        let mut response = (status, body).into_response();
+        let mut response = (status, said.body(false)).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(after) = self.retry_after {
             let seconds = after.as_secs_f64().ceil().max(1.0) as u64;
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
-        response.extensions_mut().insert(Detail(self.detail));
+        response.extensions_mut().insert(said);
         let reason = if self.cancelled {
             Some(Reason::Cancelled)
         } else {
@@ -271,35 +302,15 @@ impl IntoResponse for Problem {
     }
 }
 
-impl From<Rejected> for Problem {
-    fn from(rejected: Rejected) -> Self {
-        match rejected {
-            Rejected::Overloaded { retry_after } => {
-                Self::new(Code::Overloaded, "the queue is full").retry_after(retry_after)
-            }
-            Rejected::TooMany { capacity } => Self::new(
-                Code::TooLarge,
-                format!("the request has more images than the queue has places ({capacity})"),
-            ),
-            Rejected::Expired => Self::new(Code::Deadline, "the deadline passed before the request was admitted"),
-            Rejected::Draining => Self::new(Code::Draining, "the server is going down"),
-        }
-    }
-}
-
 impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Rejected(rejected) => rejected.into(),
-            Failure::Invalid { part, error } => Self::new(code_of(&error), format!("{part}: {error}")),
-            Failure::TooMuchWork(work) => Self::new(Code::TooLarge, work.to_string()),
-            Failure::Expired => Self::new(Code::Deadline, "the deadline passed while the request waited"),
-            Failure::Aborted => Self::new(Code::Draining, "the server went down before the request was answered"),
-            Failure::NotFinite => Self::new(
-                Code::NotFinite,
-                "the model's output is NaN or infinity for this input; its values may be too large",
-            ),
+        match &failure {
+            // What the runtime says of itself is for the log.
             Failure::Session(_) => Self::internal(),
+            Failure::Rejected(Rejected::Overloaded { retry_after }) => {
+                Self::new(Code::of(failure.code()), failure.to_string()).retry_after(*retry_after)
+            }
+            _ => Self::new(Code::of(failure.code()), failure.to_string()),
         }
     }
 }
@@ -312,12 +323,93 @@ fn bounded(detail: Cow<'static, str>) -> Cow<'static, str> {
     }
 }
 
-fn code_of(error: &ImageError) -> Code {
-    match error {
-        ImageError::TooManyBytes { .. } | ImageError::TooManyPixels { .. } | ImageError::TooMuchMemory { .. } => {
-            Code::TooLarge
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use repserve_preprocess::{Format, ImageError};
+    use repserve_scheduler::SessionError;
+
+    use super::*;
+    use crate::classify::TooMuchWork;
+
+    #[test]
+    fn every_code_is_in_the_table_once() {
+        for (index, code) in Code::ALL.into_iter().enumerate() {
+            assert_eq!(code as usize, index);
         }
-        ImageError::UnknownFormat { .. } | ImageError::Unsupported { .. } => Code::UnsupportedType,
-        ImageError::Corrupt { .. } => Code::InvalidImage,
+        let names: BTreeSet<_> = Code::ALL.iter().map(|code| code.name()).collect();
+        assert_eq!(names.len(), Code::ALL.len());
+    }
+
+    #[track_caller]
+    fn check(failure: impl Into<Failure>, expected: Code) {
+        let failure = failure.into();
+        let (name, said) = (failure.code(), failure.to_string());
+        assert_eq!(Code::of(name), expected, "{name}");
+        let problem = Problem::from(failure);
+        assert_eq!(problem.code.name(), name);
+        assert!(
+            problem.detail == said || expected == Code::Internal,
+            "{}",
+            problem.detail
+        );
+    }
+
+    fn invalid(error: ImageError) -> Failure {
+        Failure::Invalid {
+            part: "the image".to_owned(),
+            error,
+        }
+    }
+
+    #[test]
+    fn what_the_parts_call_their_errors_is_in_the_table() {
+        let retry_after = Duration::from_secs(3);
+        check(Rejected::Overloaded { retry_after }, Code::Overloaded);
+        check(Rejected::TooMany { capacity: 1 }, Code::TooLarge);
+        check(Rejected::Expired, Code::Deadline);
+        check(Rejected::Draining, Code::Draining);
+        let (bytes, bytes_max) = (2, 1);
+        check(invalid(ImageError::TooManyBytes { bytes, bytes_max }), Code::TooLarge);
+        let (width, height, pixels_max) = (2, 2, 1);
+        check(
+            invalid(ImageError::TooManyPixels {
+                width,
+                height,
+                pixels_max,
+            }),
+            Code::TooLarge,
+        );
+        let format = Format::Png;
+        check(
+            invalid(ImageError::TooMuchMemory {
+                format,
+                width,
+                height,
+                bytes: 2,
+                bytes_max: 1,
+            }),
+            Code::TooLarge,
+        );
+        let text = || "so".to_owned();
+        check(
+            invalid(ImageError::UnknownFormat { head: text() }),
+            Code::UnsupportedType,
+        );
+        check(
+            invalid(ImageError::Unsupported { format, what: text() }),
+            Code::UnsupportedType,
+        );
+        check(
+            invalid(ImageError::Corrupt { format, part: text() }),
+            Code::InvalidImage,
+        );
+        let (pixels, pixels_max) = (2, 1);
+        check(Failure::TooMuchWork(TooMuchWork { pixels, pixels_max }), Code::TooLarge);
+        check(Failure::Expired, Code::Deadline);
+        check(Failure::Aborted, Code::Draining);
+        check(Failure::NotFinite, Code::NotFinite);
+        check(Failure::Session(SessionError("a secret".to_owned())), Code::Internal);
     }
 }

@@ -23,7 +23,7 @@ pub(super) async fn check(request: Request, next: Next) -> Response {
     let Some(problem) = faults.into_iter().find_map(Result::err) else {
         return next.run(request).await;
     };
-    let mut response = problem.at(request.uri()).into_response();
+    let mut response = problem.into_response();
     close_after(&mut response);
     response
 }

@@ -7,7 +7,7 @@ mod budget;
 mod classify;
 mod connection;
 mod echo;
-pub mod error;
+mod error;
 mod form;
 mod framing;
 mod health;

@@ -10,7 +10,7 @@ use axum::response::Response;
 use uuid::Uuid;
 
 use super::Shared;
-use super::error::{Detail, Refused};
+use super::error::{Refused, Said};
 use super::shed::{self, Refusal};
 use super::trace::{TRACEPARENT, TraceContext};
 use crate::telemetry::RequestSpan;
@@ -154,7 +154,7 @@ fn log(entry: &Entry, id: &HeaderValue, trace: TraceContext, response: &Response
     let (method, route, code) = (entry.method.as_str(), entry.route(), status.as_u16());
     let refused = status.is_client_error() || matches!(code, 503 | 504);
     if refused {
-        let detail = response.extensions().get::<Detail>().map_or("", |detail| &detail.0);
+        let detail = response.extensions().get::<Said>().map_or("", |said| &said.detail);
         shed::refused(&Refusal {
             route,
             code,

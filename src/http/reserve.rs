@@ -23,7 +23,6 @@ pub(super) async fn probes_only(request: Request, next: Next) -> Response {
     } else {
         Problem::new(Code::NoConnection, "every connection that may be open has a request")
             .retry_after(RETRY_AFTER)
-            .at(request.uri())
             .into_response()
     };
     close_after(&mut response);

@@ -61,13 +61,14 @@ fn around(routes: Router<Shared>, shared: Shared) -> Router {
         .layer(from_fn(reserve::probes_only))
         .layer(from_fn(framing::check))
         .layer(from_fn_with_state(Answers::new(&shared.limits), answers::within))
+        .layer(from_fn(v2::error_member))
         .layer(from_fn_with_state(shared.clone(), headers::harden))
         .layer(from_fn_with_state(shared.clone(), observe::observe))
         .with_state(shared)
 }
 
 async fn not_found(uri: Uri) -> Problem {
-    Problem::new(Code::NotFound, format!("there is nothing at {}", echo(uri.path()))).at(&uri)
+    Problem::new(Code::NotFound, format!("there is nothing at {}", echo(uri.path())))
 }
 
 async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
@@ -79,7 +80,6 @@ async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
             echo(method.as_str())
         ),
     )
-    .at(&uri)
 }
 
 fn panicked(payload: Box<dyn Any + Send>) -> Response {
@@ -115,18 +115,91 @@ mod tests {
         panic!("by intent");
     }
 
+    /// The body of what is returned for a request, of the length that its header says.
+    async fn refused(routes: Router<Shared>, request: Request<Body>, status: StatusCode) -> serde_json::Value {
+        let head = request.method() == Method::HEAD;
+        let response = around(routes, shared()).oneshot(request).await.unwrap();
+        assert_eq!(response.status(), status);
+        let length: usize = response.headers()["content-length"].to_str().unwrap().parse().unwrap();
+        let body = axum::body::to_bytes(response.into_body(), 4096).await.unwrap();
+        if head {
+            assert!(length > 0 && body.is_empty());
+            return serde_json::Value::Null;
+        }
+        assert_eq!(body.len(), length);
+        serde_json::from_slice(&body).unwrap()
+    }
+
+    #[track_caller]
+    fn check_member(body: &serde_json::Value, expected: bool) {
+        assert!(body["detail"].is_string(), "{body}");
+        assert_eq!(body.get("error"), body.get("detail").filter(|_| expected), "{body}");
+    }
+
     #[tokio::test]
-    async fn a_panic_in_the_inference_protocol_is_an_error_of_its_own_kind() {
-        let routes = v2::caught(Router::new().route("/v2/panics", get(panics)));
-        let request = Request::get("/v2/panics")
+    async fn every_error_below_v2_has_the_member_error_and_no_other_has() {
+        let routes = || {
+            Router::new()
+                .route("/v2/panics", get(panics))
+                .route("/v2x", get(panics))
+                .route("/panics", get(panics))
+        };
+        let ask = |path: &str, method: &str| Request::builder().uri(path).method(method);
+        let whole = |request: axum::http::request::Builder| request.header("host", "x").body(Body::empty()).unwrap();
+        let crash = StatusCode::INTERNAL_SERVER_ERROR;
+        for (path, method, status, expected) in [
+            ("/v2/panics", "GET", crash, true),
+            ("/v2/panics", "POST", StatusCode::METHOD_NOT_ALLOWED, true),
+            ("/v2/nothing", "GET", StatusCode::NOT_FOUND, true),
+            ("/v2", "GET", StatusCode::NOT_FOUND, true),
+            ("/v2/", "GET", StatusCode::NOT_FOUND, true),
+            ("/v2x", "GET", crash, false),
+            ("/v2x", "POST", StatusCode::METHOD_NOT_ALLOWED, false),
+            ("/panics", "GET", crash, false),
+            ("/nothing/v2", "GET", StatusCode::NOT_FOUND, false),
+        ] {
+            check_member(&refused(routes(), whole(ask(path, method)), status).await, expected);
+        }
+        refused(routes(), whole(ask("/v2/panics", "HEAD")), crash).await;
+
+        let without_host = |path: &str| ask(path, "GET").body(Body::empty()).unwrap();
+        let malformed = StatusCode::BAD_REQUEST;
+        check_member(&refused(routes(), without_host("/v2/panics"), malformed).await, true);
+        check_member(&refused(routes(), without_host("/panics"), malformed).await, false);
+
+        let beyond_the_limit = |path: &str| {
+            let mut request = whole(ask(path, "GET"));
+            request.extensions_mut().insert(crate::http::connection::Reserved);
+            request
+        };
+        let no_connection = StatusCode::SERVICE_UNAVAILABLE;
+        check_member(
+            &refused(routes(), beyond_the_limit("/v2/panics"), no_connection).await,
+            true,
+        );
+        check_member(
+            &refused(routes(), beyond_the_limit("/panics"), no_connection).await,
+            false,
+        );
+    }
+
+    #[tokio::test]
+    async fn an_answer_for_which_no_memory_is_left_has_it_too() {
+        let mut shared = shared();
+        shared.limits = Arc::new(LimitSettings {
+            answers_bytes_max: 0,
+            ..LimitSettings::default()
+        });
+        let large = || async { vec![0u8; 1 << 20] };
+        let routes = Router::new().route("/v2/large", get(large));
+        let request = Request::get("/v2/large")
             .header("host", "x")
             .body(Body::empty())
             .unwrap();
-        let answer = around(routes, shared()).oneshot(request).await.unwrap();
-        assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
-        let body = axum::body::to_bytes(answer.into_body(), 4096).await.unwrap();
-        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
-        assert_eq!(body["error"], body["detail"], "{body}");
+        let response = around(routes, shared).oneshot(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+        let body = axum::body::to_bytes(response.into_body(), 4096).await.unwrap();
+        check_member(&serde_json::from_slice(&body).unwrap(), true);
     }
 
     #[tokio::test]

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use prometheus_parse::{Scrape, Value};
 use repserve::http::Stop;
+use reqwest::multipart::{Form, Part};
+use reqwest::{Method, RequestBuilder};
+use serde_json::json;
 
 use crate::support::images::png;
 use crate::support::{Server, settings, until};
@@ -14,6 +17,144 @@ async fn scrape(server: &Server) -> Scrape {
     assert!(kind.starts_with("text/plain; version=0.0.4"), "{kind}");
     let text = response.text().await.unwrap();
     Scrape::parse(text.lines().map(|l| Ok(l.to_owned()))).unwrap()
+}
+
+/// Counters by name and labels, as a scrape has them.
+type Counters = BTreeMap<String, f64>;
+
+/// The counters of requests and images that are not 0. They are read from the server's own registry, as a scrape would count too,
+/// and line by line, as the parser takes no `}` in a label.
+fn counters(server: &Server) -> Counters {
+    let text = String::from_utf8(server.shared.metrics.encode().unwrap()).unwrap();
+    let names = ["images_total", "http_requests_total", "rejected_total"];
+    let line = |line: &str| {
+        let (series, count) = line.strip_prefix("repserve_")?.rsplit_once(' ')?;
+        let name = series.split('{').next()?;
+        Some((series.to_owned(), count.parse().ok()?)).filter(|(_, count)| names.contains(&name) && *count > 0.0)
+    };
+    text.lines().filter_map(line).collect()
+}
+
+/// What a request should count: its route, method and code, its images, and why it was refused.
+struct Counted {
+    request: RequestBuilder,
+    route: &'static str,
+    method: &'static str,
+    code: u16,
+    images: f64,
+    rejected: Option<&'static str>,
+}
+
+impl Counted {
+    fn new(request: RequestBuilder, method: &'static str, route: &'static str, code: u16) -> Self {
+        Self {
+            request,
+            route,
+            method,
+            code,
+            images: 0.0,
+            rejected: None,
+        }
+    }
+
+    fn images(self, images: f64) -> Self {
+        Self { images, ..self }
+    }
+
+    fn rejected(self, reason: &'static str) -> Self {
+        Self {
+            rejected: Some(reason),
+            ..self
+        }
+    }
+
+    /// Sends it; the counters must move by exactly what it should count.
+    async fn check(self, server: &Server) {
+        let mut expected = counters(server);
+        let mut add = |name: String, count: f64| {
+            if count > 0.0 {
+                *expected.entry(name).or_default() += count;
+            }
+        };
+        let Self {
+            request,
+            route,
+            method,
+            code,
+            ..
+        } = self;
+        add(
+            format!("http_requests_total{{code=\"{code}\",method=\"{method}\",route=\"{route}\"}}"),
+            1.0,
+        );
+        add("images_total".to_owned(), self.images);
+        if let Some(reason) = self.rejected {
+            add(format!("rejected_total{{reason=\"{reason}\"}}"), 1.0);
+        }
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), code, "{method} {route}");
+        response.bytes().await.unwrap();
+        assert_eq!(counters(server), expected, "{method} {route} {code}");
+    }
+}
+
+/// Every route that the API's description has, and every one that predicts with one image, with several and with none.
+fn every_route(server: &Server) -> Vec<Counted> {
+    const INFER: &str = "/v2/models/{model}/infer";
+    const VERSION_INFER: &str = "/v2/models/{model}/versions/{version}/infer";
+    let get = |route: &'static str| {
+        let path = route.replace("{model}", "repvgg-cifar10").replace("{version}", "1");
+        Counted::new(server.client.get(server.url(&path)), "GET", route, 200)
+    };
+    let post = |route: &'static str, body: Vec<u8>, code: u16| {
+        let path = route.replace("{model}", "repvgg-cifar10").replace("{version}", "1");
+        Counted::new(server.post(&path, body), "POST", route, code)
+    };
+    let tensors = |images: usize| {
+        let data = vec![0.5; images * 3 * 32 * 32];
+        let input = json!({"name": "input", "shape": [images, 3, 32, 32], "datatype": "FP32", "data": data});
+        json!({"inputs": [input]}).to_string().into_bytes()
+    };
+    let part = |seed: u32| Part::bytes(png(seed)).file_name("image.png");
+    let form = Form::new().part("a", part(1)).part("b", part(2)).part("c", part(3));
+    let form = server.client.post(server.url("/classify")).multipart(form);
+    let mut requests: Vec<Counted> = [
+        "/",
+        "/docs",
+        "/openapi.json",
+        "/livez",
+        "/readyz",
+        "/healthz",
+        "/metrics",
+        "/v2",
+        "/v2/health/live",
+        "/v2/health/ready",
+        "/v2/models/{model}",
+        "/v2/models/{model}/ready",
+        "/v2/models/{model}/versions/{version}",
+        "/v2/models/{model}/versions/{version}/ready",
+    ]
+    .map(get)
+    .into();
+    requests.extend([
+        post("/v2/repository/index", Vec::new(), 200),
+        post("/classify", png(1), 200).images(1.0),
+        Counted::new(form, "POST", "/classify", 200).images(3.0),
+        post("/classify", Vec::new(), 400).rejected("invalid_image"),
+        post(INFER, tensors(1), 200).images(1.0),
+        post(INFER, tensors(3), 200).images(3.0),
+        post(INFER, b"{}".to_vec(), 400).rejected("invalid_image"),
+        post(VERSION_INFER, tensors(2), 200).images(2.0),
+        post(VERSION_INFER, tensors(0), 400).rejected("invalid_image"),
+        Counted::new(server.client.get(server.url("/nothing")), "GET", "other", 404),
+        Counted::new(
+            server.client.request(Method::PUT, server.url("/livez")),
+            "PUT",
+            "/livez",
+            405,
+        ),
+    ]);
+    requests
 }
 
 fn value(scrape: &Scrape, name: &str, labels: &[(&str, &str)]) -> f64 {
@@ -99,6 +240,19 @@ async fn every_name_is_there_with_its_help() {
     assert_eq!(info.labels.get("precision"), Some("fp32"));
     assert_eq!(info.labels.get("source_sha256").unwrap().len(), 64);
     assert_eq!(info.labels.get("deploy_sha256").unwrap().len(), 64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_route_counts_exactly_what_was_asked() {
+    let server = Server::ready(settings()).await;
+    let requests = every_route(&server);
+    let description: serde_json::Value = server.get("/openapi.json").await.json().await.unwrap();
+    for path in description["paths"].as_object().unwrap().keys() {
+        assert!(requests.iter().any(|r| r.route == path), "{path} is not checked");
+    }
+    for request in requests {
+        request.check(&server).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

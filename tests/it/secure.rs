@@ -13,6 +13,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
+use crate::support::binary::{repserve, stderr};
 use crate::support::images::png;
 use crate::support::{Server, client, settings};
 
@@ -194,6 +195,89 @@ async fn tls_follows_its_certificate() {
     assert!(over_tls(server.address, &first).await.is_err());
     let (answer, _) = over_tls(server.address, &second).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+/// Runs `repserve health`; its exit code and what it says on stderr.
+async fn health(args: &[&str]) -> (Option<i32>, String) {
+    health_on("", args).await
+}
+
+/// The same on a system whose authorities stand in the file `system`.
+async fn health_on(system: &str, args: &[&str]) -> (Option<i32>, String) {
+    let mut command = repserve(&[&["health"], args].concat());
+    command.env_remove("SSL_CERT_DIR").env("SSL_CERT_FILE", system);
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap());
+    let output = output.await.unwrap();
+    (output.status.code(), stderr(&output))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_over_https_trusts_whom_it_is_told_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let made = |name: &str| {
+        let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
+        std::fs::write(path(&format!("{name}.key")), made.signing_key.serialize_pem()).unwrap();
+        std::fs::write(path(&format!("{name}.pem")), made.cert.pem()).unwrap();
+    };
+    made("127.0.0.1");
+    made("repserve.test");
+    for (name, ok_by_url) in [("127.0.0.1", true), ("repserve.test", false)] {
+        let mut settings = settings();
+        settings.security.tls_certificate_file = path(&format!("{name}.pem")).into();
+        settings.security.tls_key_file = path(&format!("{name}.key")).into();
+        let server = Server::ready(settings).await;
+        let url = format!("https://{}/readyz", server.address);
+        let own = path(&format!("{name}.pem"));
+
+        // The certificate's names count where a URL is asked, and not where it is the server's own.
+        let (code, said) = health(&["--url", &url, "--certificate-file", &own]).await;
+        assert_eq!(code == Some(0), ok_by_url, "{name}: {said}");
+        let listen = format!("server.listen={}", server.address);
+        let configured = async |certificate: &str, key: &str| {
+            let certificate = format!("security.tls_certificate_file={certificate}");
+            let key = format!("security.tls_key_file={key}");
+            health(&["--set", &listen, "--set", &certificate, "--set", &key]).await
+        };
+        let (code, said) = configured(&own, &path(&format!("{name}.key"))).await;
+        assert_eq!(code, Some(0), "{name}: {said}");
+
+        let other = if name == "127.0.0.1" {
+            "repserve.test"
+        } else {
+            "127.0.0.1"
+        };
+        let (code, said) = configured(&path(&format!("{other}.pem")), &path(&format!("{other}.key"))).await;
+        assert_eq!(code, Some(1));
+        assert!(said.contains("invalid peer certificate"), "{said}");
+        let (code, said) = health(&["--url", &url, "--certificate-file", &path(&format!("{other}.pem"))]).await;
+        assert_eq!(code, Some(1));
+        assert!(said.contains("invalid peer certificate"), "{said}");
+        let (code, said) = health_on(&own, &["--url", &url]).await;
+        assert_eq!(code == Some(0), ok_by_url, "{name}: {said}");
+        let (code, said) = health(&["--url", &url]).await;
+        assert_eq!(code, Some(1));
+        assert!(said.contains("name a file of them with --certificate-file"), "{said}");
+        let (code, said) = health(&["--url", &url, "--certificate-file", &path("nowhere.pem")]).await;
+        assert_eq!(code, Some(1));
+        assert!(said.contains("nowhere.pem: No such file or directory"), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_gives_up_on_a_server_that_says_nothing() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = silent.local_addr().unwrap();
+    for scheme in ["http", "https"] {
+        let url = format!("{scheme}://{address}/readyz");
+        let certificate = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), certificate.cert.pem()).unwrap();
+        let file = file.path().to_str().unwrap();
+        let (code, said) = health(&["--url", &url, "--timeout-ms", "50", "--certificate-file", file]).await;
+        assert_eq!(code, Some(1));
+        assert_eq!(said, format!("repserve: cannot ask {url}: no response within 50 ms\n"));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

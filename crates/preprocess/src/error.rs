@@ -62,3 +62,15 @@ pub enum ImageError {
         part: String,
     },
 }
+
+impl ImageError {
+    /// The error's kind as a word for programs, stable over versions: `too_large`, `unsupported_type` or `invalid_image`.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::TooManyBytes { .. } | Self::TooManyPixels { .. } | Self::TooMuchMemory { .. } => "too_large",
+            Self::UnknownFormat { .. } | Self::Unsupported { .. } => "unsupported_type",
+            Self::Corrupt { .. } => "invalid_image",
+        }
+    }
+}

@@ -136,22 +136,39 @@ pub struct Timings {
 }
 
 /// Why a request was not admitted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Rejected {
     /// The queue cannot take all items of the request.
+    #[error("the queue is full")]
     Overloaded {
         /// When a place should be free, from the queue's length and its measured rate.
         retry_after: Duration,
     },
     /// The request has more items than the queue has places.
+    #[error("the request has more images than the queue has places ({capacity})")]
     TooMany {
         /// Places in all.
         capacity: usize,
     },
     /// Its deadline has passed already.
+    #[error("the deadline passed before the request was admitted")]
     Expired,
     /// The scheduler drains or has stopped.
+    #[error("the server is going down")]
     Draining,
+}
+
+impl Rejected {
+    /// The error's kind as a word for programs, stable over versions: `overloaded`, `too_large`, `deadline` or `draining`.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Overloaded { .. } => "overloaded",
+            Self::TooMany { .. } => "too_large",
+            Self::Expired => "deadline",
+            Self::Draining => "draining",
+        }
+    }
 }
 
 /// When a request must be answered; `None` never.

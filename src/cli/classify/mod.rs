@@ -15,7 +15,6 @@ use super::settings::{ServedArgs, SettingsArgs, Used};
 use super::{Outcome, output};
 use crate::app;
 use crate::classify::{Item, Prediction, Served, classify};
-use crate::http::error::Problem;
 use crate::telemetry::Metrics;
 use format::{Format, Line};
 
@@ -125,13 +124,12 @@ async fn one(served: &Served, listed: &files::Listed, top_k: usize, bytes_max: u
         name: None,
         bytes: bytes.into(),
     };
-    let answer = classify(served, vec![item], top_k, None).await.map_err(|failure| {
-        let problem = Problem::from(failure);
-        Fault {
-            code: problem.code(),
-            detail: problem.detail().to_owned(),
-        }
-    })?;
+    let answer = classify(served, vec![item], top_k, None)
+        .await
+        .map_err(|failure| Fault {
+            code: failure.code(),
+            detail: failure.to_string(),
+        })?;
     answer.predictions.into_iter().next().ok_or_else(|| Fault {
         code: "internal",
         detail: "no prediction".to_owned(),

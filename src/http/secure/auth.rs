@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
+use subtle::{Choice, ConstantTimeEq};
 
 use super::SecurityError;
 use super::files::FromFiles;
@@ -44,13 +45,10 @@ impl Keys {
     pub fn accept(&self, key: &[u8]) -> bool {
         let digest: [u8; 32] = Sha256::digest(key).into();
         let keys = self.0.get();
-        let differs = |known: &[u8; 32]| {
-            known
-                .iter()
-                .zip(&digest)
-                .fold(0u8, |all, (a, b)| std::hint::black_box(all | (a ^ b)))
-        };
-        keys.iter().fold(false, |found, known| found | (differs(known) == 0))
+        let found = keys
+            .iter()
+            .fold(Choice::from(0), |found, known| found | known.ct_eq(&digest));
+        found.into()
     }
 }
 
@@ -88,9 +86,7 @@ pub(in crate::http) async fn require_key(State(shared): State<Shared>, request: 
                 Some(_) => "the API key is wrong",
                 None => "send an API key as `authorization: Bearer KEY` or `x-api-key: KEY`",
             };
-            let mut response = Problem::new(Code::Unauthorized, detail)
-                .at(request.uri())
-                .into_response();
+            let mut response = Problem::new(Code::Unauthorized, detail).into_response();
             let challenge = HeaderValue::from_static("Bearer realm=\"repserve\"");
             response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
             response

@@ -6,8 +6,9 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 
+use super::super::error::Problem;
 use super::super::{Shared, health};
-use super::{Error, Name, wire};
+use super::{Name, wire};
 use crate::classify::Served;
 
 #[utoipa::path(
@@ -50,7 +51,7 @@ pub(super) async fn live() -> Response {
     description = "The same as /readyz.",
     responses((status = 200, description = "They are", body = wire::Ready))
 )]
-pub(super) async fn ready(State(shared): State<Shared>) -> Result<Response, Error> {
+pub(super) async fn ready(State(shared): State<Shared>) -> Result<Response, Problem> {
     ready_or_why(&shared)?;
     Ok(Json(wire::Ready { ready: true }).into_response())
 }
@@ -65,7 +66,7 @@ pub(super) async fn ready(State(shared): State<Shared>) -> Result<Response, Erro
     params(("model" = String, Path, description = "The model's name")),
     responses((status = 200, description = "It does", body = wire::ModelReady))
 )]
-pub(super) async fn model_ready(State(shared): State<Shared>, name: Name) -> Result<Response, Error> {
+pub(super) async fn model_ready(State(shared): State<Shared>, name: Name) -> Result<Response, Problem> {
     ready_or_why(&shared)?;
     let served = name.find(&shared)?;
     Ok(Json(wire::ModelReady {
@@ -75,10 +76,10 @@ pub(super) async fn model_ready(State(shared): State<Shared>, name: Name) -> Res
     .into_response())
 }
 
-fn ready_or_why(shared: &Shared) -> Result<(), Error> {
+fn ready_or_why(shared: &Shared) -> Result<(), Problem> {
     match shared.health.get() {
         health::State::Ready => Ok(()),
-        _ => Err(shared.health.problem().uncounted().into()),
+        _ => Err(shared.health.problem().uncounted()),
     }
 }
 
@@ -111,7 +112,7 @@ pub(super) async fn index(State(shared): State<Shared>) -> Response {
     params(("model" = String, Path, description = "The model's name")),
     responses((status = 200, description = "The model", body = wire::Model))
 )]
-pub(super) async fn model(State(shared): State<Shared>, name: Name) -> Result<Response, Error> {
+pub(super) async fn model(State(shared): State<Shared>, name: Name) -> Result<Response, Problem> {
     let served = name.find(&shared)?;
     let signature = served.signature();
     let mut shape = vec![-1];

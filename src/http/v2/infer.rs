@@ -15,7 +15,7 @@ use super::super::error::{Code, Problem};
 use super::super::observe::{Arrived, Spent};
 use super::super::offload::offload;
 use super::super::{Shared, body, classify};
-use super::{Error, Name, answer, request, wire};
+use super::{Name, answer, request, wire};
 use crate::classify::{Failure, Served, infer as run};
 
 /// Length of the JSON where raw bytes follow it.
@@ -53,7 +53,7 @@ pub(super) async fn infer(
     name: Name,
     headers: HeaderMap,
     body: Body,
-) -> Result<Response, Error> {
+) -> Result<Response, Problem> {
     let served = name.find(&shared)?;
     let head_len = head_len(&headers)?;
     let bytes_max = shared.limits.request_bytes_max;
@@ -64,13 +64,10 @@ pub(super) async fn infer(
     if let Some(us) = request.timeout_us {
         deadline = deadline.min(arrived + Duration::from_micros(us));
     }
-    let (rows, timings) = run(&served, request.work, Some(deadline))
-        .await
-        .map_err(Problem::from)?;
+    let (rows, timings) = run(&served, request.work, Some(deadline)).await?;
     if !rows.iter().flatten().all(|x| x.is_finite()) {
-        return Err(Problem::from(Failure::NotFinite).into());
+        return Err(Failure::NotFinite.into());
     }
-    shared.metrics.images(rows.len());
 
     let values = rows.iter().map(Vec::len).sum::<usize>();
     let (outputs, id) = (request.outputs, request.id);

@@ -14,22 +14,22 @@ mod skip;
 mod tensor;
 mod wire;
 
-use std::any::Any;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{FromRequestParts, Path};
+use axum::extract::{FromRequestParts, Path, Request};
 use axum::http::request::Parts;
-use axum::response::{IntoResponse, Response};
+use axum::middleware::Next;
+use axum::response::Response;
 use axum::routing::{get, post};
 use bytes::Bytes;
 use serde::Deserialize;
-use tower_http::catch_panic::CatchPanicLayer;
 
 use super::Shared;
 use super::echo::echo;
-use super::error::{Code, Problem};
+use super::error::{Code, Problem, Said};
 use super::settings::LimitSettings;
 use crate::classify::Served;
 use repserve_compile::Signature;
@@ -39,7 +39,7 @@ pub(super) use infer::*;
 
 /// The protocol's routes, at the paths it wants.
 pub(super) fn routes() -> Router<Shared> {
-    let routes = Router::new()
+    Router::new()
         .route("/v2", get(server))
         .route("/v2/repository/index", post(index))
         .route("/v2/models/{model}", get(model))
@@ -47,8 +47,7 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/v2/models/{model}/infer", post(infer))
         .route("/v2/models/{model}/versions/{version}", get(model))
         .route("/v2/models/{model}/versions/{version}/ready", get(model_ready))
-        .route("/v2/models/{model}/versions/{version}/infer", post(infer));
-    caught(routes)
+        .route("/v2/models/{model}/versions/{version}/infer", post(infer))
 }
 
 /// The protocol's own probes, which need no key.
@@ -58,11 +57,21 @@ pub(super) fn probes() -> Router<Shared> {
         .route("/v2/health/ready", get(ready))
 }
 
-/// Answers a handler's panic as the protocol answers errors.
-pub(super) fn caught(routes: Router<Shared>) -> Router<Shared> {
-    routes.layer(CatchPanicLayer::custom(|payload: Box<dyn Any + Send>| {
-        Error(Problem::panicked(&*payload)).into_response()
-    }))
+/// The layer that gives every error below `/v2` the member `error`, in which the protocol's clients look, whatever refused the
+/// request.
+pub(super) async fn error_member(request: Request, next: Next) -> Response {
+    let is_protocol = is_protocol(request.uri().path());
+    let mut response = next.run(request).await;
+    if let Some(said) = response.extensions().get::<Said>().filter(|_| is_protocol) {
+        *response.body_mut() = Body::from(said.body(true));
+    }
+    response
+}
+
+/// Whether a path is `/v2` or below it.
+fn is_protocol(path: &str) -> bool {
+    path.strip_prefix("/v2")
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Reads an inference request: how many images it has and how many bytes they hold, or why it is refused.
@@ -77,22 +86,6 @@ pub(super) fn images(
         .map_err(|error| error.to_string())
 }
 
-/// A problem whose body also has the member `error`, in which the protocol's clients look.
-#[derive(Debug)]
-pub(super) struct Error(Problem);
-
-impl From<Problem> for Error {
-    fn from(problem: Problem) -> Self {
-        Self(problem)
-    }
-}
-
-impl IntoResponse for Error {
-    fn into_response(self) -> Response {
-        self.0.with_error_member().into_response()
-    }
-}
-
 /// Which model, from the path.
 #[derive(Debug, Deserialize)]
 pub(super) struct Name {
@@ -101,9 +94,9 @@ pub(super) struct Name {
 }
 
 impl FromRequestParts<Shared> for Name {
-    type Rejection = Error;
+    type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<Self, Error> {
+    async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<Self, Problem> {
         let Path(name) = Path::from_request_parts(parts, shared)
             .await
             .map_err(|rejection: PathRejection| {
@@ -114,23 +107,21 @@ impl FromRequestParts<Shared> for Name {
 }
 
 impl Name {
-    fn find(&self, shared: &Shared) -> Result<Arc<Served>, Error> {
+    fn find(&self, shared: &Shared) -> Result<Arc<Served>, Problem> {
         let Some(served) = shared.models.get(&self.model) else {
             if shared.models.all().is_empty() {
-                return Err(shared.health.problem().into());
+                return Err(shared.health.problem());
             }
             return Err(Problem::new(
                 Code::ModelNotFound,
                 format!("no model is called {:?}", echo(&self.model)),
-            )
-            .into());
+            ));
         };
         match &self.version {
             Some(version) if version != served.version() => Err(Problem::new(
                 Code::ModelNotFound,
                 format!("model {:?} is served in version {:?}", served.name(), served.version()),
-            )
-            .into()),
+            )),
             _ => Ok(served),
         }
     }

@@ -1,0 +1,109 @@
+//! `repserve health`: asks a running server whether it is ready. The container's health check.
+//!
+//! [`client`] asks, [`trust`] says which certificates a server over HTTPS may show.
+
+mod client;
+mod trust;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+
+use super::settings::{SettingsArgs, Used};
+use super::{Outcome, output};
+use crate::config::Settings;
+use client::Returned;
+use trust::Trust;
+
+/// Ask a running server whether it is ready; exit code 0 when it is
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// What to ask, over http:// or https://; default: /readyz at the configured address
+    #[arg(long, conflicts_with = "set")]
+    url: Option<String>,
+    /// PEM certificates that an https:// URL is verified against; default: the system's
+    #[arg(long, value_name = "FILE", requires = "url")]
+    certificate_file: Option<PathBuf>,
+    /// Give up after this time
+    #[arg(long, value_name = "MS", default_value_t = 3000, value_parser = clap::value_parser!(u64).range(1..))]
+    timeout_ms: u64,
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+const USED: Used = &["security", "server"];
+
+pub(super) fn run(args: &Args) -> Outcome {
+    let (url, trust) = match &args.url {
+        Some(url) => (
+            url.clone(),
+            args.certificate_file.clone().map_or(Trust::System, Trust::Authorities),
+        ),
+        None => configured(&args.settings.load(USED, &[])?.settings),
+    };
+    let timeout = Duration::from_millis(args.timeout_ms);
+    let Returned { status, body } = ask(&url, &trust, timeout).with_context(|| format!("cannot ask {url}"))?;
+    if status == 200 {
+        output::print(&format!("{url}: ready\n"))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let detail = serde_json::from_slice::<serde_json::Value>(&body)
+        .ok()
+        .and_then(|v| Some(v.get("detail")?.as_str()?.to_owned()));
+    bail!(
+        "{url} answers {status}: {}",
+        detail.as_deref().unwrap_or("no reason given")
+    );
+}
+
+fn ask(url: &str, trust: &Trust, timeout: Duration) -> anyhow::Result<Returned> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let outcome = runtime.block_on(async { tokio::time::timeout(timeout, client::get(url, trust)).await });
+    // A name that is still being resolved is not waited for.
+    runtime.shutdown_background();
+    outcome.unwrap_or_else(|_| bail!("no response within {} ms", timeout.as_millis()))
+}
+
+/// What to ask of the server that the settings describe.
+fn configured(settings: &Settings) -> (String, Trust) {
+    let (address, scheme, trust) = match settings.server.admin_listen {
+        Some(admin) => (admin, "http", Trust::System),
+        None if settings.security.has_tls() => {
+            let certificate = settings.security.tls_certificate_file.clone();
+            (settings.server.listen, "https", Trust::Exactly(certificate))
+        }
+        None => (settings.server.listen, "http", Trust::System),
+    };
+    (format!("{scheme}://{}/readyz", reachable(address)), trust)
+}
+
+/// An address that listens on every interface is asked on the loopback one.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unspecified_address_is_asked_on_loopback() {
+        let check = |listen: &str, asked: &str| {
+            assert_eq!(reachable(listen.parse().unwrap()).to_string(), asked);
+        };
+        check("0.0.0.0:8080", "127.0.0.1:8080");
+        check("[::]:8080", "[::1]:8080");
+        check("10.0.0.1:80", "10.0.0.1:80");
+    }
+}
