@@ -24,11 +24,23 @@ pub(super) fn check(settings: &Settings, layers: &Layers) -> Result<(), ConfigEr
     Ok(())
 }
 
-fn rules(s: &Settings) -> Vec<(&'static str, bool, &'static str)> {
-    const POSITIVE: &str = "must be at least 1";
-    const TIME: &str = "must be 1 to 86400000 (a day)";
-    const DRAIN: &str = "must be 0 to 86400000 (a day)";
-    let time = |ms: u64| (1..=MS_MAX).contains(&ms);
+/// A key, whether its value holds, and what it must be.
+type Rule = (&'static str, bool, &'static str);
+
+const POSITIVE: &str = "must be at least 1";
+const TIME: &str = "must be 1 to 86400000 (a day)";
+const DRAIN: &str = "must be 0 to 86400000 (a day)";
+
+fn time(ms: u64) -> bool {
+    (1..=MS_MAX).contains(&ms)
+}
+
+fn rules(settings: &Settings) -> impl Iterator<Item = Rule> {
+    let all = [server(settings), limits(settings), computing(settings)];
+    all.into_iter().flatten()
+}
+
+fn server(s: &Settings) -> Vec<Rule> {
     vec![
         ("server.connections_max", s.server.connections_max > 0, POSITIVE),
         ("server.header_timeout_ms", time(s.server.header_timeout_ms), TIME),
@@ -45,6 +57,12 @@ fn rules(s: &Settings) -> Vec<(&'static str, bool, &'static str)> {
         ("server.top_k", s.server.top_k > 0, POSITIVE),
         ("server.drain_delay_ms", s.server.drain_delay_ms <= MS_MAX, DRAIN),
         ("server.drain_limit_ms", s.server.drain_limit_ms <= MS_MAX, DRAIN),
+        ("server.failure_linger_ms", s.server.failure_linger_ms <= MS_MAX, DRAIN),
+    ]
+}
+
+fn limits(s: &Settings) -> Vec<Rule> {
+    vec![
         ("limits.image_bytes_max", s.limits.image_bytes_max > 0, POSITIVE),
         ("limits.image_pixels_max", s.limits.image_pixels_max > 0, POSITIVE),
         ("limits.request_images_max", s.limits.request_images_max > 0, POSITIVE),
@@ -69,12 +87,16 @@ fn rules(s: &Settings) -> Vec<(&'static str, bool, &'static str)> {
             "must be 0 (from the memory there is) or at least 16777216 (16 MiB)",
         ),
         ("limits.answers_bytes_max", s.limits.answers_bytes_max > 0, POSITIVE),
+    ]
+}
+
+fn computing(s: &Settings) -> Vec<Rule> {
+    vec![
         (
             "security.tls_key_file",
             s.security.tls_is_whole(),
             "security.tls_certificate_file and security.tls_key_file are given together or not at all",
         ),
-        ("server.failure_linger_ms", s.server.failure_linger_ms <= MS_MAX, DRAIN),
         (
             "trace.sample_ratio",
             (0.0..=1.0).contains(&s.trace.sample_ratio),

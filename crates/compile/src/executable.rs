@@ -75,7 +75,7 @@ impl Executable {
         let int8 = match settings.precision {
             Precision::Fp32 => None,
             Precision::Int8 => match clock.time(Phase::Quantize, || quantize(runtime, package, fused, settings))? {
-                Gated::Passed(quantized) => return Ok(Self::Quantized(quantized)),
+                Gated::Passed(quantized) => return Ok(Self::Quantized(*quantized)),
                 Gated::Refused(int8) => Some(int8),
             },
         };

@@ -31,7 +31,7 @@ pub struct Quantized {
 #[derive(Debug)]
 pub enum Gated {
     /// The int8 graph may be served.
-    Passed(Quantized),
+    Passed(Box<Quantized>),
     /// It may not, and the settings want fp32 in its place.
     Refused(Int8Facts),
 }
@@ -90,7 +90,7 @@ fn gated(
         layers_fp32,
     };
     Ok(if served {
-        Gated::Passed(Quantized { pool, int8 })
+        Gated::Passed(Box::new(Quantized { pool, int8 }))
     } else {
         Gated::Refused(int8)
     })

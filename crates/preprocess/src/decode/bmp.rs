@@ -29,7 +29,9 @@ pub(super) fn read(encoded: &[u8], limits: &Limits, rows: &mut impl Rows) -> Res
     raster::rows(decoder, Format::Bmp, &layout, rows)
 }
 
-fn open<'a>(encoded: &'a [u8], limits: &Limits) -> Result<(BmpDecoder<Cursor<&'a [u8]>>, Layout), ImageError> {
+type Decoder<'a> = BmpDecoder<Cursor<&'a [u8]>>;
+
+fn open<'a>(encoded: &'a [u8], limits: &Limits) -> Result<(Decoder<'a>, Layout), ImageError> {
     let decoder = BmpDecoder::new(Cursor::new(encoded)).map_err(|failure| raster::refuse(failure, Format::Bmp))?;
     let (width, height) = decoder.dimensions();
     limits.check_size(width, height)?;
