@@ -1,9 +1,9 @@
 //! The direct sum, any kernel size and stride: bands of output rows over a padded copy of the rows that they read.
 
 use super::band::{self, PaddedRow};
-use super::conv::{Call, Panel};
 use super::executor::Executor;
 use super::geometry::{Convolution, SourceLayout};
+use super::layer::{Call, Panel};
 use super::scratch::{self, Slot};
 use super::vector::{self, Band};
 

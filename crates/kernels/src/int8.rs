@@ -4,9 +4,8 @@
 use std::ops::Range;
 
 use super::band::{self, PaddedRow};
-use super::conv::check_length;
 use super::executor::Executor;
-use super::geometry::{Convolution, KernelError, addressable, consistent, product};
+use super::geometry::{Convolution, KernelError, addressable, check_length, consistent, product};
 use super::scratch;
 use super::vector::{self, Answer, Buffer, CODE_LANES, CODES_TOGETHER, CodeBand, CodeIsa, SharedOutput};
 

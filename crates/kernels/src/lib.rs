@@ -14,6 +14,7 @@ mod band;
 mod cost;
 mod direct;
 mod geometry;
+mod layer;
 mod scratch;
 mod vector;
 mod winograd;

@@ -5,9 +5,9 @@
 
 use std::ops::Range;
 
-use super::conv::{Call, Panel};
 use super::executor::Executor;
 use super::geometry::{Algorithm, Convolution, KernelError, addressable, product};
+use super::layer::{Call, Panel};
 use super::scratch::{self, Slot};
 use super::vector::{self, OutputTiles, Products, SharedOutput, TileGrid};
 

@@ -16,6 +16,7 @@ mod pixels;
 mod preprocess;
 mod resample;
 mod rows;
+mod sniff;
 mod spec;
 
 pub use decode::{JpegDecode, decode_rgb, decoder};

@@ -10,11 +10,15 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use super::engine::{Cost, Engine, Sessions};
+use super::item::{Deadline, End, Outcome, Rejected, Work};
+use super::memory::Memory;
+use super::observer::Observer;
+use super::policy::{Event, Shape};
+use super::settings::Tuning;
 use super::shared::Shared;
 use super::state::{OutcomeOf, Phase, Snapshot, WorkOf};
-use super::{
-    Cost, Deadline, End, Engine, Event, Memory, Observer, Outcome, Rejected, Sessions, Shape, Tuning, Work, worker,
-};
+use super::worker;
 
 /// Submits work. Cheap to clone.
 pub struct Batcher<E: Engine>(Arc<Shared<E>>);
@@ -228,5 +232,4 @@ impl<E: Engine> Drop for Pending<E> {
 }
 
 #[cfg(test)]
-#[path = "handle_tests.rs"]
 mod tests;

@@ -21,7 +21,9 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Cost, Deadline, Memory, Width};
+use super::engine::{Cost, Width};
+use super::item::Deadline;
+use super::memory::Memory;
 
 /// How often is looked whether another scheduler has given memory back: nobody tells of it.
 const MEMORY_POLL: Duration = Duration::from_millis(10);
@@ -319,5 +321,4 @@ impl BatchPolicy {
 }
 
 #[cfg(test)]
-#[path = "policy_tests.rs"]
 mod tests;

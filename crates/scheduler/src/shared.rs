@@ -5,8 +5,12 @@ use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use super::engine::{Engine, Sessions};
+use super::item::{End, Outcome};
+use super::memory::Memory;
+use super::observer::Observer;
+use super::policy::{Event, ItemId, Shape};
 use super::state::{Answer, Item, OutcomeOf, Phase, Request, State};
-use super::{End, Engine, Event, ItemId, Memory, Observer, Outcome, Sessions, Shape};
 
 pub(super) struct Shared<E: Engine> {
     pub(super) engine: Arc<E>,

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::backoff::Backoff;
+use super::engine::{Cost, Engine, Sessions, Width};
+use super::item::{Deadline, End, Outcome, Rejected, Timings, Work};
+use super::memory::Memory;
 use super::pace::Pace;
-use super::{
-    BatchPolicy, Cost, Deadline, End, Engine, Event, ItemId, Memory, Outcome, Rejected, Sessions, Shape, Timings,
-    Width, Work,
-};
+use super::policy::{BatchPolicy, Event, ItemId, Shape};
 
 pub(super) type OutcomeOf<E> = Outcome<<E as Engine>::Output, <E as Engine>::Invalid>;
 pub(super) type WorkOf<E> = Work<<E as Engine>::Raw, <E as Engine>::Input>;

@@ -4,9 +4,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::engine::{Engine, Prepared, Session, SessionError, Width};
+use super::item::{Outcome, Work};
+use super::policy::{Decision, Event, ItemId};
 use super::shared::Shared;
 use super::state::{Phase, State};
-use super::{Decision, Engine, Event, ItemId, Outcome, Prepared, Session, SessionError, Width, Work};
 
 type Guard<'a, E> = MutexGuard<'a, State<E>>;
 /// The session to go on with, if there is one, and what the run answered.

@@ -3,12 +3,12 @@
 use std::num::Saturating;
 use std::ops::Range;
 
-use super::{SharedOutput, balanced, with_rows, within};
-
-/// Output channels in a vector of sums.
-pub(in super::super) const LANES: usize = 16;
-/// Input channels that one instruction multiplies and adds up.
-pub(in super::super) const TOGETHER: usize = 4;
+use super::buffer::SharedOutput;
+use super::portable;
+use super::register::{balanced, with_rows, within};
+use super::sums::{Answer, LANES, Sums, TOGETHER};
+#[cfg(target_arch = "x86_64")]
+use super::x86_codes::{Avx512Vnni, AvxVnni};
 
 /// How codes are multiplied; all give the same answers to the bit. There is none for AVX2: its 16-bit sums of two products saturate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,8 +143,6 @@ impl<T> CodeBand<'_, T> {
 
 fn dispatch<T: Answer>(isa: CodeIsa, work: CodeBand<'_, T>) {
     #[cfg(target_arch = "x86_64")]
-    use super::x86_codes::{Avx512Vnni, AvxVnni};
-    #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,avxvnni")]
     unsafe fn avx_vnni<T: Answer>(work: CodeBand<'_, T>) {
         unsafe { work.run::<AvxVnni>() }
@@ -157,59 +155,12 @@ fn dispatch<T: Answer>(isa: CodeIsa, work: CodeBand<'_, T>) {
     // SAFETY: a set exists only on a processor that has it.
     unsafe {
         match isa.0 {
-            Set::Portable => work.run::<super::portable::Sums>(),
+            Set::Portable => work.run::<portable::Int32Sums>(),
             #[cfg(target_arch = "x86_64")]
             Set::AvxVnni => avx_vnni(work),
             #[cfg(target_arch = "x86_64")]
             Set::Avx512Vnni => avx512_vnni(work),
         }
-    }
-}
-
-/// Sums of [`LANES`] output channels.
-///
-/// # Safety
-/// Methods may only run where the processor has the instructions; pointers must be good for what they say.
-pub(in super::super) unsafe trait Sums: Copy {
-    /// Codes of [`TOGETHER`] channels.
-    type Codes: Copy;
-    /// Weights of [`TOGETHER`] channels for each lane.
-    type Weights: Copy;
-    /// For 1, 2 and 3 vectors: pixels whose sums fit the register file.
-    const ROWS: [usize; 3];
-
-    /// `LANES` numbers.
-    unsafe fn load(from: *const i32) -> Self;
-    /// `TOGETHER` codes, for every lane.
-    unsafe fn codes(from: *const u8) -> Self::Codes;
-    /// `LANES · TOGETHER` weights.
-    unsafe fn weights(from: *const i8) -> Self::Weights;
-    /// Adds the products of unsigned `codes` and signed `weights`.
-    unsafe fn dot(self, codes: Self::Codes, weights: Self::Weights) -> Self;
-    /// `clamp(round(sum · scale)) + zero` as ONNX Runtime does it: the product in f32, ties to even. `scale` points to `LANES`.
-    unsafe fn requantized(self, scale: *const f32, zero: u8) -> [u8; LANES];
-    /// `sum · scale`, in f32.
-    unsafe fn scaled(self, scale: *const f32) -> [f32; LANES];
-}
-
-/// What a layer of codes answers with: codes (`u8`) or numbers (`f32`).
-pub(in super::super) trait Answer: Copy + Send {
-    /// # Safety
-    /// As [`Sums::requantized`].
-    unsafe fn finish<S: Sums>(sums: S, scale: *const f32, zero: u8) -> [Self; LANES];
-}
-
-impl Answer for u8 {
-    #[inline(always)]
-    unsafe fn finish<S: Sums>(sums: S, scale: *const f32, zero: u8) -> [Self; LANES] {
-        unsafe { sums.requantized(scale, zero) }
-    }
-}
-
-impl Answer for f32 {
-    #[inline(always)]
-    unsafe fn finish<S: Sums>(sums: S, scale: *const f32, _: u8) -> [Self; LANES] {
-        unsafe { sums.scaled(scale) }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::codes::{LANES, Sums};
+use super::sums::{LANES, Sums};
 
 /// Sixteen sums in one register, by `vpdpbusd`.
 #[derive(Clone, Copy)]

@@ -4,7 +4,7 @@ use ::tiff::ColorType;
 use ::tiff::decoder::DecodingSampleType;
 use ::tiff::tags::Tag;
 
-use super::{File, refuse, unsupported};
+use super::file::{File, refuse, unsupported};
 use crate::colour::{self, ToRgb};
 use crate::error::ImageError;
 
