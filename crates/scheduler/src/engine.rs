@@ -8,22 +8,28 @@ pub trait Engine: Send + Sync + 'static {
     type Raw: Send + 'static;
     /// An item that a session can take, for example a normalised tensor.
     type Input: Send + 'static;
-    /// What a session answers for one item.
+    /// What a session returns for one item.
     type Output: Send + 'static;
-    /// Why an item could not be prepared: the sender's fault, told to the sender.
+    /// Why an item could not be prepared: the sender's fault, returned to the sender.
     type Invalid: Send + 'static;
     /// One session; a worker thread owns it while it runs.
     type Session: Session<Input = Self::Input, Output = Self::Output> + Send + 'static;
 
-    /// What [`Self::prepare`] will take. Must cost little: it is asked before the item is admitted.
+    /// What [`Self::prepare`] will take. Must cost little: it is called before the item is admitted.
     fn cost(&self, _raw: &Self::Raw) -> Cost {
         Cost::default()
     }
 
     /// Turns an item into a session's input. Pure CPU work, called on a worker.
+    ///
+    /// # Errors
+    /// Where the item itself is at fault.
     fn prepare(&self, raw: Self::Raw) -> Result<Prepared<Self::Input>, Self::Invalid>;
 
     /// Makes a session again, after one failed or panicked.
+    ///
+    /// # Errors
+    /// Where it cannot be made.
     fn rebuild(&self, width: Width) -> Result<Self::Session, SessionError>;
 }
 
@@ -54,7 +60,10 @@ pub trait Session {
     /// One item out.
     type Output;
 
-    /// Runs a batch; answers as many outputs as inputs, in order.
+    /// Runs a batch; returns as many outputs as inputs, in order.
+    ///
+    /// # Errors
+    /// Where the run fails; the session is then made again.
     fn run(&mut self, batch: &[Self::Input]) -> Result<Vec<Self::Output>, SessionError>;
 }
 

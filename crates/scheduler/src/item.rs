@@ -51,7 +51,7 @@ pub struct Timings {
 /// How an admitted item ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum End {
-    /// With an answer.
+    /// With an output.
     Answered,
     /// It could not be prepared.
     Invalid,

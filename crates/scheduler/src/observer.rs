@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::engine::{SessionError, Width};
 use super::item::{End, Timings};
 
-/// Is told what happens, for metrics. Called on workers, sometimes under the scheduler's lock: must be quick and must not call back.
+/// Is notified of what happens, for metrics. Called on workers, sometimes under the scheduler's lock: must be quick and must not call back.
 pub trait Observer: Send + Sync + 'static {
     /// An item was prepared.
     fn prepared(&self, _decode: Duration, _preprocess: Duration) {}

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BatchSettings {
-    /// Images that may wait for a session; a request that finds no room for all of its images is answered 429.
+    /// Images that may wait for a session; a request whose images do not all fit is answered 429.
     pub queue_capacity: usize,
     /// Images in one run at most; 0 lets the warm-up measure which size is best.
     pub batch_max: usize,

@@ -8,7 +8,7 @@
 //! - [`SharedOutput`] lets the tasks of one layer write one slice. A task writes only the points of its own tiles, or the
 //!   pixels of its own tiles or rows and the channel blocks of its own panels; callers give no two tasks the same pair.
 //! - `isa::dispatch` enters code for an instruction set only when an [`Isa`] of that set exists, and [`Isa::available`] makes one only on a
-//!   processor that has it; so do `codes` and [`CodeIsa::detect`].
+//!   processor that has it; so do `int8` and [`Int8Isa::detect`].
 //! - The generic code is written once over `register::Vector`. What differs between sets is the width and how many accumulators fit
 //!   (`Vector::ROWS`), so tests of one set, and of the emulated 16-lane one, check the code of all.
 #![allow(unsafe_code)]
@@ -16,9 +16,9 @@
 #![allow(clippy::needless_range_loop)]
 
 mod buffer;
-mod codes;
 mod gemm;
 mod grid;
+mod int8;
 mod isa;
 mod pixels;
 mod portable;
@@ -31,14 +31,14 @@ mod transform;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 #[cfg(target_arch = "x86_64")]
-mod x86_codes;
+mod x86_int8;
 
 pub(super) use buffer::{Buffer, Plain, SharedOutput};
-pub use codes::CodeIsa;
-pub(super) use codes::{CodeBand, rows_of_codes};
 pub(super) use gemm::{Products, products};
 pub(super) use grid::TileGrid;
+pub use int8::Int8Isa;
+pub(super) use int8::{Int8Band, rows_of_int8};
 pub use isa::Isa;
 pub(super) use pixels::{Band, rows_of_pixels};
-pub(super) use sums::{Answer, LANES as CODE_LANES, TOGETHER as CODES_TOGETHER};
+pub(super) use sums::{Int8Output, LANES as INT8_LANES, TOGETHER as INT8_TOGETHER};
 pub(super) use tiles::{OutputTiles, input_tiles, output_tiles};

@@ -84,13 +84,13 @@ unsafe impl<const N: usize> Vector for Array<N> {
     }
 }
 
-/// Sums of products of codes.
+/// Sums of int8 products.
 #[derive(Clone, Copy)]
 pub(super) struct Int32Sums([i32; LANES]);
 
 // SAFETY: no instruction beyond the target's baseline; pointers are read as far as the trait says.
 unsafe impl Sums for Int32Sums {
-    type Codes = [u8; TOGETHER];
+    type Inputs = [u8; TOGETHER];
     type Weights = [[i8; TOGETHER]; LANES];
     const ROWS: [usize; 3] = [4, 2, 1];
 
@@ -100,8 +100,8 @@ unsafe impl Sums for Int32Sums {
     }
 
     #[inline(always)]
-    unsafe fn codes(from: *const u8) -> Self::Codes {
-        unsafe { from.cast::<Self::Codes>().read_unaligned() }
+    unsafe fn inputs(from: *const u8) -> Self::Inputs {
+        unsafe { from.cast::<Self::Inputs>().read_unaligned() }
     }
 
     #[inline(always)]
@@ -110,10 +110,10 @@ unsafe impl Sums for Int32Sums {
     }
 
     #[inline(always)]
-    unsafe fn dot(mut self, codes: Self::Codes, weights: Self::Weights) -> Self {
+    unsafe fn dot(mut self, inputs: Self::Inputs, weights: Self::Weights) -> Self {
         for (sum, weights) in self.0.iter_mut().zip(weights) {
-            for (code, weight) in codes.into_iter().zip(weights) {
-                *sum = sum.wrapping_add(i32::from(code) * i32::from(weight));
+            for (input, weight) in inputs.into_iter().zip(weights) {
+                *sum = sum.wrapping_add(i32::from(input) * i32::from(weight));
             }
         }
         self

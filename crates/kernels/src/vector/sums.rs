@@ -10,8 +10,8 @@ pub(in super::super) const TOGETHER: usize = 4;
 /// # Safety
 /// Methods may only run where the processor has the instructions; pointers must be good for what they say.
 pub(in super::super) unsafe trait Sums: Copy {
-    /// Codes of [`TOGETHER`] channels.
-    type Codes: Copy;
+    /// Quantized inputs of [`TOGETHER`] channels.
+    type Inputs: Copy;
     /// Weights of [`TOGETHER`] channels for each lane.
     type Weights: Copy;
     /// For 1, 2 and 3 vectors: pixels whose sums fit the register file.
@@ -19,33 +19,33 @@ pub(in super::super) unsafe trait Sums: Copy {
 
     /// `LANES` numbers.
     unsafe fn load(from: *const i32) -> Self;
-    /// `TOGETHER` codes, for every lane.
-    unsafe fn codes(from: *const u8) -> Self::Codes;
+    /// `TOGETHER` inputs, for every lane.
+    unsafe fn inputs(from: *const u8) -> Self::Inputs;
     /// `LANES · TOGETHER` weights.
     unsafe fn weights(from: *const i8) -> Self::Weights;
-    /// Adds the products of unsigned `codes` and signed `weights`.
-    unsafe fn dot(self, codes: Self::Codes, weights: Self::Weights) -> Self;
+    /// Adds the products of unsigned `inputs` and signed `weights`.
+    unsafe fn dot(self, inputs: Self::Inputs, weights: Self::Weights) -> Self;
     /// `clamp(round(sum · scale)) + zero` as ONNX Runtime does it: the product in f32, ties to even. `scale` points to `LANES`.
     unsafe fn requantized(self, scale: *const f32, zero: u8) -> [u8; LANES];
     /// `sum · scale`, in f32.
     unsafe fn scaled(self, scale: *const f32) -> [f32; LANES];
 }
 
-/// What a layer of codes answers with: codes (`u8`) or numbers (`f32`).
-pub(in super::super) trait Answer: Copy + Send {
+/// What an int8 layer returns: quantized values (`u8`) or numbers (`f32`).
+pub(in super::super) trait Int8Output: Copy + Send {
     /// # Safety
     /// As [`Sums::requantized`].
     unsafe fn finish<S: Sums>(sums: S, scale: *const f32, zero: u8) -> [Self; LANES];
 }
 
-impl Answer for u8 {
+impl Int8Output for u8 {
     #[inline(always)]
     unsafe fn finish<S: Sums>(sums: S, scale: *const f32, zero: u8) -> [Self; LANES] {
         unsafe { sums.requantized(scale, zero) }
     }
 }
 
-impl Answer for f32 {
+impl Int8Output for f32 {
     #[inline(always)]
     unsafe fn finish<S: Sums>(sums: S, scale: *const f32, _: u8) -> [Self; LANES] {
         unsafe { sums.scaled(scale) }

@@ -151,7 +151,7 @@ fn meaning(colour: ColorType, premultiplied: bool, colours: Option<[[u8; 3]; 256
     })
 }
 
-/// Appends a row's samples, brought to eight bits.
+/// Appends a row's samples, converted to eight bits.
 fn narrow_row(narrow: Narrow, row: &[u8], out: &mut Vec<u8>) {
     let of_two =
         |value: fn([u8; 2]) -> u8, out: &mut Vec<u8>| out.extend(row.as_chunks::<2>().0.iter().map(|s| value(*s)));

@@ -1,4 +1,4 @@
-//! Convolution of 8-bit codes: sums of u8 · i8 products in 32 bits, four channels an instruction, and their way back to u8 or f32.
+//! Convolution of 8-bit quantized values: sums of u8 · i8 products in 32 bits, four channels an instruction, and their way back to u8 or f32.
 
 use std::num::Saturating;
 use std::ops::Range;
@@ -6,13 +6,13 @@ use std::ops::Range;
 use super::buffer::SharedOutput;
 use super::portable;
 use super::register::{balanced, with_rows, within};
-use super::sums::{Answer, LANES, Sums, TOGETHER};
+use super::sums::{Int8Output, LANES, Sums, TOGETHER};
 #[cfg(target_arch = "x86_64")]
-use super::x86_codes::{Avx512Vnni, AvxVnni};
+use super::x86_int8::{Avx512Vnni, AvxVnni};
 
-/// How codes are multiplied; all give the same answers to the bit. There is none for AVX2: its 16-bit sums of two products saturate.
+/// The instructions that multiply quantized values; all give the same results to the bit. There is none for AVX2: its 16-bit sums of two products saturate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CodeIsa(Set);
+pub struct Int8Isa(Set);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Set {
@@ -23,7 +23,7 @@ enum Set {
     Avx512Vnni,
 }
 
-impl CodeIsa {
+impl Int8Isa {
     /// The fastest set that this processor has; `None` where there is only plain code, which is slow.
     pub fn detect() -> Option<Self> {
         Self::available().pop().filter(|isa| isa.0 != Set::Portable)
@@ -68,7 +68,7 @@ impl CodeIsa {
 }
 
 /// Rows of output of one image, and the padded input that they read.
-pub(in super::super) struct CodeBand<'a, T> {
+pub(in super::super) struct Int8Band<'a, T> {
     /// `[(rows − 1)·stride + kh][padded width][channels]`.
     pub(in super::super) input: &'a [u8],
     /// Bytes between two rows, and between two pixels, of `input`.
@@ -82,9 +82,9 @@ pub(in super::super) struct CodeBand<'a, T> {
     pub(in super::super) weights: &'a [i8],
     /// For each output channel of the panel, padded to `vectors · LANES`, what its sum starts with.
     pub(in super::super) bias: &'a [i32],
-    /// What one step of the sum is in the output's unit (for codes, its step), as `bias`.
+    /// What one step of the sum is in the output's unit (for quantized values, its step), as `bias`.
     pub(in super::super) scale: &'a [f32],
-    /// The code of zero in an output of codes.
+    /// The zero point of an output of quantized values.
     pub(in super::super) zero: u8,
     /// `[images, H, W, out_channels]`.
     pub(in super::super) output: SharedOutput<'a, T>,
@@ -98,11 +98,11 @@ pub(in super::super) struct CodeBand<'a, T> {
     pub(in super::super) out_size: (usize, usize),
 }
 
-/// Computes one panel of a [`CodeBand`]: one to three vectors of output channels.
+/// Computes one panel of a [`Int8Band`]: one to three vectors of output channels.
 ///
 /// # Panics
 /// When a slice is too short for the geometry.
-pub(in super::super) fn rows_of_codes<T: Answer>(isa: CodeIsa, work: CodeBand<'_, T>) {
+pub(in super::super) fn rows_of_int8<T: Int8Output>(isa: Int8Isa, work: Int8Band<'_, T>) {
     if work.rows.1 == 0 || work.out_size.1 == 0 || work.channels.1 == 0 || work.out.is_empty() {
         return;
     }
@@ -110,7 +110,7 @@ pub(in super::super) fn rows_of_codes<T: Answer>(isa: CodeIsa, work: CodeBand<'_
     dispatch(isa, work);
 }
 
-impl<T> CodeBand<'_, T> {
+impl<T> Int8Band<'_, T> {
     /// Whether the slices hold all that is read and written, of at least one row, column, input and output channel.
     pub(super) fn fits(&self) -> bool {
         let count = Saturating::<usize>;
@@ -141,15 +141,15 @@ impl<T> CodeBand<'_, T> {
     }
 }
 
-fn dispatch<T: Answer>(isa: CodeIsa, work: CodeBand<'_, T>) {
+fn dispatch<T: Int8Output>(isa: Int8Isa, work: Int8Band<'_, T>) {
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,avxvnni")]
-    unsafe fn avx_vnni<T: Answer>(work: CodeBand<'_, T>) {
+    unsafe fn avx_vnni<T: Int8Output>(work: Int8Band<'_, T>) {
         unsafe { work.run::<AvxVnni>() }
     }
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512vnni")]
-    unsafe fn avx512_vnni<T: Answer>(work: CodeBand<'_, T>) {
+    unsafe fn avx512_vnni<T: Int8Output>(work: Int8Band<'_, T>) {
         unsafe { work.run::<Avx512Vnni>() }
     }
     // SAFETY: a set exists only on a processor that has it.
@@ -164,7 +164,7 @@ fn dispatch<T: Answer>(isa: CodeIsa, work: CodeBand<'_, T>) {
     }
 }
 
-impl<T: Answer> CodeBand<'_, T> {
+impl<T: Int8Output> Int8Band<'_, T> {
     #[inline(always)]
     unsafe fn run<S: Sums>(self) {
         let vectors = self.out.len().div_ceil(LANES);
@@ -173,7 +173,7 @@ impl<T: Answer> CodeBand<'_, T> {
             let mut x = 0;
             while x < self.out_size.1 {
                 let columns = balanced(self.out_size.1 - x, most);
-                // SAFETY: `rows_of_codes` has checked the extents; `x + columns <= width`.
+                // SAFETY: `rows_of_int8` has checked the extents; `x + columns <= width`.
                 unsafe {
                     match vectors {
                         1 => with_rows!(S, 1, columns, |R| self.pixels::<S, R, 1>(row, x)),
@@ -212,9 +212,9 @@ impl<T: Answer> CodeBand<'_, T> {
                         weights += C * LANES * TOGETHER;
                         for r in 0..R {
                             debug_assert!(tap + r * step + k + TOGETHER <= self.input.len());
-                            let codes = S::codes(self.input.as_ptr().add(tap + r * step + k));
+                            let inputs = S::inputs(self.input.as_ptr().add(tap + r * step + k));
                             for v in 0..C {
-                                sums[r][v] = sums[r][v].dot(codes, w[v]);
+                                sums[r][v] = sums[r][v].dot(inputs, w[v]);
                             }
                         }
                     }
@@ -224,11 +224,11 @@ impl<T: Answer> CodeBand<'_, T> {
             let pixel = (self.image * height + self.rows.0 + row) * width + x;
             for r in 0..R {
                 for v in 0..C {
-                    let answers = T::finish(sums[r][v], self.scale.as_ptr().add(v * LANES), self.zero);
+                    let outputs = T::finish(sums[r][v], self.scale.as_ptr().add(v * LANES), self.zero);
                     let first = self.out.start + v * LANES;
                     let count = LANES.min(self.out.end - first);
                     self.output
-                        .write((pixel + r) * self.out_channels + first, answers, count);
+                        .write((pixel + r) * self.out_channels + first, outputs, count);
                 }
             }
         }
