@@ -105,7 +105,8 @@ impl<E: Engine> State<E> {
         }
     }
 
-    /// Admits all of `work`, each item with what preparing it takes, or nothing. Returns the request's number, its items, and what their outcomes come through.
+    /// Admits all of `work`, each item with what preparing it takes, or nothing. Returns the request's number, its
+    /// items, and the receiver of their outcomes.
     #[allow(clippy::type_complexity, reason = "the reply is what it is")]
     pub(super) fn admit(
         &mut self,
@@ -114,7 +115,7 @@ impl<E: Engine> State<E> {
         now: Instant,
     ) -> Result<(u64, Range<u64>, oneshot::Receiver<Vec<OutcomeOf<E>>>), Rejected> {
         self.would_admit(work.len(), deadline, now)?;
-        let (reply, outcomes_to_come) = oneshot::channel();
+        let (reply, receiver) = oneshot::channel();
         let (request, count) = (self.next_item, work.len());
         let outcomes = (0..count).map(|_| None).collect();
         if count > 0 {
@@ -155,7 +156,7 @@ impl<E: Engine> State<E> {
             self.policy.on(arrived, now);
         }
         self.next_item += count as u64;
-        Ok((request, request..self.next_item, outcomes_to_come))
+        Ok((request, request..self.next_item, receiver))
     }
 
     pub(super) fn would_admit(&self, count: usize, deadline: Deadline, now: Instant) -> Result<(), Rejected> {

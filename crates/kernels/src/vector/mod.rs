@@ -4,7 +4,8 @@
 //!
 //! - Every function here that other modules call is safe: it checks, before it starts, that its slices hold what its geometry
 //!   reads and writes. It counts with [`std::num::Saturating`]: what is more than can be counted is `usize::MAX`, which is no slice's
-//!   length, and whatever is computed inside is smaller than what was counted. Inside, `load`, `store` and `scalar` of `register` index without a check in release and with one in debug.
+//!   length, and whatever is computed inside is smaller than what was counted. Inside, `load`, `store` and `scalar` of `register`
+//!   index without a check in release and with one in debug.
 //! - [`SharedOutput`] lets the tasks of one layer write one slice. A task writes only the points of its own tiles, or the
 //!   pixels of its own tiles or rows and the channel blocks of its own panels; callers give no two tasks the same pair.
 //! - `isa::dispatch` enters code for an instruction set only when an [`Isa`] of that set exists, and [`Isa::available`] makes one only on a

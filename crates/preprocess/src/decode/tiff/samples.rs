@@ -4,7 +4,7 @@ use ::tiff::ColorType;
 use ::tiff::decoder::DecodingSampleType;
 use ::tiff::tags::Tag;
 
-use super::file::{File, refuse, unsupported};
+use super::file::{File, corrupt, refuse, unsupported};
 use crate::colour::{self, ToRgb};
 use crate::error::ImageError;
 
@@ -82,11 +82,7 @@ impl Samples {
         for layer in 0..layers.layers {
             let start = layer * layers.layer_bytes + row * layers.row_bytes;
             let bytes = layers.bytes.get(start..start + layers.row_bytes);
-            narrow_row(
-                self.narrow,
-                bytes.ok_or_else(|| super::corrupt("a row is missing"))?,
-                samples,
-            );
+            narrow_row(self.narrow, bytes.ok_or_else(|| corrupt("a row is missing"))?, samples);
         }
         let row: &[u8] = if layers.layers > 1 {
             interleave(samples, layers.layers, pixels);
