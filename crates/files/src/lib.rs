@@ -1,4 +1,19 @@
 //! Reading files of which others may decide what they are: only regular ones, up to a size, and the parts of a folder from within it.
+//!
+//! ```
+//! use std::path::Path;
+//!
+//! use repserve_files::{FileError, read_text, within};
+//!
+//! let folder = tempfile::tempdir()?;
+//! std::fs::write(folder.path().join("labels.txt"), "cat")?;
+//!
+//! let labels = within(folder.path(), Path::new("labels.txt"))?;
+//! assert_eq!(read_text(&labels, 1024)?, "cat");
+//! assert!(matches!(read_text(&labels, 2), Err(FileError::TooLarge { bytes_max: 2 })));
+//! assert!(matches!(within(folder.path(), Path::new("../secret")), Err(FileError::Outside)));
+//! # Ok::<(), FileError>(())
+//! ```
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};

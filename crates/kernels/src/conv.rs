@@ -1,46 +1,16 @@
 //! One convolution layer: its weights made ready once, and how it runs.
 
 use super::executor::Executor;
-use super::geometry::{Algorithm, Convolution, KernelError, SourceLayout, addressable, product, supports};
+use super::geometry::{
+    Algorithm, Convolution, KernelError, SourceLayout, addressable, check_length, product, supports,
+};
+use super::layer::{Call, Layer, Panel};
 use super::layout::Extent;
 use super::vector::{Buffer, Isa, SharedOutput};
 use super::{band, direct, winograd};
 
-/// Output channels that are computed together: one to three vectors of one group.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Panel {
-    /// First block of output channels.
-    pub(super) block: usize,
-    /// Blocks of output channels, 1 to 3.
-    pub(super) vectors: usize,
-    /// First input channel of the panel's group.
-    pub(super) channel: usize,
-    /// Where the panel's weights start.
-    pub(super) weights: usize,
-}
-
 /// A layer whose weights are in the order in which its algorithm reads them. Immutable, so that sessions share one.
-pub struct PreparedConv {
-    pub(super) conv: Convolution,
-    pub(super) algorithm: Algorithm,
-    pub(super) layout: SourceLayout,
-    pub(super) isa: Isa,
-    pub(super) panels: Vec<Panel>,
-    pub(super) weights: Buffer,
-    /// One value a padded output channel.
-    pub(super) bias: Buffer,
-}
-
-/// One call of a layer: slices whose lengths have been checked against the geometry.
-pub(super) struct Call<'a> {
-    pub(super) layer: &'a PreparedConv,
-    pub(super) input: &'a [f32],
-    pub(super) residual: Option<&'a [f32]>,
-    pub(super) output: SharedOutput<'a>,
-    pub(super) extent: Extent,
-    /// Rows and columns of the output.
-    pub(super) out_size: (usize, usize),
-}
+pub struct PreparedConv(Layer);
 
 impl PreparedConv {
     /// Makes a layer ready.
@@ -85,7 +55,7 @@ impl PreparedConv {
             }
             Algorithm::Direct => direct::pack(&conv, layout, &panels, lanes, weights, &mut ready),
         }
-        Ok(Self {
+        Ok(Self(Layer {
             conv,
             algorithm,
             layout,
@@ -93,32 +63,32 @@ impl PreparedConv {
             panels,
             weights: ready,
             bias: padded,
-        })
+        }))
     }
 
     /// The layer's geometry.
     pub fn convolution(&self) -> &Convolution {
-        &self.conv
+        &self.0.conv
     }
 
     /// The algorithm that the weights were prepared for.
     pub fn algorithm(&self) -> Algorithm {
-        self.algorithm
+        self.0.algorithm
     }
 
     /// The layout in which the input is read.
     pub fn layout(&self) -> SourceLayout {
-        self.layout
+        self.0.layout
     }
 
     /// The instruction set that the weights were prepared for.
     pub fn isa(&self) -> Isa {
-        self.isa
+        self.0.isa
     }
 
     /// Bytes that the prepared weights and bias hold.
     pub fn bytes(&self) -> usize {
-        (self.weights.len() + self.bias.len()) * size_of::<f32>()
+        self.0.bytes()
     }
 
     /// Computes `output = relu?(conv(input) + bias + residual?)` for `images` images of `height` by `width`.
@@ -139,23 +109,24 @@ impl PreparedConv {
     ) -> Result<(), KernelError> {
         let extent = Extent {
             images,
-            channels: self.conv.in_channels,
+            channels: self.0.conv.in_channels,
             height,
             width,
         };
         let out_size = self
+            .0
             .conv
             .output_size(height, width)
             .ok_or(KernelError::TooSmall { height, width })?;
-        let lanes = self.isa.lanes();
-        let needed = match self.layout {
+        let lanes = self.0.isa.lanes();
+        let needed = match self.0.layout {
             SourceLayout::Blocked => extent.len_blocked(lanes),
             SourceLayout::Nchw => extent.len_nchw(),
         };
         check_length("input", input.len(), needed)?;
         let out = Extent {
             images,
-            channels: self.conv.out_channels,
+            channels: self.0.conv.out_channels,
             height: out_size.0,
             width: out_size.1,
         };
@@ -166,20 +137,20 @@ impl PreparedConv {
         if output.is_empty() {
             return Ok(());
         }
-        if self.algorithm == Algorithm::Direct {
-            let channels = pixel_channels(&self.conv, self.layout, lanes);
-            band::addressable(&self.conv, out_size.1, channels.saturating_mul(size_of::<f32>()))?;
+        if self.0.algorithm == Algorithm::Direct {
+            let channels = pixel_channels(&self.0.conv, self.0.layout, lanes);
+            band::addressable(&self.0.conv, out_size.1, channels.saturating_mul(size_of::<f32>()))?;
         }
         let output = SharedOutput::new(output);
         let call = Call {
-            layer: self,
+            layer: &self.0,
             input,
             residual,
             output,
             extent,
             out_size,
         };
-        match self.algorithm {
+        match self.0.algorithm {
             Algorithm::WinogradF4 | Algorithm::WinogradF2 => winograd::run(&call, executor)?,
             Algorithm::Direct => direct::run(&call, executor),
         }
@@ -192,14 +163,6 @@ fn pixel_channels(conv: &Convolution, layout: SourceLayout, lanes: usize) -> usi
     match layout {
         SourceLayout::Blocked => conv.in_channels.div_ceil(lanes).saturating_mul(lanes),
         SourceLayout::Nchw => conv.in_channels,
-    }
-}
-
-pub(super) fn check_length(what: &'static str, found: usize, needed: usize) -> Result<(), KernelError> {
-    if found == needed {
-        Ok(())
-    } else {
-        Err(KernelError::Length { what, found, needed })
     }
 }
 

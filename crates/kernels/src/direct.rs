@@ -1,9 +1,9 @@
 //! The direct sum, any kernel size and stride: bands of output rows over a padded copy of the rows that they read.
 
 use super::band::{self, PaddedRow};
-use super::conv::{Call, Panel};
 use super::executor::Executor;
 use super::geometry::{Convolution, SourceLayout};
+use super::layer::{Call, Panel};
 use super::scratch::{self, Slot};
 use super::vector::{self, Band};
 
@@ -42,7 +42,7 @@ fn input_lanes(layout: SourceLayout, lanes: usize) -> usize {
 }
 
 pub(super) fn run(call: &Call<'_>, executor: &dyn Executor) {
-    let plan = Plan::new(call, executor.threads());
+    let plan = BandPlan::new(call, executor.threads());
     let bands = call.out_size.0.div_ceil(plan.rows);
     executor.run(call.extent.images * bands * plan.panel_groups, &|task| {
         let (place, group) = (task / plan.panel_groups, task % plan.panel_groups);
@@ -50,7 +50,7 @@ pub(super) fn run(call: &Call<'_>, executor: &dyn Executor) {
     });
 }
 
-struct Plan<'a> {
+struct BandPlan<'a> {
     call: &'a Call<'a>,
     input_lanes: usize,
     /// Output rows of a band.
@@ -61,7 +61,7 @@ struct Plan<'a> {
     panel_groups: usize,
 }
 
-impl<'a> Plan<'a> {
+impl<'a> BandPlan<'a> {
     fn new(call: &'a Call<'a>, threads: usize) -> Self {
         let conv = &call.layer.conv;
         let input_lanes = input_lanes(call.layer.layout, call.layer.isa.lanes());

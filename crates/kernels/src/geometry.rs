@@ -168,3 +168,15 @@ pub(super) fn addressable(len: usize, bytes: usize) -> Result<usize, KernelError
         Err(KernelError::TooLarge)
     }
 }
+
+/// Whether a slice has the length that the geometry asks for.
+///
+/// # Errors
+/// Where it has not.
+pub(super) fn check_length(what: &'static str, found: usize, needed: usize) -> Result<(), KernelError> {
+    if found == needed {
+        Ok(())
+    } else {
+        Err(KernelError::Length { what, found, needed })
+    }
+}

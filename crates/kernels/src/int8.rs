@@ -1,33 +1,32 @@
-//! A convolution of 8-bit codes, NHWC: u8 activations, i8 weights that are symmetric for each output channel, an i32 bias. It answers with
-//! codes, as ONNX's `QLinearConv` does, or with f32, as ONNX Runtime's `QGemm` (a 1x1 convolution); to the bit.
+//! A convolution of 8-bit quantized values, NHWC: u8 activations, i8 weights that are symmetric for each output channel, an i32 bias. It
+//! returns quantized values, as ONNX's `QLinearConv` does, or with f32, as ONNX Runtime's `QGemm` (a 1x1 convolution); to the bit.
 
 use std::ops::Range;
 
 use super::band::{self, PaddedRow};
-use super::conv::check_length;
 use super::executor::Executor;
-use super::geometry::{Convolution, KernelError, addressable, consistent, product};
+use super::geometry::{Convolution, KernelError, addressable, check_length, consistent, product};
 use super::scratch;
-use super::vector::{self, Answer, Buffer, CODE_LANES, CODES_TOGETHER, CodeBand, CodeIsa, SharedOutput};
+use super::vector::{self, Buffer, INT8_LANES, INT8_TOGETHER, Int8Band, Int8Isa, Int8Output, SharedOutput};
 
-/// What a layer of codes computes besides its geometry.
+/// What an int8 layer computes with, besides its geometry.
 #[derive(Debug, Clone, Copy)]
-pub struct Codes<'a> {
+pub struct Int8Parameters<'a> {
     /// `[O, I/groups, kh, kw]`, whose zero is 0.
     pub weights: &'a [i8],
     /// `[O]`, in steps of the input's times the weight's scale.
     pub bias: &'a [i32],
-    /// `[O]`: the input's times the weight's scale, over the output's where that is codes.
+    /// `[O]`: the input's times the weight's scale, over the output's where that is quantized.
     pub scales: &'a [f32],
-    /// The codes of zero in the input, and in an output of codes.
+    /// The zero points of the input, and of a quantized output.
     pub zeros: [u8; 2],
 }
 
 /// A layer whose weights are in the order in which they are read. Immutable, so that sessions share one.
 pub struct PreparedInt8Conv {
     conv: Convolution,
-    isa: CodeIsa,
-    panels: Vec<Panel>,
+    isa: Int8Isa,
+    panels: Vec<Int8Panel>,
     weights: Buffer<i8>,
     /// For each padded output channel.
     bias: Vec<i32>,
@@ -36,7 +35,7 @@ pub struct PreparedInt8Conv {
 }
 
 /// One to three vectors of output channels of one group.
-struct Panel {
+struct Int8Panel {
     /// First output channel and how many are real.
     out: usize,
     count: usize,
@@ -48,37 +47,37 @@ struct Panel {
 }
 
 impl PreparedInt8Conv {
-    /// Makes a layer ready. The geometry's `relu` is not looked at: an output whose zero has the code 0 is cut off there.
+    /// Makes a layer ready. The geometry's `relu` is not looked at: an output whose zero point is 0 is cut off there.
     ///
     /// # Errors
     /// When the geometry is impossible, a group's channels are no multiple of four (which only a single group pads), or a
     /// slice has the wrong length.
-    pub fn new(conv: Convolution, isa: CodeIsa, codes: &Codes<'_>) -> Result<Self, KernelError> {
+    pub fn new(conv: Convolution, isa: Int8Isa, parameters: &Int8Parameters<'_>) -> Result<Self, KernelError> {
         let (depth, rows) = supported(&conv)?;
         let taps = product(conv.kernel);
         check_length(
             "weights",
-            codes.weights.len(),
+            parameters.weights.len(),
             product([conv.out_channels, depth, taps]),
         )?;
-        check_length("bias", codes.bias.len(), conv.out_channels)?;
-        check_length("scales", codes.scales.len(), conv.out_channels)?;
-        let padded = depth.next_multiple_of(CODES_TOGETHER);
-        let rows_padded = product([conv.groups, rows.saturating_add(CODE_LANES)]);
+        check_length("bias", parameters.bias.len(), conv.out_channels)?;
+        check_length("scales", parameters.scales.len(), conv.out_channels)?;
+        let padded = depth.next_multiple_of(INT8_TOGETHER);
+        let rows_padded = product([conv.groups, rows.saturating_add(INT8_LANES)]);
         addressable(product([rows_padded, padded, taps]), size_of::<i8>())?;
         let mut panels = Vec::new();
         let (mut weights_len, mut lanes) = (0, 0);
         for group in 0..conv.groups {
-            for first in (0..rows).step_by(isa.panel() * CODE_LANES) {
-                let count = (rows - first).min(isa.panel() * CODE_LANES);
-                panels.push(Panel {
+            for first in (0..rows).step_by(isa.panel() * INT8_LANES) {
+                let count = (rows - first).min(isa.panel() * INT8_LANES);
+                panels.push(Int8Panel {
                     out: group * rows + first,
                     count,
                     channel: group * depth,
                     weights: weights_len,
                     bias: lanes,
                 });
-                let width = count.next_multiple_of(CODE_LANES);
+                let width = count.next_multiple_of(INT8_LANES);
                 weights_len += width * padded * taps;
                 lanes += width;
             }
@@ -90,30 +89,29 @@ impl PreparedInt8Conv {
             weights: Buffer::zeroed(weights_len),
             bias: vec![0; lanes],
             scales: vec![0.0; lanes],
-            zeros: codes.zeros,
+            zeros: parameters.zeros,
         };
-        prepared.pack(codes, depth, taps);
+        prepared.pack(parameters, depth, taps);
         Ok(prepared)
     }
 
-    fn pack(&mut self, codes: &Codes<'_>, depth: usize, taps: usize) {
-        let padded = depth.next_multiple_of(CODES_TOGETHER);
+    fn pack(&mut self, parameters: &Int8Parameters<'_>, depth: usize, taps: usize) {
+        let padded = depth.next_multiple_of(INT8_TOGETHER);
         for panel in &self.panels {
-            let width = panel.count.next_multiple_of(CODE_LANES);
+            let width = panel.count.next_multiple_of(INT8_LANES);
             for lane in 0..panel.count {
-                let row = &codes.weights[(panel.out + lane) * depth * taps..][..depth * taps];
+                let row = &parameters.weights[(panel.out + lane) * depth * taps..][..depth * taps];
                 let mut sum = 0i32;
                 for (i, weight) in row.iter().enumerate() {
                     let (k, tap) = (i / taps, i % taps);
-                    let block = (tap * padded + k) / CODES_TOGETHER;
-                    self.weights[panel.weights + (block * width + lane) * CODES_TOGETHER + k % CODES_TOGETHER] =
-                        *weight;
+                    let block = (tap * padded + k) / INT8_TOGETHER;
+                    self.weights[panel.weights + (block * width + lane) * INT8_TOGETHER + k % INT8_TOGETHER] = *weight;
                     sum = sum.wrapping_add(i32::from(*weight));
                 }
                 // Σ (x − zero) w = Σ x w − zero Σ w.
                 let shift = sum.wrapping_mul(i32::from(self.zeros[0]));
-                self.bias[panel.bias + lane] = codes.bias[panel.out + lane].wrapping_sub(shift);
-                self.scales[panel.bias + lane] = codes.scales[panel.out + lane];
+                self.bias[panel.bias + lane] = parameters.bias[panel.out + lane].wrapping_sub(shift);
+                self.scales[panel.bias + lane] = parameters.scales[panel.out + lane];
             }
         }
     }
@@ -124,7 +122,7 @@ impl PreparedInt8Conv {
     }
 
     /// The instructions that multiply.
-    pub fn isa(&self) -> CodeIsa {
+    pub fn isa(&self) -> Int8Isa {
         self.isa
     }
 
@@ -133,7 +131,7 @@ impl PreparedInt8Conv {
         self.weights.len() + size_of_val(&*self.bias) + size_of_val(&*self.scales)
     }
 
-    /// Convolves `images` images of `height` by `width`: `input` is `[N, H, W, C]`, `output` `[N, H', W', O]`, in codes.
+    /// Convolves `images` images of `height` by `width`: `input` is `[N, H, W, C]`, `output` `[N, H', W', O]`, both quantized.
     ///
     /// # Errors
     /// When a slice has the wrong length or the input is smaller than the kernel.
@@ -144,7 +142,7 @@ impl PreparedInt8Conv {
         output: &mut [u8],
         executor: &dyn Executor,
     ) -> Result<(), KernelError> {
-        self.answer(input, size, output, executor)
+        self.convolve(input, size, output, executor)
     }
 
     /// As [`Self::run`]; the output is the sums times their scales.
@@ -158,10 +156,10 @@ impl PreparedInt8Conv {
         output: &mut [f32],
         executor: &dyn Executor,
     ) -> Result<(), KernelError> {
-        self.answer(input, size, output, executor)
+        self.convolve(input, size, output, executor)
     }
 
-    fn answer<T: Answer>(
+    fn convolve<T: Int8Output>(
         &self,
         input: &[u8],
         [images, height, width]: [usize; 3],
@@ -179,7 +177,7 @@ impl PreparedInt8Conv {
         if output.is_empty() {
             return Ok(());
         }
-        band::addressable(&self.conv, out_size.1, channels_in.next_multiple_of(CODES_TOGETHER))?;
+        band::addressable(&self.conv, out_size.1, channels_in.next_multiple_of(INT8_TOGETHER))?;
         let run = Run {
             layer: self,
             input,
@@ -196,7 +194,7 @@ impl PreparedInt8Conv {
 fn supported(conv: &Convolution) -> Result<(usize, usize), KernelError> {
     consistent(conv)?;
     let depth = conv.in_channels / conv.groups;
-    if conv.groups > 1 && !depth.is_multiple_of(CODES_TOGETHER) {
+    if conv.groups > 1 && !depth.is_multiple_of(INT8_TOGETHER) {
         return Err(KernelError::Geometry("groups whose channels are no multiple of four"));
     }
     Ok((depth, conv.out_channels / conv.groups))
@@ -211,10 +209,10 @@ struct Run<'a, T> {
     out_size: (usize, usize),
 }
 
-impl<T: Answer> Run<'_, T> {
+impl<T: Int8Output> Run<'_, T> {
     fn on(&self, images: usize, executor: &dyn Executor) {
         let conv = &self.layer.conv;
-        let pixel = conv.in_channels.next_multiple_of(CODES_TOGETHER);
+        let pixel = conv.in_channels.next_multiple_of(INT8_TOGETHER);
         let columns = band::columns(conv, self.out_size.1);
         let most = band::rows_max(conv, columns * pixel, self.out_size.0);
         // Every thread gets rows of its own where there are enough of them, and some of the panels where there are not.
@@ -241,13 +239,13 @@ impl<T: Answer> Run<'_, T> {
     fn band(&self, image: usize, rows: (usize, usize), panels: Range<usize>, [columns, pixel]: [usize; 2]) {
         let (layer, conv) = (self.layer, &self.layer.conv);
         let input_rows = (rows.1 - 1) * conv.strides[0] + conv.kernel[0];
-        let depth = (conv.in_channels / conv.groups).next_multiple_of(CODES_TOGETHER);
+        let depth = (conv.in_channels / conv.groups).next_multiple_of(INT8_TOGETHER);
         scratch::bytes(input_rows * columns * pixel, |padded| {
             self.copy_padded(image, rows.0 * conv.strides[0], [columns, pixel], padded);
             for panel in &layer.panels[panels] {
-                vector::rows_of_codes(
+                vector::rows_of_int8(
                     layer.isa,
-                    CodeBand {
+                    Int8Band {
                         input: padded,
                         input_row: columns * pixel,
                         input_pixel: pixel,
@@ -270,7 +268,7 @@ impl<T: Answer> Run<'_, T> {
         });
     }
 
-    /// Fills `[rows][columns][pixel]` with the input from padded row `top` on, the code of zero outside of it. Weights of channels that
+    /// Fills `[rows][columns][pixel]` with the input from padded row `top` on, the zero point outside of it. Weights of channels that
     /// only pad a pixel are zero, whatever stands there.
     fn copy_padded(&self, image: usize, top: usize, [columns, pixel]: [usize; 2], target: &mut [u8]) {
         let (conv, (height, width)) = (&self.layer.conv, self.size);

@@ -5,9 +5,9 @@
 
 use std::ops::Range;
 
-use super::conv::{Call, Panel};
 use super::executor::Executor;
 use super::geometry::{Algorithm, Convolution, KernelError, addressable, product};
+use super::layer::{Call, Panel};
 use super::scratch::{self, Slot};
 use super::vector::{self, OutputTiles, Products, SharedOutput, TileGrid};
 
@@ -105,7 +105,7 @@ fn odd_lines(floats: usize) -> usize {
 /// # Errors
 /// Where the tiles, or the space for their points, are more than can be counted.
 pub(super) fn run(call: &Call<'_>, executor: &dyn Executor) -> Result<(), KernelError> {
-    let plan = Plan::new(call, executor.threads())?;
+    let plan = TilePlan::new(call, executor.threads())?;
     if plan.shared {
         plan.run_shared(executor);
         return Ok(());
@@ -121,7 +121,7 @@ pub(super) fn run(call: &Call<'_>, executor: &dyn Executor) -> Result<(), Kernel
     Ok(())
 }
 
-struct Plan<'a> {
+struct TilePlan<'a> {
     call: &'a Call<'a>,
     grid: TileGrid,
     points: usize,
@@ -133,7 +133,7 @@ struct Plan<'a> {
     input_plane: usize,
 }
 
-impl<'a> Plan<'a> {
+impl<'a> TilePlan<'a> {
     fn new(call: &'a Call<'a>, threads: usize) -> Result<Self, KernelError> {
         let (conv, side) = (&call.layer.conv, side(call.layer.algorithm));
         let grid = TileGrid::new(

@@ -1,5 +1,5 @@
-//! Clients: a closed loop (each connection sends when it has its answer) and an open loop (requests are due at a fixed
-//! rate, whether or not earlier ones are answered; latency counts from when a request was due).
+//! Clients: a closed loop (each connection sends when it has its response) and an open loop (requests are due at a fixed
+//! rate, whether or not earlier responses have come; latency counts from when a request was due).
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use super::stats::Sample;
 
-/// What is asked of the server, again and again.
+/// The request that is sent again and again.
 #[derive(Debug, Clone)]
 pub struct Target {
     /// Where it listens.
@@ -108,7 +108,7 @@ async fn exchange(target: &Target, connection: Option<Connection>) -> anyhow::Re
 /// The status that a `GET` of `path` is answered with.
 ///
 /// # Errors
-/// Where nobody answers.
+/// Where there is no response.
 pub async fn get(address: SocketAddr, path: &str) -> anyhow::Result<u16> {
     let mut connection = connect(address).await?;
     let request = hyper::Request::get(path)

@@ -55,7 +55,7 @@ impl std::fmt::Display for Load {
     }
 }
 
-fn told(figures: &BareFigures) -> String {
+fn figures_text(figures: &BareFigures) -> String {
     format!(
         "{:.1} images/s on all cores, {:.2} ms one at a time on the widest session",
         figures.images_per_second, figures.latency_ms
@@ -80,10 +80,10 @@ impl Report {
             "## {}\n\n{}. Bare loop: {}.",
             self.model,
             self.machine,
-            told(&self.bare)
+            figures_text(&self.bare)
         );
         if let Some(lowered) = &self.bare_lowered {
-            text += &format!(" With the server's kernels: {}.", told(lowered));
+            text += &format!(" With the server's kernels: {}.", figures_text(lowered));
         }
         text += "\n\n| load | images/s | / bare | / bare, same kernels | p50 ms | p95 ms | p99 ms | 429 | 429 p99 ms | failed | cores | RSS MiB |\n";
         text += "|---|---|---|---|---|---|---|---|---|---|---|---|\n";

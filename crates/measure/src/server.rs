@@ -1,4 +1,4 @@
-//! A server of its own process, so that what it uses can be told from what the client uses.
+//! A server of its own process, so that its usage is not mixed with that of the client.
 
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
@@ -46,9 +46,9 @@ impl Server {
     /// What it has used so far.
     ///
     /// # Errors
-    /// Where the system does not tell (it has no `/proc`).
+    /// Where the system has no `/proc`.
     pub fn usage(&self) -> anyhow::Result<Usage> {
-        usage(self.child.id()).context("/proc does not tell what the server uses")
+        usage(self.child.id()).context("cannot read what the server uses from /proc")
     }
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// One request as the client saw it.
 #[derive(Debug, Clone, Copy)]
 pub struct Sample {
-    /// From the moment the request was due to the last byte of the answer.
+    /// From the moment the request was due to the last byte of the response.
     pub latency: Duration,
     /// HTTP status; 0 where the connection failed.
     pub status: u16,
@@ -79,7 +79,7 @@ impl Summary {
 }
 
 impl Percentiles {
-    /// Nearest-rank percentiles.
+    /// Nearest-rank percentiles, in milliseconds.
     pub fn of(latencies: impl Iterator<Item = Duration>) -> Self {
         let mut ms: Vec<f64> = latencies.map(|l| l.as_secs_f64() * 1e3).collect();
         ms.sort_by(f64::total_cmp);
@@ -97,9 +97,7 @@ impl Percentiles {
 
 /// The middle value; 0 of none.
 pub fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied().unwrap_or(0.0)
+    repserve_runtime::median(values).unwrap_or(0.0)
 }
 
 #[cfg(test)]
@@ -121,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_summary_tells_rejections_from_failures() {
+    fn a_summary_counts_rejections_apart_from_failures() {
         let samples = [200, 200, 429, 503, 0].map(|status| Sample {
             latency: Duration::from_millis(2),
             status,

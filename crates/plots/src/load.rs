@@ -25,7 +25,7 @@ pub fn svg(report: &Report) -> anyhow::Result<String> {
             ("p95", latency(|s| s.latency_ms.p95)),
             ("p99", latency(|s| s.latency_ms.p99)),
         ];
-        bars(report, &right, "latency of answers, ms", &series, None)?;
+        bars(report, &right, "latency of responses, ms", &series, None)?;
         root.present()?;
     }
     Ok(svg)

@@ -3,7 +3,9 @@
 use image::ExtendedColorType;
 use image::codecs::jpeg::JpegEncoder;
 
-use super::{Format, ImageError, Preprocess};
+use super::error::ImageError;
+use super::format::Format;
+use super::preprocess::Preprocess;
 
 /// JPEG's quality, 1 to 100.
 const QUALITY: u8 = 95;

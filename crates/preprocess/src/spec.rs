@@ -52,6 +52,9 @@ pub(crate) const TARGET_MAX: u32 = 4096;
 
 impl InputSpec {
     /// Checks every value.
+    ///
+    /// # Errors
+    /// Names the first impossible value and what is possible.
     pub fn validate(&self) -> Result<(), SpecError> {
         let side = 1..=TARGET_MAX;
         let err = |key, value, expected| Err(SpecError { key, value, expected });

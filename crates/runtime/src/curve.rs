@@ -6,6 +6,8 @@ use serde::Serialize;
 
 use repserve_scheduler::{Session, SessionError, Sessions};
 
+use super::median::median;
+
 /// Throughput that a larger batch must add before it is worth its latency.
 const GAIN_MIN: f64 = 1.03;
 
@@ -96,13 +98,13 @@ impl Curve {
         if let Some(wide) = sessions.wide.as_mut() {
             for batch_size in sizes() {
                 let batch = vec![item.clone(); batch_size];
-                let mut latency_ms = median(&mut repeat(wide, &batch, end)?);
+                let mut latency_ms = median_ms(&repeat(wide, &batch, end)?);
                 for _ in 1..WIDE_ATTEMPTS {
                     if batch_size > 1 || latency_ms < curve.narrow[0].latency_ms * WIDE_CLEAR {
                         break;
                     }
                     together(&mut sessions.narrow, &batch, end)?;
-                    latency_ms = latency_ms.min(median(&mut repeat(wide, &batch, end)?));
+                    latency_ms = latency_ms.min(median_ms(&repeat(wide, &batch, end)?));
                 }
                 curve.wide.push(Point { batch_size, latency_ms });
                 if latency_ms >= curve.narrow[0].latency_ms || Instant::now() >= end {
@@ -136,7 +138,7 @@ where
     S: Session + Send,
     S::Input: Sync,
 {
-    let mut times = std::thread::scope(|scope| {
+    let times = std::thread::scope(|scope| {
         let threads: Vec<_> = sessions
             .iter_mut()
             .map(|s| scope.spawn(move || repeat(s, batch, end)))
@@ -150,7 +152,12 @@ where
         }
         Ok(all)
     })?;
-    Ok(median(&mut times))
+    Ok(median_ms(&times))
+}
+
+/// 0 of no runs.
+fn median_ms(times: &[f64]) -> f64 {
+    median(times).unwrap_or(0.0)
 }
 
 /// One run to warm up, then timed ones, in milliseconds.
@@ -170,11 +177,6 @@ fn repeat<S: Session>(session: &mut S, batch: &[S::Input], end: Instant) -> Resu
         times.push(took_ms);
     }
     Ok(times)
-}
-
-fn median(times: &mut [f64]) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times.get(times.len() / 2).copied().unwrap_or(0.0)
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@
 use repserve_graph::ops::{GraphView, MICROSOFT_DOMAIN, NodeView, QGemm, QLinearConv, QuantizedInputs};
 use repserve_graph::shapes::Shapes;
 use repserve_graph::{AttributeValue, DType, Graph, Model, Node};
-use repserve_kernels::int8::Codes;
-use repserve_kernels::{CodeIsa, Convolution, PreparedInt8Conv};
+use repserve_kernels::int8::Int8Parameters;
+use repserve_kernels::{Convolution, Int8Isa, PreparedInt8Conv};
 
 use super::operators::{DOMAIN, Int8Op, Layers, operator};
 
@@ -22,7 +22,7 @@ pub(super) fn computes_in_int8(model: &Model) -> bool {
 
 /// Puts operators in place of the nodes that the kernels compute; the others stay ONNX Runtime's. Returns the layers that there
 /// were and those of the new operators.
-pub(super) fn lower(model: &mut Model, before: Layers, isa: CodeIsa) -> Layers {
+pub(super) fn lower(model: &mut Model, before: Layers, isa: Int8Isa) -> Layers {
     let graph = &mut model.graph;
     let mut layers = Vec::new();
     let nodes: Vec<_> = graph
@@ -48,7 +48,7 @@ pub(super) fn lower(model: &mut Model, before: Layers, isa: CodeIsa) -> Layers {
 }
 
 /// A layer, where the node's parameters are all constants and the kernels compute it.
-fn prepare(graph: &Graph, node: &Node, isa: CodeIsa) -> Option<(Int8Op, PreparedInt8Conv)> {
+fn prepare(graph: &Graph, node: &Node, isa: Int8Isa) -> Option<(Int8Op, PreparedInt8Conv)> {
     let shapes = Shapes::default();
     // Neither operator has changed since its first version; the graph is ONNX Runtime's, whose pads are resolved.
     let view = GraphView {
@@ -77,13 +77,13 @@ fn prepare(graph: &Graph, node: &Node, isa: CodeIsa) -> Option<(Int8Op, Prepared
         Int8Op::Conv => parameters.code(inputs.output_zero)?,
         Int8Op::Gemm => 0,
     };
-    let codes = Codes {
+    let values = Int8Parameters {
         weights: &weights,
         bias: &parameters.biases(inputs.bias, conv.out_channels)?,
         scales: &parameters.scales(&inputs, op, conv.out_channels)?,
         zeros: [parameters.code(inputs.input_zero)?, output_zero],
     };
-    Some((op, PreparedInt8Conv::new(conv, isa, &codes).ok()?))
+    Some((op, PreparedInt8Conv::new(conv, isa, &values).ok()?))
 }
 
 /// A convolution in NHWC, undilated.

@@ -28,7 +28,7 @@ use super::session::{SessionOptions, builder};
 use super::session_model::{SessionModel, encoded};
 use repserve_graph::onnx::{self, ExternalData};
 use repserve_graph::{DType, Tensor};
-use repserve_kernels::CodeIsa;
+use repserve_kernels::Int8Isa;
 
 /// Tensors below this size stay in the graph: sharing them saves less than it costs.
 const SHARED_BYTES_MIN: usize = 1024;
@@ -56,7 +56,7 @@ pub(super) enum Int8 {
     /// ONNX Runtime's.
     OnnxRuntime,
     /// This program's own, where they compute a layer.
-    Own(CodeIsa),
+    Own(Int8Isa),
 }
 
 impl std::fmt::Debug for OptimizedModel {

@@ -12,7 +12,7 @@ use super::plan::Plan;
 use super::session::{ModelSession, SessionOptions};
 use super::session_model::SessionModel;
 use super::settings::{KernelMode, RuntimeSettings};
-use repserve_kernels::CodeIsa;
+use repserve_kernels::Int8Isa;
 use repserve_scheduler::{Sessions, Width};
 
 /// Makes sessions of one model, at the start and again after one has failed. Cheap to clone.
@@ -43,7 +43,7 @@ impl Pool {
         let int8 = match (model.int8, settings.kernels) {
             (false, _) => Int8::None,
             (true, KernelMode::Off) => Int8::OnnxRuntime,
-            (true, KernelMode::Auto | KernelMode::On) => CodeIsa::detect().map_or(Int8::OnnxRuntime, Int8::Own),
+            (true, KernelMode::Auto | KernelMode::On) => Int8Isa::detect().map_or(Int8::OnnxRuntime, Int8::Own),
         };
         let once = settings.share_weights || matches!(int8, Int8::Own(_));
         let optimize = || OptimizedModel::new(runtime, &model, int8, settings.share_weights);

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::Width;
+use super::engine::Width;
 
 const DELAY_MIN: Duration = Duration::from_millis(100);
 const DELAY_MAX: Duration = Duration::from_secs(10);

@@ -10,11 +10,15 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use super::engine::{Cost, Engine, Sessions};
+use super::item::{Deadline, End, Outcome, Rejected, Work};
+use super::memory::Memory;
+use super::observer::Observer;
+use super::policy::{Event, Shape};
+use super::settings::Tuning;
 use super::shared::Shared;
 use super::state::{OutcomeOf, Phase, Snapshot, WorkOf};
-use super::{
-    Cost, Deadline, End, Engine, Event, Memory, Observer, Outcome, Rejected, Sessions, Shape, Tuning, Work, worker,
-};
+use super::worker;
 
 /// Submits work. Cheap to clone.
 pub struct Batcher<E: Engine>(Arc<Shared<E>>);
@@ -36,7 +40,7 @@ pub struct Pending<E: Engine> {
     shared: Arc<Shared<E>>,
     request: u64,
     items: Range<u64>,
-    answer: oneshot::Receiver<Vec<OutcomeOf<E>>>,
+    outcomes: oneshot::Receiver<Vec<OutcomeOf<E>>>,
     done: bool,
 }
 
@@ -72,6 +76,9 @@ pub fn pair<E: Engine>(
 
 impl<E: Engine> Batcher<E> {
     /// Admits all items of a request or none.
+    ///
+    /// # Errors
+    /// Where the queue, the deadline or draining forbid it.
     pub fn submit(&self, work: Vec<WorkOf<E>>, deadline: Deadline) -> Result<Pending<E>, Rejected> {
         let count = work.len();
         let cost = |work: WorkOf<E>| {
@@ -83,14 +90,14 @@ impl<E: Engine> Batcher<E> {
         };
         let work = work.into_iter().map(cost).collect();
         let mut state = self.0.lock();
-        let (request, items, answer) = state.admit(work, deadline, Instant::now())?;
+        let (request, items, outcomes) = state.admit(work, deadline, Instant::now())?;
         self.0.wake_one(&state);
         drop(state);
         Ok(Pending {
             shared: self.0.clone(),
             request,
             items,
-            answer,
+            outcomes,
             done: count == 0,
         })
     }
@@ -101,6 +108,9 @@ impl<E: Engine> Batcher<E> {
     }
 
     /// Whether a request of `count` items would be admitted now; to turn a client away before its body is read.
+    ///
+    /// # Errors
+    /// As [`Self::submit`].
     pub fn would_admit(&self, count: usize, deadline: Deadline) -> Result<(), Rejected> {
         self.0.lock().would_admit(count, deadline, Instant::now())
     }
@@ -140,6 +150,9 @@ impl<E: Engine> Clone for Batcher<E> {
 
 impl<E: Engine> Scheduler<E> {
     /// Starts the worker threads.
+    ///
+    /// # Errors
+    /// Where the system starts none.
     pub fn spawn(self) -> std::io::Result<Workers<E>> {
         let mut workers = Workers {
             shared: self.shared,
@@ -161,7 +174,7 @@ impl<E: Engine> Scheduler<E> {
 }
 
 impl<E: Engine> Workers<E> {
-    /// Turns new requests away and waits until everything admitted has ended; after `limit` the rest is aborted. Answers whether
+    /// Turns new requests away and waits until everything admitted has ended; after `limit` the rest is aborted. Returns whether
     /// everything ended by itself. Blocks.
     pub fn drain(mut self, limit: Duration) -> bool {
         Batcher(self.shared.clone()).close();
@@ -212,9 +225,9 @@ impl<E: Engine> Future for Pending<E> {
         if self.items.is_empty() {
             return Poll::Ready(Vec::new());
         }
-        Pin::new(&mut self.answer).poll(context).map(|answer| {
+        Pin::new(&mut self.outcomes).poll(context).map(|outcomes| {
             self.done = true;
-            answer.unwrap_or_else(|_| self.items.clone().map(|_| Outcome::Aborted).collect())
+            outcomes.unwrap_or_else(|_| self.items.clone().map(|_| Outcome::Aborted).collect())
         })
     }
 }
@@ -228,5 +241,4 @@ impl<E: Engine> Drop for Pending<E> {
 }
 
 #[cfg(test)]
-#[path = "handle_tests.rs"]
 mod tests;

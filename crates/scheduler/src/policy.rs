@@ -21,9 +21,11 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Cost, Deadline, Memory, Width};
+use super::engine::{Cost, Width};
+use super::item::Deadline;
+use super::memory::Memory;
 
-/// How often is looked whether another scheduler has given memory back: nobody tells of it.
+/// How often is looked whether another scheduler has given memory back: nobody notifies this one.
 const MEMORY_POLL: Duration = Duration::from_millis(10);
 
 /// An admitted item; ids grow in the order of admission.
@@ -166,7 +168,7 @@ impl BatchPolicy {
         (self.narrow_running, usize::from(self.wide_running))
     }
 
-    /// Takes note of an event. Answers whether the item it names has left the queue by it.
+    /// Takes note of an event. Returns whether the item it names has left the queue by it.
     pub fn on(&mut self, event: Event, now: Instant) -> bool {
         match event {
             Event::Raw {
@@ -242,7 +244,7 @@ impl BatchPolicy {
         {
             return Decision::Prepare(item);
         }
-        // What is prepared here tells when it is done; what another scheduler holds does not.
+        // The end of what is prepared here is an event; the end of what another scheduler prepares is not.
         let elsewhere = !self.raw.is_empty() && self.preparing.is_empty();
         let Some(Ready { since: oldest, .. }) = self.ready.front() else {
             return Decision::Wait(elsewhere.then_some(now + MEMORY_POLL));
@@ -319,5 +321,4 @@ impl BatchPolicy {
 }
 
 #[cfg(test)]
-#[path = "policy_tests.rs"]
 mod tests;

@@ -1,19 +1,23 @@
 //! What the scheduler's threads share: its [`State`] under one lock that is held for bookkeeping only, never while an item is
-//! prepared or run, and whom to tell.
+//! prepared or run, and whom to notify.
 
 use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::state::{Answer, Item, OutcomeOf, Phase, Request, State};
-use super::{End, Engine, Event, ItemId, Memory, Observer, Outcome, Sessions, Shape};
+use super::engine::{Engine, Sessions};
+use super::item::{End, Outcome};
+use super::memory::Memory;
+use super::observer::Observer;
+use super::policy::{Event, ItemId, Shape};
+use super::state::{Completed, Item, OutcomeOf, Phase, Request, State};
 
 pub(super) struct Shared<E: Engine> {
     pub(super) engine: Arc<E>,
     pub(super) observer: Arc<dyn Observer>,
-    /// Told when a worker may find something to do.
+    /// Notified when a worker may find something to do.
     pub(super) work: Condvar,
-    /// Told when an item has ended.
+    /// Notified when an item has ended.
     pub(super) ended: Condvar,
     state: Mutex<State<E>>,
 }
@@ -40,28 +44,28 @@ impl<E: Engine> Shared<E> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends the answers that are complete, without the lock.
+    /// Sends the outcomes of completed requests, without the lock.
     pub(super) fn flush<'a>(&'a self, mut state: MutexGuard<'a, State<E>>) -> MutexGuard<'a, State<E>> {
         if state.outbox.is_empty() {
             return state;
         }
-        let answers = std::mem::take(&mut state.outbox);
+        let completed = std::mem::take(&mut state.outbox);
         drop(state);
-        for Answer { reply, outcomes } in answers {
-            // A client that has just gone away does not want its answer.
+        for Completed { reply, outcomes } in completed {
+            // A client that has just gone away does not want them.
             let _ = reply.send(outcomes);
         }
         self.lock()
     }
 
-    /// Tells a sleeping worker that there may be something to do.
+    /// Notifies a sleeping worker that there may be something to do.
     pub(super) fn wake_one(&self, state: &State<E>) {
         if state.asleep > 0 {
             self.work.notify_one();
         }
     }
 
-    /// Ends an item: tells its request; once every item of that has ended, its answer is ready to be sent by [`Self::flush`].
+    /// Ends an item: notes it in its request; once every item of that has ended, its outcomes are ready to be sent by [`Self::flush`].
     pub(super) fn end(&self, state: &mut State<E>, item: ItemId, outcome: OutcomeOf<E>) {
         let Some(Item {
             request,
@@ -87,7 +91,7 @@ impl<E: Engine> Shared<E> {
             && let Some(Request { outcomes, reply, .. }) = state.requests.remove(&request)
         {
             let outcomes = outcomes.into_iter().flatten().collect();
-            state.outbox.push(Answer { reply, outcomes });
+            state.outbox.push(Completed { reply, outcomes });
         }
     }
 
@@ -109,7 +113,7 @@ impl<E: Engine> Shared<E> {
         }
     }
 
-    /// Answers everybody who still waits; what runs is forgotten.
+    /// Ends every item as aborted; what runs is forgotten.
     pub(super) fn abort(&self) {
         let mut state = self.lock();
         state.phase = Phase::Aborted;

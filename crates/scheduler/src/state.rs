@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::backoff::Backoff;
+use super::engine::{Cost, Engine, Sessions, Width};
+use super::item::{Deadline, End, Outcome, Rejected, Timings, Work};
+use super::memory::Memory;
 use super::pace::Pace;
-use super::{
-    BatchPolicy, Cost, Deadline, End, Engine, Event, ItemId, Memory, Outcome, Rejected, Sessions, Shape, Timings,
-    Width, Work,
-};
+use super::policy::{BatchPolicy, Event, ItemId, Shape};
 
 pub(super) type OutcomeOf<E> = Outcome<<E as Engine>::Output, <E as Engine>::Invalid>;
 pub(super) type WorkOf<E> = Work<<E as Engine>::Raw, <E as Engine>::Input>;
@@ -40,15 +40,16 @@ pub(super) struct State<E: Engine> {
     wide: Option<E::Session>,
     pub(super) rebuilding: usize,
     pub(super) backoff: Backoff,
-    /// Workers that sleep until they are told of work.
+    /// Workers that sleep until they are notified of work.
     pub(super) asleep: usize,
-    /// Whole answers, to be sent once the lock is free: waking a client takes longer than all bookkeeping.
-    pub(super) outbox: Vec<Answer<E>>,
+    /// Requests all of whose items have ended, to be sent once the lock is free: waking a client takes longer than all bookkeeping.
+    pub(super) outbox: Vec<Completed<E>>,
 }
 
 type Reply<E> = oneshot::Sender<Vec<OutcomeOf<E>>>;
 
-pub(super) struct Answer<E: Engine> {
+/// A request whose items have all ended.
+pub(super) struct Completed<E: Engine> {
     pub(super) reply: Reply<E>,
     pub(super) outcomes: Vec<OutcomeOf<E>>,
 }
@@ -104,7 +105,8 @@ impl<E: Engine> State<E> {
         }
     }
 
-    /// Admits all of `work`, each item with what preparing it takes, or nothing. Answers the request's number and its items.
+    /// Admits all of `work`, each item with what preparing it takes, or nothing. Returns the request's number, its
+    /// items, and the receiver of their outcomes.
     #[allow(clippy::type_complexity, reason = "the reply is what it is")]
     pub(super) fn admit(
         &mut self,
@@ -113,7 +115,7 @@ impl<E: Engine> State<E> {
         now: Instant,
     ) -> Result<(u64, Range<u64>, oneshot::Receiver<Vec<OutcomeOf<E>>>), Rejected> {
         self.would_admit(work.len(), deadline, now)?;
-        let (reply, answer) = oneshot::channel();
+        let (reply, receiver) = oneshot::channel();
         let (request, count) = (self.next_item, work.len());
         let outcomes = (0..count).map(|_| None).collect();
         if count > 0 {
@@ -154,7 +156,7 @@ impl<E: Engine> State<E> {
             self.policy.on(arrived, now);
         }
         self.next_item += count as u64;
-        Ok((request, request..self.next_item, answer))
+        Ok((request, request..self.next_item, receiver))
     }
 
     pub(super) fn would_admit(&self, count: usize, deadline: Deadline, now: Instant) -> Result<(), Rejected> {
@@ -199,7 +201,7 @@ impl<E: Engine> State<E> {
         }
     }
 
-    /// Notes how long the item's run took and answers its whole account.
+    /// Notes how long the item's run took and returns all of its timings.
     pub(super) fn finish(&mut self, item: ItemId, inference: Duration) -> Timings {
         self.items.get_mut(&item).map_or_else(Timings::default, |entry| {
             entry.timings.inference = inference;

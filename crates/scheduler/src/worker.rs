@@ -1,15 +1,17 @@
-//! A worker thread: asks the policy, does what it says, tells it what came out.
+//! A worker thread: asks the policy for a decision, carries it out, and reports the result to it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::engine::{Engine, Prepared, Session, SessionError, Width};
+use super::item::{Outcome, Work};
+use super::policy::{Decision, Event, ItemId};
 use super::shared::Shared;
 use super::state::{Phase, State};
-use super::{Decision, Engine, Event, ItemId, Outcome, Prepared, Session, SessionError, Width, Work};
 
 type Guard<'a, E> = MutexGuard<'a, State<E>>;
-/// The session to go on with, if there is one, and what the run answered.
+/// The session to go on with, if there is one, and what the run returned.
 type Run<E> = (
     Option<<E as Engine>::Session>,
     Result<Vec<<E as Engine>::Output>, SessionError>,
@@ -106,14 +108,14 @@ fn run<'a, E: Engine>(shared: &'a Shared<E>, mut state: Guard<'a, E>, width: Wid
     wake_another(shared, &state);
     drop(state);
 
-    let (session, answer) = run_guarded(shared, session, width, &inputs);
+    let (session, result) = run_guarded(shared, session, width, &inputs);
     let inference = start.elapsed();
     drop(inputs);
 
     let mut state = shared.lock();
     state.put_session(width, session);
     state.policy.on(Event::Ran(width), Instant::now());
-    match answer {
+    match result {
         Ok(outputs) => {
             let cores = state.cores(width);
             state.pace.ran(items.len(), cores, inference);
@@ -148,8 +150,8 @@ fn run_guarded<E: Engine>(
         Ok(session) => session,
         Err(error) => return (None, Err(error)),
     };
-    let answer = catch_unwind(AssertUnwindSafe(|| session.run(inputs)));
-    let answer = answer
+    let result = catch_unwind(AssertUnwindSafe(|| session.run(inputs)));
+    let result = result
         .unwrap_or_else(|panic| Err(panicked(&*panic)))
         .and_then(|outputs| match outputs.len() {
             n if n == inputs.len() => Ok(outputs),
@@ -158,7 +160,7 @@ fn run_guarded<E: Engine>(
                 inputs.len()
             ))),
         });
-    match answer {
+    match result {
         Ok(outputs) => (Some(session), Ok(outputs)),
         Err(error) => {
             drop(session);

@@ -69,7 +69,7 @@ impl<T> Drop for Guarded<T> {
     }
 }
 
-/// Runs the case with its slices between guards; the answer must be that of ordinary slices, to the bit.
+/// Runs the case with its slices between guards; the output must be that of ordinary slices, to the bit.
 fn check(case: &Case, at_end: bool) {
     let out = case.out_extent();
     for isa in sets() {

@@ -1,8 +1,8 @@
-//! Convolutions of codes against the exact sum, in every instruction set, with every slice up against memory that faults.
+//! Int8 convolutions against the exact sum, in every instruction set, with every slice up against memory that faults.
 
 use proptest::prelude::*;
 
-use super::super::int8::Codes;
+use super::super::int8::Int8Parameters;
 use super::super::*;
 use super::case::Backwards;
 #[cfg(target_os = "linux")]
@@ -22,13 +22,8 @@ struct Case {
 
 impl Case {
     fn new(conv: Convolution, size: [usize; 3], extreme: bool, seed: u64) -> Self {
-        let mut state = seed.wrapping_mul(2) + 1;
-        let mut draw = move || {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            (state >> 40) as usize
-        };
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut draw = move || random.usize(..1 << 24);
         let depth = conv.in_channels / conv.groups;
         let columns = depth * conv.kernel[0] * conv.kernel[1];
         let input = size.iter().product::<usize>() * conv.in_channels;
@@ -71,9 +66,9 @@ impl Case {
                     .filter(|c| *c < width);
                 if let (Some(row), Some(column)) = (row, column) {
                     let channel = o / group_rows * depth + k;
-                    let code = self.input[((n * height + row) * width + column) * conv.in_channels + channel];
+                    let value = self.input[((n * height + row) * width + column) * conv.in_channels + channel];
                     let weight = self.weights[((o * depth + k) * kh + ky) * kw + kx];
-                    sum += (i32::from(code) - i32::from(self.zeros[0])) * i32::from(weight);
+                    sum += (i32::from(value) - i32::from(self.zeros[0])) * i32::from(weight);
                 }
             }
             sums.push(sum);
@@ -81,14 +76,14 @@ impl Case {
         sums
     }
 
-    fn layer(&self, isa: CodeIsa) -> PreparedInt8Conv {
-        let codes = Codes {
+    fn layer(&self, isa: Int8Isa) -> PreparedInt8Conv {
+        let parameters = Int8Parameters {
             weights: &self.weights,
             bias: &self.bias,
             scales: &self.scales,
             zeros: self.zeros,
         };
-        PreparedInt8Conv::new(self.conv, isa, &codes).unwrap()
+        PreparedInt8Conv::new(self.conv, isa, &parameters).unwrap()
     }
 }
 
@@ -96,24 +91,24 @@ fn positions([a, b, c, d]: [usize; 4]) -> impl Iterator<Item = (usize, usize, us
     (0..a * b * c * d).map(move |i| (i / (b * c * d), i / (c * d) % b, i / d % c, i % d))
 }
 
-/// Both kinds of answer, of every set, are the exact sum's.
+/// Both kinds of output, of every set, are the exact sum's.
 #[track_caller]
 fn check(case: &Case, threads: usize) {
     let sums = case.sums();
     let scale = |i: usize| case.scales[i % case.conv.out_channels];
     let floats: Vec<f32> = sums.iter().enumerate().map(|(i, sum)| *sum as f32 * scale(i)).collect();
     let zero = f32::from(case.zeros[1]);
-    let codes: Vec<u8> = floats
+    let quantized: Vec<u8> = floats
         .iter()
         .map(|f| (f.round_ties_even() + zero).clamp(0.0, 255.0) as u8)
         .collect();
-    for isa in CodeIsa::available() {
+    for isa in Int8Isa::available() {
         let layer = case.layer(isa);
-        let mut found = vec![0; codes.len()];
+        let mut found = vec![0; quantized.len()];
         layer
             .run(&case.input, case.size, &mut found, &Backwards(threads))
             .unwrap();
-        assert_eq!(found, codes, "{} {:?} {:?}", isa.name(), case.conv, case.size);
+        assert_eq!(found, quantized, "{} {:?} {:?}", isa.name(), case.conv, case.size);
         let mut found = vec![0.0; floats.len()];
         layer
             .run_to_f32(&case.input, case.size, &mut found, &Backwards(threads))
@@ -122,9 +117,9 @@ fn check(case: &Case, threads: usize) {
         #[cfg(target_os = "linux")]
         for at_end in [true, false] {
             let input = Guarded::new(&case.input, at_end);
-            let mut output = Guarded::new(&vec![0u8; codes.len()], at_end);
+            let mut output = Guarded::new(&vec![0u8; quantized.len()], at_end);
             layer.run(&input, case.size, &mut output, &Backwards(threads)).unwrap();
-            assert_eq!(output[..], codes);
+            assert_eq!(output[..], quantized);
         }
     }
 }
@@ -166,7 +161,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
 
     #[test]
-    fn answers_are_the_exact_sums(case in any_case(), threads in 1usize..5) {
+    fn outputs_are_the_exact_sums(case in any_case(), threads in 1usize..5) {
         check(&case, threads);
     }
 }
@@ -199,13 +194,13 @@ fn the_largest_products_do_not_saturate() {
 fn refuses_what_it_cannot_do_with_the_reason() {
     let refusal = |conv: Convolution, weights: usize| {
         let rows = conv.out_channels;
-        let codes = Codes {
+        let parameters = Int8Parameters {
             weights: &vec![1; weights],
             bias: &vec![0; rows],
             scales: &vec![1.0; rows],
             zeros: [0, 0],
         };
-        PreparedInt8Conv::new(conv, CodeIsa::available()[0], &codes)
+        PreparedInt8Conv::new(conv, Int8Isa::available()[0], &parameters)
             .err()
             .unwrap()
             .to_string()
@@ -218,7 +213,7 @@ fn refuses_what_it_cannot_do_with_the_reason() {
         refusal(conv([4, 6], 1, [3, 3], [1, 1], [1; 4]), 54),
         "weights holds 54 values where the layer needs 216"
     );
-    let layer = Case::new(conv([4, 4], 1, [3, 3], [1, 1], [0; 4]), [1, 3, 3], false, 1).layer(CodeIsa::available()[0]);
+    let layer = Case::new(conv([4, 4], 1, [3, 3], [1, 1], [0; 4]), [1, 3, 3], false, 1).layer(Int8Isa::available()[0]);
     let small = layer.run(&[0; 8], [1, 2, 1], &mut [], &Sequential).unwrap_err();
     assert_eq!(small.to_string(), "an input of 2x1 is smaller than the kernel");
     let short = layer.run(&[0; 35], [1, 3, 3], &mut [0; 4], &Sequential).unwrap_err();

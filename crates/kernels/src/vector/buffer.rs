@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
-use super::{NEAR, Vector, prefetch_line};
+use super::register::{NEAR, Vector, prefetch_line};
 
 /// Numbers that any bytes are, zeros too.
 ///

@@ -3,7 +3,8 @@
 use std::num::Saturating;
 use std::ops::Range;
 
-use super::{FAR, Isa, LINE, NEAR, Vector, Work, balanced, dispatch, load, prefetch, scalar, store, with_rows};
+use super::isa::{Isa, Work, dispatch};
+use super::register::{FAR, LINE, NEAR, Vector, balanced, load, prefetch, scalar, store, with_rows};
 
 /// One product a point `M[p][t][o] = Σ_k V[p][t][k] U[p][k][o]` of one panel.
 pub(in super::super) struct Products<'a> {

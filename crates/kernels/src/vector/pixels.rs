@@ -2,9 +2,9 @@
 
 use std::num::Saturating;
 
-use super::{
-    FAR, Isa, LINE, SharedOutput, Vector, Work, balanced, dispatch, load, prefetch, scalar, with_rows, within,
-};
+use super::buffer::SharedOutput;
+use super::isa::{Isa, Work, dispatch};
+use super::register::{FAR, LINE, Vector, balanced, load, prefetch, scalar, with_rows, within};
 
 /// Rows of output of one image, and the zero-padded input that they read.
 pub(in super::super) struct Band<'a> {

@@ -1,6 +1,7 @@
 //! Vectors as arrays: correct everywhere, vectorized by the compiler where it can.
 
-use super::{Vector, codes};
+use super::register::Vector;
+use super::sums::{LANES, Sums, TOGETHER};
 
 #[derive(Clone, Copy)]
 #[repr(align(32))]
@@ -83,24 +84,24 @@ unsafe impl<const N: usize> Vector for Array<N> {
     }
 }
 
-/// Sums of products of codes, as `codes` wants them.
+/// Sums of int8 products.
 #[derive(Clone, Copy)]
-pub(super) struct Sums([i32; codes::LANES]);
+pub(super) struct Int32Sums([i32; LANES]);
 
 // SAFETY: no instruction beyond the target's baseline; pointers are read as far as the trait says.
-unsafe impl codes::Sums for Sums {
-    type Codes = [u8; codes::TOGETHER];
-    type Weights = [[i8; codes::TOGETHER]; codes::LANES];
+unsafe impl Sums for Int32Sums {
+    type Inputs = [u8; TOGETHER];
+    type Weights = [[i8; TOGETHER]; LANES];
     const ROWS: [usize; 3] = [4, 2, 1];
 
     #[inline(always)]
     unsafe fn load(from: *const i32) -> Self {
-        Self(unsafe { from.cast::<[i32; codes::LANES]>().read_unaligned() })
+        Self(unsafe { from.cast::<[i32; LANES]>().read_unaligned() })
     }
 
     #[inline(always)]
-    unsafe fn codes(from: *const u8) -> Self::Codes {
-        unsafe { from.cast::<Self::Codes>().read_unaligned() }
+    unsafe fn inputs(from: *const u8) -> Self::Inputs {
+        unsafe { from.cast::<Self::Inputs>().read_unaligned() }
     }
 
     #[inline(always)]
@@ -109,19 +110,19 @@ unsafe impl codes::Sums for Sums {
     }
 
     #[inline(always)]
-    unsafe fn dot(mut self, codes: Self::Codes, weights: Self::Weights) -> Self {
+    unsafe fn dot(mut self, inputs: Self::Inputs, weights: Self::Weights) -> Self {
         for (sum, weights) in self.0.iter_mut().zip(weights) {
-            for (code, weight) in codes.into_iter().zip(weights) {
-                *sum = sum.wrapping_add(i32::from(code) * i32::from(weight));
+            for (input, weight) in inputs.into_iter().zip(weights) {
+                *sum = sum.wrapping_add(i32::from(input) * i32::from(weight));
             }
         }
         self
     }
 
     #[inline(always)]
-    unsafe fn requantized(self, scale: *const f32, zero: u8) -> [u8; codes::LANES] {
+    unsafe fn requantized(self, scale: *const f32, zero: u8) -> [u8; LANES] {
         let zero = f32::from(zero);
-        let scale = unsafe { scale.cast::<[f32; codes::LANES]>().read_unaligned() };
+        let scale = unsafe { scale.cast::<[f32; LANES]>().read_unaligned() };
         std::array::from_fn(|i| {
             let steps = (self.0[i] as f32 * scale[i]).clamp(-zero, 255.0 - zero);
             (steps.round_ties_even() + zero) as u8
@@ -129,8 +130,8 @@ unsafe impl codes::Sums for Sums {
     }
 
     #[inline(always)]
-    unsafe fn scaled(self, scale: *const f32) -> [f32; codes::LANES] {
-        let scale = unsafe { scale.cast::<[f32; codes::LANES]>().read_unaligned() };
+    unsafe fn scaled(self, scale: *const f32) -> [f32; LANES] {
+        let scale = unsafe { scale.cast::<[f32; LANES]>().read_unaligned() };
         std::array::from_fn(|i| self.0[i] as f32 * scale[i])
     }
 }

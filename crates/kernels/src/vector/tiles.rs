@@ -3,9 +3,11 @@
 use std::num::Saturating;
 use std::ops::Range;
 
+use super::buffer::SharedOutput;
 use super::grid::{Place, TileGrid};
+use super::isa::{Isa, Work, dispatch};
+use super::register::{Vector, load, within};
 use super::transform::{F2, F2OfF4, F4, Transform};
-use super::{Isa, SharedOutput, Vector, Work, dispatch, load, within};
 
 /// Transforms the input of `tiles`, of `[images, blocks, H, W, LANES]`, into points: point `p`, the `t`-th of `tiles`, channel `k`
 /// goes to `p·plane + (first + t)·row + k` of `target`.

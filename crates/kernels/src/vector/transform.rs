@@ -6,7 +6,7 @@
 
 use std::f64::consts::{FRAC_1_SQRT_2, SQRT_2};
 
-use super::Vector;
+use super::register::Vector;
 
 /// One dimension of a tile: `P` points for `M` outputs.
 pub(super) trait Transform<const P: usize, const M: usize> {

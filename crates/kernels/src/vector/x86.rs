@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::Vector;
+use super::register::Vector;
 
 #[derive(Clone, Copy)]
 pub(super) struct Avx2(__m256);

@@ -6,8 +6,8 @@ use image::ImageDecoder;
 use image::codecs::bmp::BmpDecoder;
 use image::metadata::Orientation;
 
+use super::header::{Header, Work};
 use super::raster;
-use super::{Header, Work};
 use crate::error::ImageError;
 use crate::format::Format;
 use crate::limits::Limits;

@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 use gif::{ColorOutput, DecodeOptions, Decoder, DecodingError, MemoryLimit};
 use image::metadata::Orientation;
 
-use super::{Header, Work};
+use super::header::{Header, Work};
 use crate::error::ImageError;
 use crate::format::Format;
 use crate::limits::Limits;

@@ -3,18 +3,21 @@
 mod bmp;
 mod gif;
 mod guard;
+mod header;
 mod jpeg;
 mod png;
 mod raster;
 mod tiff;
 mod webp;
 
+pub(crate) use header::{Header, Work};
+
 use super::error::ImageError;
 use super::format::Format;
 use super::geometry::Frame;
 use super::limits::Limits;
 use super::pixels::Rgb8;
-use super::rows::{Layout, Rows, Whole};
+use super::rows::{Rows, Whole};
 
 /// How large a JPEG is decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -30,28 +33,6 @@ pub enum JpegDecode {
 /// Which JPEG decoder is built in, for logs and model metadata.
 pub fn decoder() -> &'static str {
     jpeg::NAME
-}
-
-/// What a file's header says of decoding it.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Header {
-    /// The rows that will come. Their orientation is only said where it stands before the pixels.
-    pub layout: Layout,
-    /// What decoding holds at its peak, in bytes; what the rows are made into comes on top.
-    pub bytes: u64,
-    /// How much there is to do for each pixel of the file's picture.
-    pub work: Work,
-}
-
-/// How much a decoder does for each pixel, as its header says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Work {
-    /// A JPEG of one scan.
-    Once,
-    /// A JPEG of several scans, each of which goes over all blocks.
-    Scans(u64),
-    /// Every pixel is unpacked, however few are needed.
-    EveryPixel,
 }
 
 /// Decodes a whole image of any format: upright, RGB, every pixel.

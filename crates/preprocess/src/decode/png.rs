@@ -8,8 +8,8 @@ use ::png::{
 use image::ColorType;
 use image::metadata::Orientation;
 
+use super::header::{Header, Work};
 use super::raster::{self, OVERHEAD_BYTES_MAX};
-use super::{Header, Work};
 use crate::colour::{self, ToRgb};
 use crate::error::ImageError;
 use crate::format::Format;

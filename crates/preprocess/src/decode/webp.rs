@@ -8,8 +8,8 @@ use std::io::Cursor;
 use image::ColorType;
 use image_webp::{DecodingError, WebPDecoder};
 
+use super::header::{Header, Work};
 use super::raster::{self, OVERHEAD_BYTES_MAX};
-use super::{Header, Work};
 use crate::error::ImageError;
 use crate::format::Format;
 use crate::limits::Limits;

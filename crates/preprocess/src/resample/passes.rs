@@ -17,7 +17,7 @@ fn clip(sum: i32) -> u8 {
     (sum >> PRECISION_BITS).clamp(0, 255) as u8
 }
 
-/// Resamples one row to a pixel for each of the weights. `row` begins at the source's pixel `column`; `padded` is room to work in.
+/// Resamples one row to a pixel for each of the weights. `row` begins at the source's pixel `column`; `padded` is scratch space.
 pub(super) fn across(row: &[u8], column: usize, weights: &Weights, padded: &mut Vec<u8>, out: &mut [u8]) {
     padded.clear();
     padded.extend_from_slice(row);

@@ -172,7 +172,7 @@ fn check(convolutions: &[([usize; 4], usize, i64)], own: usize) {
     };
     let mut plain = ModelSession::from_memory(&runtime, &model.onnx, &options).unwrap();
     let expected = plain.run(&images, [3, SIDE, SIDE]).unwrap();
-    for isa in CodeIsa::available() {
+    for isa in Int8Isa::available() {
         let shared = OptimizedModel::new(&runtime, &model, Int8::Own(isa), true).unwrap();
         let of_ours = shared.operators.iter().filter(|(name, _)| name.starts_with(DOMAIN));
         assert_eq!(
@@ -224,7 +224,7 @@ fn a_model_in_both_arithmetics_has_both_kinds_of_operators() {
     let operators = pool.operators().unwrap();
     assert_eq!(operators["repserve::BlockedConv"], 1, "{operators:?}");
     let own = operators.get("repserve::Int8Gemm").copied().unwrap_or(0);
-    assert_eq!(own, usize::from(CodeIsa::detect().is_some()), "{operators:?}");
+    assert_eq!(own, usize::from(Int8Isa::detect().is_some()), "{operators:?}");
     let found = pool.session(Width::Narrow).unwrap().run(&images(), shape).unwrap();
     for (found, expected) in found.iter().flatten().zip(expected.iter().flatten()) {
         assert!(
@@ -244,7 +244,7 @@ fn sessions_of_an_int8_graph_share_the_weights_of_its_f32_convolutions() {
     };
     let mut plain = ModelSession::from_memory(&runtime, &model.onnx, &options).unwrap();
     let expected = plain.run(&images(), [3, SIDE, SIDE]).unwrap();
-    let own = CodeIsa::available().into_iter().map(Int8::Own);
+    let own = Int8Isa::available().into_iter().map(Int8::Own);
     for int8 in own.chain([Int8::OnnxRuntime]) {
         let shared = OptimizedModel::new(&runtime, &model, int8, true).unwrap();
         assert_eq!(shared.weights.len(), 1, "{int8:?}: {:?}", shared.operators);
@@ -287,7 +287,7 @@ fn whether_weights_are_shared_changes_no_kernel() {
         let (shared, alone) = (pooled(&model, true, kernels), pooled(&model, false, kernels));
         assert_eq!(shared.0, alone.0);
         assert_eq!(shared.2, alone.2);
-        let own = CodeIsa::detect().is_some();
+        let own = Int8Isa::detect().is_some();
         assert_eq!(alone.2 > 0, own);
         assert!(!own || shared.1 == alone.1, "{:?} {:?}", shared.1, alone.1);
     }
@@ -305,7 +305,7 @@ fn an_optimized_model_that_shares_no_weights_has_the_same_operators() {
     net.conv("conv", [16, 32, 3, 3], 1, 1, 3);
     let model = SessionModel::encode(net.finish(16)).unwrap();
     let runtime = Runtime::load(None).unwrap();
-    for isa in CodeIsa::available() {
+    for isa in Int8Isa::available() {
         let [shared, alone] =
             [true, false].map(|share| OptimizedModel::new(&runtime, &model, Int8::Own(isa), share).unwrap());
         assert_eq!(shared.operators, alone.operators, "{}", isa.name());

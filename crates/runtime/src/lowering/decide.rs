@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use repserve_graph::ValueId;
 
+use crate::median::median;
+
 /// Milliseconds that converting one float between the layouts takes: eight bytes at about 16 GB/s.
 const CONVERSION_MS: f64 = 0.5e-6;
 /// The lowered graph must win by this factor; below it the plain one is as good and holds less memory.
@@ -77,15 +79,10 @@ fn kinds(sites: &[Timed]) -> BTreeMap<usize, Kind> {
     }
     for kind in kinds.values_mut() {
         let count = kind.lowered.len() as f64;
-        let plain = median(&mut kind.plain);
-        kind.loss = plain.zip(median(&mut kind.lowered)).map(|(p, l)| (l - p) * count);
+        let plain = median(&kind.plain);
+        kind.loss = plain.zip(median(&kind.lowered)).map(|(p, l)| (l - p) * count);
     }
     kinds
-}
-
-fn median(times: &mut [f64]) -> Option<f64> {
-    times.sort_by(f64::total_cmp);
-    times.get(times.len() / 2).copied()
 }
 
 /// Floats that are converted where `chosen` sites are lowered: each value once in either direction.

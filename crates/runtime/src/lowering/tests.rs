@@ -13,11 +13,12 @@ use repserve_graph::{AttributeValue, DType, Dim, Model, Node, Tensor, Value, Val
 /// Builds a model node by node; weights are what a seed makes them.
 struct Builder {
     model: Model,
-    seed: u64,
+    random: fastrand::Rng,
 }
 
 impl Builder {
     fn new(channels: usize) -> (Self, ValueId) {
+        let random = fastrand::Rng::with_seed(1);
         let mut model = Model {
             ir_version: 8,
             opsets: vec![(String::new(), 17)],
@@ -32,21 +33,13 @@ impl Builder {
         };
         let input = model.graph.add_value(input);
         model.graph.inputs.push(input);
-        (Self { model, seed: 1 }, input)
+        (Self { model, random }, input)
     }
 
     fn numbers(&mut self, shape: &[usize]) -> ValueId {
         let count: usize = shape.iter().product();
         let scale = (2.0 / (count / shape[0]) as f32).sqrt();
-        let values: Vec<f32> = (0..count)
-            .map(|_| {
-                self.seed = self
-                    .seed
-                    .wrapping_mul(6364136223846793005)
-                    .wrapping_add(1442695040888963407);
-                ((self.seed >> 40) as f32 / (1 << 23) as f32 - 1.0) * scale
-            })
-            .collect();
+        let values: Vec<f32> = (0..count).map(|_| (self.random.f32() * 2.0 - 1.0) * scale).collect();
         self.model.graph.add_constant("w", Tensor::from_f32(shape, &values))
     }
 

@@ -15,7 +15,7 @@ pub(crate) use backend::NAME;
 pub(crate) use markers::first_frame;
 
 use self::markers::{FrameHeader, Markers};
-use super::{Header, Work};
+use super::header::{Header, Work};
 use crate::error::ImageError;
 use crate::geometry::Frame;
 use crate::limits::Limits;

@@ -4,7 +4,7 @@ use ::tiff::ColorType;
 use ::tiff::decoder::{DecodingSampleType, TiffCodingUnit};
 use ::tiff::tags::{CompressionMethod, Tag};
 
-use super::{File, corrupt, refuse, unsupported};
+use super::file::{File, corrupt, refuse, unsupported};
 use crate::decode::jpeg;
 use crate::error::ImageError;
 use crate::limits::Limits;

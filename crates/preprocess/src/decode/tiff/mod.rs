@@ -2,6 +2,7 @@
 
 mod chunks;
 mod directory;
+mod file;
 mod palette;
 mod samples;
 
@@ -10,13 +11,14 @@ use std::io::Cursor;
 
 use ::tiff::decoder::{Decoder, Limits as Memory, TiffCodingUnit};
 use ::tiff::tags::Tag;
-use ::tiff::{TiffError, TiffUnsupportedError};
 use image::metadata::Orientation;
 
 use self::chunks::Chunks;
+use self::file::{File, corrupt, refuse};
 use self::palette::Palette;
 use self::samples::{Layers, Samples};
-use super::{Header, Work, raster};
+use super::header::{Header, Work};
+use super::raster;
 use crate::error::ImageError;
 use crate::format::Format;
 use crate::limits::Limits;
@@ -25,8 +27,6 @@ use crate::rows::{Layout, Rows};
 
 /// The tag of an XMP packet.
 const XMP: Tag = Tag::Unknown(700);
-
-type File<'a> = Decoder<Cursor<Cow<'a, [u8]>>>;
 
 /// A file whose header has been read and found good.
 struct Page<'a> {
@@ -177,28 +177,5 @@ fn filled(whole: bool) -> Result<(), ImageError> {
         Ok(())
     } else {
         Err(corrupt("its strips or tiles do not fill the picture"))
-    }
-}
-
-fn refuse(error: TiffError) -> ImageError {
-    match error {
-        TiffError::UnsupportedError(TiffUnsupportedError::UnknownInterpretation) => unsupported("its pixels' meaning"),
-        TiffError::UnsupportedError(what) => unsupported(&what.to_string()),
-        TiffError::LimitsExceeded => corrupt("decoding it takes more memory than its pixels justify"),
-        other => corrupt(&other.to_string()),
-    }
-}
-
-fn unsupported(what: &str) -> ImageError {
-    ImageError::Unsupported {
-        format: Format::Tiff,
-        what: what.into(),
-    }
-}
-
-fn corrupt(part: &str) -> ImageError {
-    ImageError::Corrupt {
-        format: Format::Tiff,
-        part: part.into(),
     }
 }

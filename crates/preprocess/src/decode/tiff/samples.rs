@@ -4,7 +4,7 @@ use ::tiff::ColorType;
 use ::tiff::decoder::DecodingSampleType;
 use ::tiff::tags::Tag;
 
-use super::{File, refuse, unsupported};
+use super::file::{File, corrupt, refuse, unsupported};
 use crate::colour::{self, ToRgb};
 use crate::error::ImageError;
 
@@ -82,11 +82,7 @@ impl Samples {
         for layer in 0..layers.layers {
             let start = layer * layers.layer_bytes + row * layers.row_bytes;
             let bytes = layers.bytes.get(start..start + layers.row_bytes);
-            narrow_row(
-                self.narrow,
-                bytes.ok_or_else(|| super::corrupt("a row is missing"))?,
-                samples,
-            );
+            narrow_row(self.narrow, bytes.ok_or_else(|| corrupt("a row is missing"))?, samples);
         }
         let row: &[u8] = if layers.layers > 1 {
             interleave(samples, layers.layers, pixels);
@@ -151,7 +147,7 @@ fn meaning(colour: ColorType, premultiplied: bool, colours: Option<[[u8; 3]; 256
     })
 }
 
-/// Appends a row's samples, brought to eight bits.
+/// Appends a row's samples, converted to eight bits.
 fn narrow_row(narrow: Narrow, row: &[u8], out: &mut Vec<u8>) {
     let of_two =
         |value: fn([u8; 2]) -> u8, out: &mut Vec<u8>| out.extend(row.as_chunks::<2>().0.iter().map(|s| value(*s)));

@@ -1,18 +1,18 @@
-//! Convolution of 8-bit codes: sums of u8 · i8 products in 32 bits, four channels an instruction, and their way back to u8 or f32.
+//! Convolution of 8-bit quantized values: sums of u8 · i8 products in 32 bits, four channels an instruction, and their way back to u8 or f32.
 
 use std::num::Saturating;
 use std::ops::Range;
 
-use super::{SharedOutput, balanced, with_rows, within};
+use super::buffer::SharedOutput;
+use super::portable;
+use super::register::{balanced, with_rows, within};
+use super::sums::{Int8Output, LANES, Sums, TOGETHER};
+#[cfg(target_arch = "x86_64")]
+use super::x86_int8::{Avx512Vnni, AvxVnni};
 
-/// Output channels in a vector of sums.
-pub(in super::super) const LANES: usize = 16;
-/// Input channels that one instruction multiplies and adds up.
-pub(in super::super) const TOGETHER: usize = 4;
-
-/// How codes are multiplied; all give the same answers to the bit. There is none for AVX2: its 16-bit sums of two products saturate.
+/// The instructions that multiply quantized values; all give the same results to the bit. There is none for AVX2: its 16-bit sums of two products saturate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CodeIsa(Set);
+pub struct Int8Isa(Set);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Set {
@@ -23,7 +23,7 @@ enum Set {
     Avx512Vnni,
 }
 
-impl CodeIsa {
+impl Int8Isa {
     /// The fastest set that this processor has; `None` where there is only plain code, which is slow.
     pub fn detect() -> Option<Self> {
         Self::available().pop().filter(|isa| isa.0 != Set::Portable)
@@ -68,7 +68,7 @@ impl CodeIsa {
 }
 
 /// Rows of output of one image, and the padded input that they read.
-pub(in super::super) struct CodeBand<'a, T> {
+pub(in super::super) struct Int8Band<'a, T> {
     /// `[(rows − 1)·stride + kh][padded width][channels]`.
     pub(in super::super) input: &'a [u8],
     /// Bytes between two rows, and between two pixels, of `input`.
@@ -82,9 +82,9 @@ pub(in super::super) struct CodeBand<'a, T> {
     pub(in super::super) weights: &'a [i8],
     /// For each output channel of the panel, padded to `vectors · LANES`, what its sum starts with.
     pub(in super::super) bias: &'a [i32],
-    /// What one step of the sum is in the output's unit (for codes, its step), as `bias`.
+    /// What one step of the sum is in the output's unit (for quantized values, its step), as `bias`.
     pub(in super::super) scale: &'a [f32],
-    /// The code of zero in an output of codes.
+    /// The zero point of an output of quantized values.
     pub(in super::super) zero: u8,
     /// `[images, H, W, out_channels]`.
     pub(in super::super) output: SharedOutput<'a, T>,
@@ -98,11 +98,11 @@ pub(in super::super) struct CodeBand<'a, T> {
     pub(in super::super) out_size: (usize, usize),
 }
 
-/// Computes one panel of a [`CodeBand`]: one to three vectors of output channels.
+/// Computes one panel of a [`Int8Band`]: one to three vectors of output channels.
 ///
 /// # Panics
 /// When a slice is too short for the geometry.
-pub(in super::super) fn rows_of_codes<T: Answer>(isa: CodeIsa, work: CodeBand<'_, T>) {
+pub(in super::super) fn rows_of_int8<T: Int8Output>(isa: Int8Isa, work: Int8Band<'_, T>) {
     if work.rows.1 == 0 || work.out_size.1 == 0 || work.channels.1 == 0 || work.out.is_empty() {
         return;
     }
@@ -110,7 +110,7 @@ pub(in super::super) fn rows_of_codes<T: Answer>(isa: CodeIsa, work: CodeBand<'_
     dispatch(isa, work);
 }
 
-impl<T> CodeBand<'_, T> {
+impl<T> Int8Band<'_, T> {
     /// Whether the slices hold all that is read and written, of at least one row, column, input and output channel.
     pub(super) fn fits(&self) -> bool {
         let count = Saturating::<usize>;
@@ -141,23 +141,21 @@ impl<T> CodeBand<'_, T> {
     }
 }
 
-fn dispatch<T: Answer>(isa: CodeIsa, work: CodeBand<'_, T>) {
-    #[cfg(target_arch = "x86_64")]
-    use super::x86_codes::{Avx512Vnni, AvxVnni};
+fn dispatch<T: Int8Output>(isa: Int8Isa, work: Int8Band<'_, T>) {
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,avxvnni")]
-    unsafe fn avx_vnni<T: Answer>(work: CodeBand<'_, T>) {
+    unsafe fn avx_vnni<T: Int8Output>(work: Int8Band<'_, T>) {
         unsafe { work.run::<AvxVnni>() }
     }
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512vnni")]
-    unsafe fn avx512_vnni<T: Answer>(work: CodeBand<'_, T>) {
+    unsafe fn avx512_vnni<T: Int8Output>(work: Int8Band<'_, T>) {
         unsafe { work.run::<Avx512Vnni>() }
     }
     // SAFETY: a set exists only on a processor that has it.
     unsafe {
         match isa.0 {
-            Set::Portable => work.run::<super::portable::Sums>(),
+            Set::Portable => work.run::<portable::Int32Sums>(),
             #[cfg(target_arch = "x86_64")]
             Set::AvxVnni => avx_vnni(work),
             #[cfg(target_arch = "x86_64")]
@@ -166,54 +164,7 @@ fn dispatch<T: Answer>(isa: CodeIsa, work: CodeBand<'_, T>) {
     }
 }
 
-/// Sums of [`LANES`] output channels.
-///
-/// # Safety
-/// Methods may only run where the processor has the instructions; pointers must be good for what they say.
-pub(in super::super) unsafe trait Sums: Copy {
-    /// Codes of [`TOGETHER`] channels.
-    type Codes: Copy;
-    /// Weights of [`TOGETHER`] channels for each lane.
-    type Weights: Copy;
-    /// For 1, 2 and 3 vectors: pixels whose sums fit the register file.
-    const ROWS: [usize; 3];
-
-    /// `LANES` numbers.
-    unsafe fn load(from: *const i32) -> Self;
-    /// `TOGETHER` codes, for every lane.
-    unsafe fn codes(from: *const u8) -> Self::Codes;
-    /// `LANES · TOGETHER` weights.
-    unsafe fn weights(from: *const i8) -> Self::Weights;
-    /// Adds the products of unsigned `codes` and signed `weights`.
-    unsafe fn dot(self, codes: Self::Codes, weights: Self::Weights) -> Self;
-    /// `clamp(round(sum · scale)) + zero` as ONNX Runtime does it: the product in f32, ties to even. `scale` points to `LANES`.
-    unsafe fn requantized(self, scale: *const f32, zero: u8) -> [u8; LANES];
-    /// `sum · scale`, in f32.
-    unsafe fn scaled(self, scale: *const f32) -> [f32; LANES];
-}
-
-/// What a layer of codes answers with: codes (`u8`) or numbers (`f32`).
-pub(in super::super) trait Answer: Copy + Send {
-    /// # Safety
-    /// As [`Sums::requantized`].
-    unsafe fn finish<S: Sums>(sums: S, scale: *const f32, zero: u8) -> [Self; LANES];
-}
-
-impl Answer for u8 {
-    #[inline(always)]
-    unsafe fn finish<S: Sums>(sums: S, scale: *const f32, zero: u8) -> [Self; LANES] {
-        unsafe { sums.requantized(scale, zero) }
-    }
-}
-
-impl Answer for f32 {
-    #[inline(always)]
-    unsafe fn finish<S: Sums>(sums: S, scale: *const f32, _: u8) -> [Self; LANES] {
-        unsafe { sums.scaled(scale) }
-    }
-}
-
-impl<T: Answer> CodeBand<'_, T> {
+impl<T: Int8Output> Int8Band<'_, T> {
     #[inline(always)]
     unsafe fn run<S: Sums>(self) {
         let vectors = self.out.len().div_ceil(LANES);
@@ -222,7 +173,7 @@ impl<T: Answer> CodeBand<'_, T> {
             let mut x = 0;
             while x < self.out_size.1 {
                 let columns = balanced(self.out_size.1 - x, most);
-                // SAFETY: `rows_of_codes` has checked the extents; `x + columns <= width`.
+                // SAFETY: `rows_of_int8` has checked the extents; `x + columns <= width`.
                 unsafe {
                     match vectors {
                         1 => with_rows!(S, 1, columns, |R| self.pixels::<S, R, 1>(row, x)),
@@ -261,9 +212,9 @@ impl<T: Answer> CodeBand<'_, T> {
                         weights += C * LANES * TOGETHER;
                         for r in 0..R {
                             debug_assert!(tap + r * step + k + TOGETHER <= self.input.len());
-                            let codes = S::codes(self.input.as_ptr().add(tap + r * step + k));
+                            let inputs = S::inputs(self.input.as_ptr().add(tap + r * step + k));
                             for v in 0..C {
-                                sums[r][v] = sums[r][v].dot(codes, w[v]);
+                                sums[r][v] = sums[r][v].dot(inputs, w[v]);
                             }
                         }
                     }
@@ -273,11 +224,11 @@ impl<T: Answer> CodeBand<'_, T> {
             let pixel = (self.image * height + self.rows.0 + row) * width + x;
             for r in 0..R {
                 for v in 0..C {
-                    let answers = T::finish(sums[r][v], self.scale.as_ptr().add(v * LANES), self.zero);
+                    let outputs = T::finish(sums[r][v], self.scale.as_ptr().add(v * LANES), self.zero);
                     let first = self.out.start + v * LANES;
                     let count = LANES.min(self.out.end - first);
                     self.output
-                        .write((pixel + r) * self.out_channels + first, answers, count);
+                        .write((pixel + r) * self.out_channels + first, outputs, count);
                 }
             }
         }

@@ -1,8 +1,8 @@
-//! Sums of products of codes: AVX-512 with VNNI, and AVX-VNNI.
+//! Sums of int8 products: AVX-512 with VNNI, and AVX-VNNI.
 
 use std::arch::x86_64::*;
 
-use super::codes::{LANES, Sums};
+use super::sums::{LANES, Sums};
 
 /// Sixteen sums in one register, by `vpdpbusd`.
 #[derive(Clone, Copy)]
@@ -12,9 +12,9 @@ pub(super) struct Avx512Vnni(__m512i);
 #[derive(Clone, Copy)]
 pub(super) struct AvxVnni([__m256i; 2]);
 
-// SAFETY: `codes` runs it only where the instructions exist; pointers are read as far as the trait says.
+// SAFETY: `int8` runs it only where the instructions exist; pointers are read as far as the trait says.
 unsafe impl Sums for Avx512Vnni {
-    type Codes = __m512i;
+    type Inputs = __m512i;
     type Weights = __m512i;
     const ROWS: [usize; 3] = [10, 10, 7];
 
@@ -24,7 +24,7 @@ unsafe impl Sums for Avx512Vnni {
     }
 
     #[inline(always)]
-    unsafe fn codes(from: *const u8) -> __m512i {
+    unsafe fn inputs(from: *const u8) -> __m512i {
         unsafe { _mm512_set1_epi32(from.cast::<i32>().read_unaligned()) }
     }
 
@@ -34,8 +34,8 @@ unsafe impl Sums for Avx512Vnni {
     }
 
     #[inline(always)]
-    unsafe fn dot(self, codes: __m512i, weights: __m512i) -> Self {
-        Self(unsafe { _mm512_dpbusd_epi32(self.0, codes, weights) })
+    unsafe fn dot(self, inputs: __m512i, weights: __m512i) -> Self {
+        Self(unsafe { _mm512_dpbusd_epi32(self.0, inputs, weights) })
     }
 
     #[inline(always)]
@@ -45,8 +45,8 @@ unsafe impl Sums for Avx512Vnni {
             let most = _mm512_set1_ps(255.0 - f32::from(zero));
             let steps = _mm512_mul_ps(_mm512_cvtepi32_ps(self.0), _mm512_loadu_ps(scale));
             let steps = _mm512_min_ps(_mm512_max_ps(steps, least), most);
-            let codes = _mm512_add_epi32(_mm512_cvtps_epi32(steps), _mm512_set1_epi32(i32::from(zero)));
-            std::mem::transmute::<__m128i, [u8; LANES]>(_mm512_cvtepi32_epi8(codes))
+            let values = _mm512_add_epi32(_mm512_cvtps_epi32(steps), _mm512_set1_epi32(i32::from(zero)));
+            std::mem::transmute::<__m128i, [u8; LANES]>(_mm512_cvtepi32_epi8(values))
         }
     }
 
@@ -61,7 +61,7 @@ unsafe impl Sums for Avx512Vnni {
 
 // SAFETY: as above.
 unsafe impl Sums for AvxVnni {
-    type Codes = __m256i;
+    type Inputs = __m256i;
     type Weights = [__m256i; 2];
     const ROWS: [usize; 3] = [6, 2, 1];
 
@@ -71,7 +71,7 @@ unsafe impl Sums for AvxVnni {
     }
 
     #[inline(always)]
-    unsafe fn codes(from: *const u8) -> __m256i {
+    unsafe fn inputs(from: *const u8) -> __m256i {
         unsafe { _mm256_set1_epi32(from.cast::<i32>().read_unaligned()) }
     }
 
@@ -81,12 +81,12 @@ unsafe impl Sums for AvxVnni {
     }
 
     #[inline(always)]
-    unsafe fn dot(self, codes: __m256i, weights: [__m256i; 2]) -> Self {
+    unsafe fn dot(self, inputs: __m256i, weights: [__m256i; 2]) -> Self {
         let [low, high] = self.0;
         Self(unsafe {
             [
-                _mm256_dpbusd_avx_epi32(low, codes, weights[0]),
-                _mm256_dpbusd_avx_epi32(high, codes, weights[1]),
+                _mm256_dpbusd_avx_epi32(low, inputs, weights[0]),
+                _mm256_dpbusd_avx_epi32(high, inputs, weights[1]),
             ]
         })
     }

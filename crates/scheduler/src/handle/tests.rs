@@ -1,7 +1,7 @@
 use std::sync::Mutex;
 
-use super::super::{BatchSettings, Prepared, Session, SessionError, Timings, Width, Work};
 use super::*;
+use crate::{BatchSettings, Prepared, Session, SessionError, Timings, Width, Work};
 
 const INVALID: u32 = 66;
 const PANICS_WHEN_PREPARED: u32 = 77;

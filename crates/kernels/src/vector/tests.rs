@@ -4,9 +4,9 @@ use std::num::Saturating;
 
 use proptest::prelude::*;
 
-use super::codes::CodeBand;
 use super::gemm::Products;
 use super::grid::TileGrid;
+use super::int8::Int8Band;
 use super::pixels::Band;
 use super::tiles::{InputTiles, OutputTiles};
 use super::*;
@@ -15,7 +15,7 @@ const LANES: usize = 8;
 /// Values in every slice.
 const LEN: usize = 4096;
 static FLOATS: [f32; LEN] = [0.0; LEN];
-static CODES: [u8; LEN] = [0; LEN];
+static INPUTS: [u8; LEN] = [0; LEN];
 static WEIGHTS: [i8; LEN] = [0; LEN];
 static BIAS: [i32; LEN] = [0; LEN];
 
@@ -131,8 +131,8 @@ proptest! {
         let (first, channels) = (first - 1, channels & !3 | 4);
         let out = out - 1..out.saturating_add(out_more - 1);
         let mut output = vec![0u8; LEN];
-        let work = CodeBand {
-            input: &CODES,
+        let work = Int8Band {
+            input: &INPUTS,
             input_row,
             input_pixel,
             channels: (channel, channels),
@@ -153,12 +153,12 @@ proptest! {
             + (big(width - 1) * big(sw) + big(kw - 1)) * big(input_pixel)
             + big(channel)
             + big(channels);
-        let vectors = out.len().div_ceil(CODE_LANES);
+        let vectors = out.len().div_ceil(INT8_LANES);
         let expected = (1..=3).contains(&vectors)
             && out.end <= out_channels
             && ends_within(first, rows, height)
             && in_slice(input)
-            && in_slice(big(channels) * big(kh) * big(kw) * big(vectors) * big(CODE_LANES))
+            && in_slice(big(channels) * big(kh) * big(kw) * big(vectors) * big(INT8_LANES))
             && in_slice((big(image) + big(1)) * big(height) * big(width) * big(out_channels));
         prop_assert_eq!(work.fits(), expected);
     }

@@ -1,0 +1,60 @@
+//! Which format a file is, by its content.
+
+use super::error::ImageError;
+use super::format::Format;
+
+impl Format {
+    /// Reads the format off a file's first bytes; no header or file name is believed.
+    ///
+    /// # Errors
+    /// [`ImageError::UnknownFormat`].
+    pub fn sniff(encoded: &[u8]) -> Result<Self, ImageError> {
+        match encoded {
+            [0xff, 0xd8, 0xff, ..] => Ok(Self::Jpeg),
+            [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => Ok(Self::Png),
+            [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Ok(Self::WebP),
+            [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Ok(Self::Gif),
+            [b'B', b'M', ..] => Ok(Self::Bmp),
+            [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => Ok(Self::Tiff),
+            [] => Err(ImageError::UnknownFormat {
+                head: "nothing: it is empty".into(),
+            }),
+            _ => {
+                let head = encoded
+                    .iter()
+                    .take(8)
+                    .map(|byte| format!("{byte:02x}"))
+                    .collect::<Vec<_>>()
+                    .join(" ");
+                Err(ImageError::UnknownFormat { head })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(bytes: &[u8], expected: Result<Format, &str>) {
+        match (Format::sniff(bytes), expected) {
+            (Ok(format), Ok(wanted)) => assert_eq!(format, wanted),
+            (Err(error), Err(text)) => assert!(error.to_string().ends_with(text), "{error}"),
+            (got, wanted) => panic!("{got:?} instead of {wanted:?}"),
+        }
+    }
+
+    #[test]
+    fn content_decides() {
+        check(b"\xff\xd8\xff\xe0", Ok(Format::Jpeg));
+        check(b"\x89PNG\r\n\x1a\n", Ok(Format::Png));
+        check(b"RIFF\0\0\0\0WEBPVP8 ", Ok(Format::WebP));
+        check(b"GIF87a", Ok(Format::Gif));
+        check(b"BM", Ok(Format::Bmp));
+        check(b"II*\0", Ok(Format::Tiff));
+        check(b"MM\0*", Ok(Format::Tiff));
+        check(b"RIFF\0\0\0\0WAVEfmt ", Err("52 49 46 46 00 00 00 00"));
+        check(b"<html>", Err("3c 68 74 6d 6c 3e"));
+        check(b"", Err("it is empty"));
+    }
+}
