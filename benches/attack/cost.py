@@ -13,6 +13,7 @@ import contextlib
 import http.client
 import io
 import json
+import multiprocessing
 import pathlib
 import socket
 import struct
@@ -195,11 +196,14 @@ def attacks():
 
 
 def probing(address, stop, times):
+    """Probes until `stop`; in a process of its own, which the attack's threads do not hold up."""
+    took = []
     while not stop.is_set():
         start = time.monotonic()
         status, _ = request(address, "GET", "/livez", timeout=30)
-        times.append((time.monotonic() - start) * 1e3 if status == 200 else float("inf"))
+        took.append((time.monotonic() - start) * 1e3 if status == 200 else float("inf"))
         time.sleep(0.01)
+    times.put(took)
 
 
 def p99(times):
@@ -217,20 +221,21 @@ def main():
         if args.only not in name:
             continue
         server = Server(args.binary, args.memory_mb, sets)
-        rest, stop, times = server.memory_mb("VmRSS"), threading.Event(), ([], [])
+        rest, stop, times = server.memory_mb("VmRSS"), multiprocessing.Event(), [multiprocessing.Queue() for _ in range(2)]
         before = pathlib.Path(server.log.name).stat().st_size
-        probes = [threading.Thread(target=probing, args=(a, stop, t)) for a, t in zip((server.address, server.admin), times)]
+        probes = [multiprocessing.Process(target=probing, args=(a, stop, t)) for a, t in zip((server.address, server.admin), times)]
         for probe in probes:
             probe.start()
         seen = attack(server)
         stop.set()
+        first, second = (p99(queue.get()) for queue in times)
         for probe in probes:
             probe.join()
         killed = server.process.poll() is not None
         peak = float("nan") if killed else server.memory_mb("VmHWM")
         log = pathlib.Path(server.log.name).stat().st_size - before
         text = ", ".join(f"{key}: {count}" for key, count in sorted(seen.items(), key=str))
-        print(f"| {name} | {rest:.0f} | {'KILLED' if killed else f'{peak:.0f}'} | {p99(times[0]):.1f}, {p99(times[1]):.1f} | {text} | {log} |", flush=True)
+        print(f"| {name} | {rest:.0f} | {'KILLED' if killed else f'{peak:.0f}'} | {first:.1f}, {second:.1f} | {text} | {log} |", flush=True)
         server.close()
 
 
