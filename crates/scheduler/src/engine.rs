@@ -36,7 +36,7 @@ pub trait Engine: Send + Sync + 'static {
 /// What preparing an item takes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Cost {
-    /// Memory that is held until it is done, in bytes; taken out of [`Memory`] before it begins.
+    /// Memory that is held until it is done, in bytes; taken out of [`Memory`](crate::Memory) before it begins.
     pub bytes: u64,
     /// How long it takes, in a unit of the engine's choice; nothing counts as 1.
     pub work: u64,
