@@ -233,7 +233,7 @@ impl Elements for Inputs<'_> {
             let further = seq.next_element::<Scalar>()?;
             return match further {
                 None => Ok(false),
-                Some(_) => Err(A::Error::custom("the model has one input, the request more")),
+                Some(_) => Err(A::Error::custom("the model has one input, the request 2 or more")),
             };
         }
         let found = seq.next_element_seed(Object(&mut self.0.input))?.is_some();

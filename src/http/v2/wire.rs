@@ -105,8 +105,19 @@ struct Input {
     #[schema(required = false)]
     parameters: InputParameters,
     /// Elements in row-major order, flat or nested up to eight arrays deep.
-    #[schema(value_type = Option<Vec<Object>>)]
-    data: Option<Vec<f32>>,
+    data: Option<Vec<Element>>,
+}
+
+/// An element; nested, an array of them in its place.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = InferenceElement)]
+#[serde(untagged)]
+#[allow(dead_code)]
+enum Element {
+    /// Of FP32.
+    Number(f32),
+    /// Of BYTES, as base64.
+    Text(String),
 }
 
 #[derive(Debug, ToSchema)]
