@@ -39,7 +39,7 @@ pub enum Gated {
 /// Makes the int8 graph of a deploy graph, as the package's calibration says, and compares both on the calibration's images.
 ///
 /// # Errors
-/// No calibration that fits, or an int8 graph that strays too far and may not be replaced.
+/// No calibration that fits, or an int8 graph that differs too much and may not be replaced.
 pub(super) fn quantize(
     runtime: &Runtime,
     package: &Package,

@@ -31,7 +31,7 @@ pub struct GateSettings {
     pub otherwise: Otherwise,
 }
 
-/// What a server does with an int8 graph that strays too far.
+/// What a server does with an int8 graph that differs too much from fp32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Otherwise {
