@@ -18,7 +18,7 @@ pub struct ModelSettings {
     pub precision: PrecisionChoice,
 }
 
-/// Who says in which arithmetic the deploy graph computes.
+/// Where the arithmetic of the deploy graph is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PrecisionChoice {

@@ -15,7 +15,7 @@ use repserve_quantize::Precision;
 use repserve_runtime::{ImageSession, Pool, Runtime};
 use repserve_scheduler::{Memory, SessionError, pair};
 
-/// Loads the model, with a decode budget of its own. Blocks; meant for a thread of its own. `phase` is told what is being done.
+/// Loads the model, with a decode budget of its own. Blocks; meant for a thread of its own. `phase` is called with the name of each phase as it begins.
 ///
 /// # Errors
 /// Where the model cannot be served, naming what is wrong with it.
@@ -93,7 +93,7 @@ fn rebuild(pool: Pool, shape: [usize; 3]) -> Rebuild {
     })
 }
 
-/// What compiling is told, of all settings.
+/// The settings that compiling needs.
 pub fn compile_settings(settings: &Settings, precision: Precision) -> CompileSettings {
     CompileSettings {
         precision,

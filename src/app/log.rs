@@ -1,4 +1,4 @@
-//! What the log says of a model that was loaded.
+//! The log's lines about a model that was loaded.
 
 use repserve_compile::{Description, Facts};
 use repserve_reparam::report::Report;
@@ -18,7 +18,7 @@ pub(super) fn fusion(report: &Report, facts: &Facts) {
     );
     if facts.refusals > 0 {
         let blocks = facts.refusals;
-        tracing::info!(blocks, "left as they are; `repserve inspect` says which and why");
+        tracing::info!(blocks, "left as they are; `repserve inspect` lists which and why");
     }
     for refusal in &report.refusals {
         tracing::debug!(block = refusal.block, reason = %refusal.reason, "left as it is");

@@ -17,8 +17,8 @@ pub fn decode_budget(limits: &LimitSettings) -> Arc<Memory> {
     Arc::new(Memory::new(in_force(limits).decode_bytes_max))
 }
 
-/// Tells what is in force.
-pub(super) fn tell(limits: &LimitSettings) {
+/// Logs the limits in force.
+pub(super) fn log_limits(limits: &LimitSettings) {
     let memory_bytes = MemoryPlan::detect().limit_bytes();
     let (decode, bodies) = (limits.decode_bytes_max, limits.bodies_bytes_max);
     tracing::info!(

@@ -19,15 +19,15 @@ use tokio::sync::watch;
 
 use crate::classify::{Models, Served};
 use crate::config::Settings;
-use crate::http::{Draining, Health, Security, Server, Shared, State, Stop, admin_router, router};
-use crate::telemetry::{Metrics, ModelInfo, ModelMetrics, Spans};
+use crate::http::{Draining, Health, HealthState, Security, Server, Shared, Stop, admin_router, router};
+use crate::telemetry::{Metrics, ModelInfo, ModelMetrics, Tracer};
 use repserve_compile::CompileError;
 use repserve_runtime::return_freed_memory;
 
 pub use load::{compile_settings, explicit, load, load_within};
 
-/// How long answers to what the hard limit ended may take to leave.
-const FAREWELL: Duration = Duration::from_millis(500);
+/// Time for the responses to requests that the hard limit ended.
+const LAST_RESPONSES_MAX: Duration = Duration::from_millis(500);
 
 /// A server with its listener bound.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl App {
     /// # Errors
     /// Where the address cannot be bound.
     pub async fn build(mut settings: Settings) -> anyhow::Result<Self> {
-        bound_connections(&mut settings);
+        limit_connections(&mut settings);
         settings.limits = memory::in_force(&settings.limits);
         let security = Security::open(&settings.security).context("cannot secure the server")?;
         let (listener, address) = bind(settings.server.listen).await?;
@@ -59,7 +59,7 @@ impl App {
             health: Arc::new(Health::default()),
             metrics: Arc::new(Metrics::new().context("the metrics contradict each other")?),
             server: Arc::new(settings.server.clone()),
-            spans: Spans::open(&settings.trace)?.map(Arc::new),
+            spans: Tracer::open(&settings.trace)?.map(Arc::new),
             security: security.clone(),
             limits: Arc::new(settings.limits.clone()),
         };
@@ -73,7 +73,7 @@ impl App {
         })
     }
 
-    /// Where it listens; the port is real also where 0 was asked for.
+    /// Where it listens; the port is the real one also where 0 was set.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
     }
@@ -96,7 +96,7 @@ impl App {
         self.run(signals::listen()?).await
     }
 
-    /// Serves until `stop` says otherwise.
+    /// Serves until `stop` changes.
     ///
     /// # Errors
     /// Where the model cannot be served.
@@ -111,16 +111,16 @@ impl App {
         } = self;
         let https = shared.security.tls.is_some();
         tracing::info!(%address, https, admin = admin_address.map(tracing::field::display), version = env!("CARGO_PKG_VERSION"), "listening");
-        memory::tell(&settings.limits);
+        memory::log_limits(&settings.limits);
         let (close, closing) = watch::channel(false);
         let accepting = tokio::spawn(server.accept_until(router(shared.clone()), closing));
-        let _beside = Beside(vec![
+        let _background = BackgroundTasks(vec![
             tokio::spawn(shared.security.clone().follow(settings.security.reload_interval())),
-            tokio::spawn(administer(admin, shared.clone())),
+            tokio::spawn(serve_admin(admin, shared.clone())),
         ]);
 
         let loaded = tokio::select! {
-            loaded = load_beside(Arc::clone(&settings), shared.clone()) => loaded,
+            loaded = load_in_background(Arc::clone(&settings), shared.clone()) => loaded,
             () = reached(&mut stop, Stop::Drain) => Ok(()),
         };
         if let Err(error) = loaded {
@@ -128,13 +128,13 @@ impl App {
                 .metrics
                 .model
                 .load_failed(matches!(error.downcast_ref(), Some(CompileError::Mismatch(_))));
-            shared.health.set(State::Failed(format!("{error:#}")));
+            shared.health.set(HealthState::Failed(format!("{error:#}")));
             linger(&settings, &error, &mut stop).await;
             return Err(error);
         }
         reached(&mut stop, Stop::Drain).await;
 
-        shared.health.set(State::Draining);
+        shared.health.set(HealthState::Draining);
         let delay = settings.server.drain_delay();
         tracing::info!(
             delay_ms = delay.as_millis(),
@@ -151,37 +151,37 @@ impl App {
     }
 }
 
-/// Answers probes and metrics for a while, so that what watches the server sees why it goes.
+/// Serves probes and metrics for a while, so that what monitors the server sees why it ends.
 async fn linger(settings: &Settings, error: &anyhow::Error, stop: &mut watch::Receiver<Stop>) {
     let linger = settings.server.failure_linger();
     if !linger.is_zero() {
         tracing::error!(
             error = format!("{error:#}"),
-            "the model cannot be served; probes and metrics answer for a while"
+            "the model cannot be served; probes and metrics are served for a while"
         );
         let _ = tokio::time::timeout(linger, reached(stop, Stop::Drain)).await;
     }
 }
 
 /// Tasks that end with the server.
-struct Beside(Vec<tokio::task::JoinHandle<()>>);
+struct BackgroundTasks(Vec<tokio::task::JoinHandle<()>>);
 
-impl Drop for Beside {
+impl Drop for BackgroundTasks {
     fn drop(&mut self) {
         self.0.iter().for_each(tokio::task::JoinHandle::abort);
     }
 }
 
 /// Metrics and probes on the second listener, to the very end.
-async fn administer(server: Option<Server>, shared: Shared) {
+async fn serve_admin(server: Option<Server>, shared: Shared) {
     if let Some(server) = server {
         let (_open, never) = watch::channel(false);
         server.accept_until(admin_router(shared), never).await;
     }
 }
 
-/// Keeps the connections within what the process may have open.
-fn bound_connections(settings: &mut Settings) {
+/// Limits the connections to the files that the process may have open.
+fn limit_connections(settings: &mut Settings) {
     let files = open_files::raise_limit();
     let (wanted, allowed) = (
         settings.server.connections_max,
@@ -206,7 +206,7 @@ async fn bind(listen: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
     Ok((listener, address))
 }
 
-/// The order of going down: wait, close the listener, finish what was admitted, end the rest.
+/// The order of shutting down: wait, close the listener, finish what was admitted, end the rest.
 async fn drain(
     settings: &Settings,
     shared: &Shared,
@@ -225,20 +225,20 @@ async fn drain(
         .await
         .is_err()
     {
-        tracing::warn!("the drain limit passed; what is left is answered 503");
+        tracing::warn!("the drain limit passed; the remaining requests get 503");
         shared.models.all().iter().for_each(|served| served.abort());
-        let _ = tokio::time::timeout(FAREWELL, finished).await;
+        let _ = tokio::time::timeout(LAST_RESPONSES_MAX, finished).await;
     }
 }
 
 /// Loads the model on a thread of its own and serves it.
-async fn load_beside(settings: Arc<Settings>, shared: Shared) -> anyhow::Result<()> {
+async fn load_in_background(settings: Arc<Settings>, shared: Shared) -> anyhow::Result<()> {
     let inner = shared.clone();
     let capacity = settings.batch.queue_capacity;
     let served: Served = tokio::task::spawn_blocking(move || {
         let memory = memory::decode_budget(&settings.limits);
         let served = load_within(&settings, &inner.metrics, memory, &|phase| {
-            inner.health.set(State::Loading(phase))
+            inner.health.set(HealthState::Loading(phase))
         });
         return_freed_memory();
         served
@@ -248,7 +248,7 @@ async fn load_beside(settings: Arc<Settings>, shared: Shared) -> anyhow::Result<
     publish(&shared.metrics.model, &served);
     shared.metrics.queue_capacity(capacity);
     shared.models.put(Arc::new(served));
-    shared.health.set(State::Ready);
+    shared.health.set(HealthState::Ready);
     tracing::info!("ready");
     Ok(())
 }
@@ -275,7 +275,7 @@ fn publish(metrics: &ModelMetrics, served: &Served) {
     }]);
 }
 
-/// Waits until stopping has come as far as `stage`; for ever where nobody can say so any more.
+/// Waits until stopping has come as far as `stage`; for ever where the sender is gone.
 async fn reached(stop: &mut watch::Receiver<Stop>, stage: Stop) {
     if stop.wait_for(|now| *now >= stage).await.is_err() {
         std::future::pending::<()>().await;

@@ -46,7 +46,7 @@ pub(super) async fn inspect(
     Ok(work)
 }
 
-/// An image that cannot be decoded is told by its index.
+/// The error carries the index of the image that cannot be decoded.
 fn headers(
     engine: &ImageEngine,
     work: Vec<Work<Bytes, Tensor>>,

@@ -35,9 +35,9 @@ pub struct Item {
     pub bytes: Bytes,
 }
 
-/// The answer to a request.
+/// What a request for classes returns.
 #[derive(Debug)]
-pub struct Answer {
+pub struct Classification {
     /// One for each image, in order.
     pub predictions: Vec<Prediction>,
     /// The longest that any of the images spent in each stage.
@@ -46,7 +46,7 @@ pub struct Answer {
     pub postprocess: Duration,
 }
 
-/// What the model says of one image.
+/// The classes of one image.
 #[derive(Debug)]
 pub struct Prediction {
     /// What its sender calls it.
@@ -55,7 +55,7 @@ pub struct Prediction {
     pub classes: Vec<Class>,
 }
 
-/// Why a request has no answer.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// It was not admitted.
@@ -75,13 +75,13 @@ pub enum Failure {
     /// Its deadline passed.
     #[error("the deadline passed while the request waited")]
     Expired,
-    /// The server went down before it was answered.
-    #[error("the server went down before the request was answered")]
+    /// The server shut down before it was done.
+    #[error("the server shut down before the request was done")]
     Aborted,
     /// The session failed.
     #[error("inference failed: {0}")]
     Session(SessionError),
-    /// The model answered NaN or infinity.
+    /// The model returned NaN or infinity.
     #[error("the model's output is NaN or infinity for this input; its values may be too large")]
     NotFinite,
 }
@@ -105,8 +105,13 @@ impl Failure {
 /// Classifies the images of one request: all of them or none. Dropping the future abandons them.
 ///
 /// # Errors
-/// The first image's that has no answer; see [`Failure`].
-pub async fn classify(served: &Served, items: Vec<Item>, top_k: usize, deadline: Deadline) -> Result<Answer, Failure> {
+/// That of the first image that failed; see [`Failure`].
+pub async fn classify(
+    served: &Served,
+    items: Vec<Item>,
+    top_k: usize,
+    deadline: Deadline,
+) -> Result<Classification, Failure> {
     let (names, work): (Vec<_>, Vec<_>) = items.into_iter().map(|item| (item.name, Work::Raw(item.bytes))).unzip();
     let (outputs, timings) = run(served, work, &names, deadline).await?;
     let began = Instant::now();
@@ -119,7 +124,7 @@ pub async fn classify(served: &Served, items: Vec<Item>, top_k: usize, deadline:
         .zip(outputs)
         .map(predict)
         .collect::<Result<_, Failure>>();
-    Ok(Answer {
+    Ok(Classification {
         predictions: predictions.inspect_err(|_| tracing::error!(model = served.name(), "the output is not finite"))?,
         timings,
         postprocess: began.elapsed(),
@@ -130,7 +135,7 @@ pub async fn classify(served: &Served, items: Vec<Item>, top_k: usize, deadline:
 /// and the longest that any of them spent in each stage.
 ///
 /// # Errors
-/// The first item's that has no answer; see [`Failure`].
+/// That of the first item that failed; see [`Failure`].
 pub async fn infer(
     served: &Served,
     work: Vec<Work<Bytes, Tensor>>,
@@ -163,14 +168,14 @@ async fn run(
     let mut timings = Timings::default();
     let mut outputs = Vec::with_capacity(names.len());
     for (index, (name, outcome)) in names.iter().zip(outcomes).enumerate() {
-        let (output, spent) = answered(outcome, index, names.len(), name.as_deref())?;
+        let (output, spent) = completed(outcome, index, names.len(), name.as_deref())?;
         timings = longest(timings, spent);
         outputs.push(output);
     }
     Ok((outputs, timings))
 }
 
-fn answered(
+fn completed(
     outcome: Outcome<Vec<f32>, ImageError>,
     index: usize,
     of: usize,

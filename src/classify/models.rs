@@ -10,16 +10,16 @@ use crate::telemetry::Metrics;
 
 /// The served models. A request takes an [`Arc`] at its start and keeps the model it began with.
 #[derive(Debug, Default)]
-pub struct Models(ArcSwap<Shelf>);
+pub struct Models(ArcSwap<ModelTable>);
 
 #[derive(Debug, Clone, Default)]
-struct Shelf {
+struct ModelTable {
     by_name: BTreeMap<String, Arc<Served>>,
     primary: Option<Arc<Served>>,
 }
 
 impl Models {
-    /// The model that answers where no name is given: the first that was put here, under whichever version is served now.
+    /// The model that is used where no name is given: the first that was put here, under whichever version is served now.
     pub fn primary(&self) -> Option<Arc<Served>> {
         self.0.load().primary.clone()
     }
@@ -34,11 +34,11 @@ impl Models {
         self.0.load().by_name.values().cloned().collect()
     }
 
-    /// Serves `served` under its name from now on; returns what was served before, which still answers the requests that it has.
+    /// Serves `served` under its name from now on; returns what was served before, which still serves the requests that it has.
     pub fn put(&self, served: Arc<Served>) -> Option<Arc<Served>> {
         let name = served.name();
-        let before = self.0.rcu(|shelf| {
-            let mut next = Shelf::clone(shelf);
+        let before = self.0.rcu(|table| {
+            let mut next = ModelTable::clone(table);
             next.by_name.insert(name.to_owned(), Arc::clone(&served));
             if next.primary.as_ref().is_none_or(|primary| primary.name() == name) {
                 next.primary = Some(Arc::clone(&served));

@@ -1,4 +1,4 @@
-//! What the scheduler does, told to the metrics.
+//! Reports what the scheduler does to the metrics.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use crate::telemetry::Metrics;
 use crate::telemetry::Stage;
 use repserve_scheduler::{End, Observer, SessionError, Timings, Width};
 
-/// Counts images and runs, and times the stages of every image that was answered.
+/// Counts images and runs, and times the stages of every image that was classified.
 #[derive(Debug)]
 pub struct MetricsObserver(pub Metrics);
 

@@ -43,7 +43,7 @@ impl Served {
         })
     }
 
-    /// By which it is found.
+    /// The name by which it is found.
     pub fn name(&self) -> &str {
         &self.description.manifest.name
     }
@@ -83,7 +83,7 @@ impl Served {
         self.batcher.snapshot()
     }
 
-    /// Ends what waits and what would come: each is answered as aborted.
+    /// Ends what waits and what would come, as aborted.
     pub fn abort(&self) {
         let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(workers);

@@ -2,7 +2,7 @@
 
 use repserve_compile::OutputKind;
 
-/// One class of an answer.
+/// One class of a prediction.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Class {
     /// Which output it is.

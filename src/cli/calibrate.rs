@@ -74,7 +74,7 @@ pub(super) fn run(args: &Args) -> Outcome {
     let path = folder.join(CALIBRATION_FILE);
     output::print(&format!("{calibration}\nwritten to {}\n", path.display()))?;
     if !settings.quantize.admits(&calibration.held_out) {
-        output::complain("this is below what `quantize` in the settings wants of int8: a server will not serve it");
+        output::complain("this is below what `quantize` in the settings requires of int8: a server will not serve it");
     }
     Ok(ExitCode::SUCCESS)
 }

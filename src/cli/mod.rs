@@ -23,8 +23,8 @@ use clap::{Parser, Subcommand};
 
 use crate::config::ConfigError;
 
-/// Serves convolutional classifiers: fuses train-time ONNX graphs into their deploy form, proves the two equal, batches and
-/// answers over HTTP.
+/// Serves convolutional classifiers: fuses train-time ONNX graphs into their deploy form, verifies that the two are equal,
+/// batches requests and serves them over HTTP.
 #[derive(Debug, Parser)]
 #[command(name = "repserve", version, max_term_width = 100)]
 struct Cli {
@@ -44,10 +44,10 @@ enum Command {
     Bench(bench::Args),
 }
 
-/// What a subcommand that ran through says: whether all went well.
+/// What a subcommand returns where it ran to its end: whether all went well.
 type Outcome = anyhow::Result<ExitCode>;
 
-/// Parses the arguments and does what they say.
+/// Parses the arguments and runs the subcommand.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
@@ -73,7 +73,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     })
 }
 
-/// Help and version are answers; everything else is one line and exit code 2.
+/// Help and version are printed as requested; everything else is one line and exit code 2.
 fn usage(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         return match error.print() {

@@ -22,7 +22,7 @@ pub(super) struct ModelFile {
 }
 
 impl ModelFile {
-    /// Reads `path`, an ONNX file or a model's folder. `output` goes over what `model.toml` says.
+    /// Reads `path`, an ONNX file or a model's folder. `output` overrides what `model.toml` names.
     pub(super) fn open(path: &Path, output: Option<&str>) -> anyhow::Result<Self> {
         let (path, bytes, manifest) = if path.is_dir() {
             let manifest = Package::manifest(path)?;

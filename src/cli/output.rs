@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::sync::mpsc;
 use std::time::Duration;
 
-/// How long the last line may wait for whoever reads stderr.
+/// How long the last line may wait for the reader of stderr.
 const LAST_LINE: Duration = Duration::from_secs(1);
 
 /// Writes to stdout.
@@ -23,7 +23,7 @@ pub(super) fn complain(text: &str) {
     let _ = writeln!(io::stderr().lock(), "repserve: {}", line.join(" "));
 }
 
-/// One line on stderr before the process ends: given up, where nobody reads what was written there before.
+/// One line on stderr before the process ends: given up where stderr is not read.
 pub(super) fn complain_at_last(text: &str) {
     let text = text.to_owned();
     let (written, done) = mpsc::channel();

@@ -11,7 +11,7 @@ use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 
-use super::budget::{Charge, NoRoom};
+use super::body_budget::{BodyCharge, OverBudget};
 use super::echo::echo;
 use super::error::{Code, Problem};
 use super::form;
@@ -20,11 +20,11 @@ use super::pace::{MinimumRate, Pace};
 use super::settings::{LimitSettings, ServerSettings};
 use crate::classify::Item;
 
-/// What is allocated at once on the word of a `content-length`.
+/// What is allocated at once for an announced `content-length`.
 const RESERVE_BYTES_MAX: usize = 1 << 20;
 
-/// What the content type says about a body.
-enum Kind {
+/// A kind of body, by its content type.
+enum BodyKind {
     Image,
     Multipart { boundary: String },
 }
@@ -33,23 +33,23 @@ enum Kind {
 pub(super) async fn images(
     headers: &HeaderMap,
     body: Body,
-    charge: &Charge,
+    charge: &BodyCharge,
     limits: &Arc<LimitSettings>,
-    within: Within,
+    within: BodyTimeouts,
 ) -> Result<Vec<Item>, Problem> {
     let kind = kind(headers)?;
     let bytes_max = match kind {
-        Kind::Image => limits.image_bytes_max,
-        Kind::Multipart { .. } => limits.request_bytes_max,
+        BodyKind::Image => limits.image_bytes_max,
+        BodyKind::Multipart { .. } => limits.request_bytes_max,
     };
     let bytes = read(headers, body, bytes_max, within).await?;
     match kind {
-        Kind::Image if bytes.is_empty() => Err(Problem::new(
+        BodyKind::Image if bytes.is_empty() => Err(Problem::new(
             Code::NoImage,
             "the body is empty; send the bytes of an image",
         )),
-        Kind::Image => Ok(vec![Item { name: None, bytes }]),
-        Kind::Multipart { boundary } => {
+        BodyKind::Image => Ok(vec![Item { name: None, bytes }]),
+        BodyKind::Multipart { boundary } => {
             // The images are copies of its parts.
             charge.hold(bytes.len().saturating_mul(2))?;
             let limits = Arc::clone(limits);
@@ -60,20 +60,20 @@ pub(super) async fn images(
     }
 }
 
-fn kind(headers: &HeaderMap) -> Result<Kind, Problem> {
+fn kind(headers: &HeaderMap) -> Result<BodyKind, Problem> {
     const HINT: &str =
         "send an image with content-type image/* or application/octet-stream, or images as multipart/form-data";
     let Some(value) = headers.get(CONTENT_TYPE) else {
-        return Ok(Kind::Image);
+        return Ok(BodyKind::Image);
     };
     let text = value.to_str().unwrap_or_default();
     let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match essence.as_str() {
-        "application/octet-stream" => Ok(Kind::Image),
+        "application/octet-stream" => Ok(BodyKind::Image),
         "multipart/form-data" => multer::parse_boundary(text)
-            .map(|boundary| Kind::Multipart { boundary })
+            .map(|boundary| BodyKind::Multipart { boundary })
             .map_err(|_| Problem::new(Code::Malformed, "multipart/form-data without a boundary")),
-        image if image.starts_with("image/") => Ok(Kind::Image),
+        image if image.starts_with("image/") => Ok(BodyKind::Image),
         other => Err(Problem::new(
             Code::UnsupportedType,
             format!("content-type {:?} is not read here; {HINT}", echo(other)),
@@ -83,13 +83,13 @@ fn kind(headers: &HeaderMap) -> Result<Kind, Problem> {
 
 /// How fast a body must arrive.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Within {
+pub(super) struct BodyTimeouts {
     /// All of it.
     timeout: Duration,
     rate: MinimumRate,
 }
 
-impl Within {
+impl BodyTimeouts {
     pub(super) fn new(settings: &ServerSettings) -> Self {
         Self {
             timeout: settings.body_timeout(),
@@ -103,9 +103,9 @@ pub(super) async fn read(
     headers: &HeaderMap,
     mut body: Body,
     bytes_max: usize,
-    within: Within,
+    within: BodyTimeouts,
 ) -> Result<Bytes, Problem> {
-    plain(headers)?;
+    check_encoding(headers)?;
     let announced = headers
         .get(CONTENT_LENGTH)
         .and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
@@ -114,21 +114,21 @@ pub(super) async fn read(
     }
     let reserve = announced.map_or(0, |length| length as usize).min(RESERVE_BYTES_MAX);
     let collected = collect(&mut body, bytes_max, reserve, within.rate);
-    let broken = match tokio::time::timeout(within.timeout, collected).await {
+    let error = match tokio::time::timeout(within.timeout, collected).await {
         Ok(Ok(bytes)) => return Ok(bytes),
-        Ok(Err(broken)) => broken,
-        Err(_) => Broken::Late,
+        Ok(Err(error)) => error,
+        Err(_) => ReadError::Late,
     };
-    Err(match broken {
-        Broken::TooLarge => too_large(bytes_max),
-        Broken::NoRoom(no_room) => no_room.into(),
-        Broken::Cut => Problem::new(Code::Malformed, "the body ended before it was complete").cancelled(),
-        Broken::Malformed => Problem::new(Code::Malformed, "the body is not chunked as HTTP wants it"),
-        Broken::Late => Problem::new(
+    Err(match error {
+        ReadError::TooLarge => too_large(bytes_max),
+        ReadError::OverBudget(over_budget) => over_budget.into(),
+        ReadError::Cut => Problem::new(Code::Malformed, "the body ended before it was complete").cancelled(),
+        ReadError::Malformed => Problem::new(Code::Malformed, "the body is not chunked as HTTP requires it"),
+        ReadError::Late => Problem::new(
             Code::BodyTimeout,
             format!("the body did not arrive within {} ms", within.timeout.as_millis()),
         ),
-        Broken::Slow => Problem::new(
+        ReadError::Slow => Problem::new(
             Code::BodyTimeout,
             format!(
                 "less than {} bytes a second of the body arrived over {} ms",
@@ -140,7 +140,7 @@ pub(super) async fn read(
 }
 
 /// A body that is compressed on the way would have to be unpacked within its limits; images are compressed already.
-fn plain(headers: &HeaderMap) -> Result<(), Problem> {
+fn check_encoding(headers: &HeaderMap) -> Result<(), Problem> {
     match headers.get(CONTENT_ENCODING) {
         Some(encoding) if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") => Err(Problem::new(
             Code::UnsupportedType,
@@ -150,11 +150,11 @@ fn plain(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-/// Why a body is not there as a whole.
+/// Why a body could not be read whole.
 #[derive(Debug)]
-enum Broken {
+enum ReadError {
     TooLarge,
-    NoRoom(NoRoom),
+    OverBudget(OverBudget),
     /// Its sender closed the connection, or half of it.
     Cut,
     /// It breaks the rules of its transfer encoding.
@@ -163,12 +163,12 @@ enum Broken {
     Slow,
 }
 
-impl From<axum::Error> for Broken {
+impl From<axum::Error> for ReadError {
     fn from(error: axum::Error) -> Self {
         let mut source: Option<&(dyn StdError + 'static)> = Some(&error);
         while let Some(error) = source {
-            if let Some(no_room) = error.downcast_ref::<NoRoom>() {
-                return Self::NoRoom(*no_room);
+            if let Some(over_budget) = error.downcast_ref::<OverBudget>() {
+                return Self::OverBudget(*over_budget);
             }
             if let Some(error) = error.downcast_ref::<io::Error>() {
                 return match error.kind() {
@@ -183,7 +183,7 @@ impl From<axum::Error> for Broken {
 }
 
 /// The next part of a body, unless it is too slow.
-async fn next(body: &mut Body, pace: &mut Pace) -> Result<Option<Bytes>, Broken> {
+async fn next_chunk(body: &mut Body, pace: &mut Pace) -> Result<Option<Bytes>, ReadError> {
     loop {
         let frame = match pace.due() {
             None => body.frame().await,
@@ -191,7 +191,7 @@ async fn next(body: &mut Body, pace: &mut Pace) -> Result<Option<Bytes>, Broken>
                 Ok(frame) => frame,
                 Err(_) => {
                     if !pace.judge(Instant::now().max(due)) {
-                        return Err(Broken::Slow);
+                        return Err(ReadError::Slow);
                     }
                     continue;
                 }
@@ -209,13 +209,13 @@ async fn next(body: &mut Body, pace: &mut Pace) -> Result<Option<Bytes>, Broken>
     }
 }
 
-async fn collect(body: &mut Body, bytes_max: usize, reserve: usize, rate: MinimumRate) -> Result<Bytes, Broken> {
+async fn collect(body: &mut Body, bytes_max: usize, reserve: usize, rate: MinimumRate) -> Result<Bytes, ReadError> {
     let mut first: Option<Bytes> = None;
     let mut all = BytesMut::new();
     let mut pace = Pace::new(rate, Instant::now());
-    while let Some(data) = next(body, &mut pace).await? {
+    while let Some(data) = next_chunk(body, &mut pace).await? {
         if first.as_ref().map_or(all.len(), Bytes::len) + data.len() > bytes_max {
-            return Err(Broken::TooLarge);
+            return Err(ReadError::TooLarge);
         }
         if all.is_empty() && first.is_none() {
             first = Some(data);

@@ -12,25 +12,25 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::budget::Charge;
+use super::body_budget::BodyCharge;
 use super::echo::echo;
 use super::error::{Code, Problem};
-use super::observe::{Arrived, Spent, milliseconds};
+use super::observe::{Arrived, StageTimes, milliseconds};
 use super::offload::offload;
 use super::{Shared, body, wire};
-use crate::classify::{Answer, Served, classify as run};
+use crate::classify::{Classification, Served, classify as run};
 use crate::telemetry::Stage;
 use repserve_scheduler::Timings;
 
-/// Bytes that a class takes in an answer, about.
+/// Bytes that a class takes in a response, about.
 const CLASS_BYTES: usize = 64;
 
-/// What the query may say.
+/// The parameters of the query.
 #[derive(Debug, Clone, Copy, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Params {
-    /// Classes an answer holds.
+    /// Classes of each image.
     #[param(minimum = 1, required = false, nullable = false)]
     top_k: Option<usize>,
     /// The longest that it may take, in milliseconds; may only shorten the server's own limit.
@@ -45,7 +45,7 @@ pub(super) struct Params {
     operation_id = "classify",
     tag = "classify",
     summary = "Classify images",
-    description = "The body is one image, or a form whose every part is an image. The headers x-decode-time, x-queue-time, x-inference-time and x-total-time say in milliseconds where the time went.",
+    description = "The body is one image, or a form whose every part is an image. The headers x-decode-time, x-queue-time, x-inference-time and x-total-time hold in milliseconds where the time went.",
     params(Params),
     request_body(
         description = "JPEG, PNG, WebP, GIF, BMP or TIFF",
@@ -64,21 +64,21 @@ pub(super) struct Params {
 pub(super) async fn classify(
     State(shared): State<Shared>,
     Extension(Arrived(arrived)): Extension<Arrived>,
-    Extension(charge): Extension<Charge>,
+    Extension(charge): Extension<BodyCharge>,
     params: Result<Query<Params>, QueryRejection>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let params = checked(params)?;
     let served = shared.models.primary().ok_or_else(|| shared.health.problem())?;
-    let within = body::Within::new(&shared.server);
+    let within = body::BodyTimeouts::new(&shared.server);
     let items = body::images(&headers, body, &charge, &shared.limits, within).await?;
     let deadline = arrived + shared.server.request_timeout(params.timeout_ms);
     let top_k = params.top_k.unwrap_or(shared.server.top_k);
-    let answer = run(&served, items, top_k, Some(deadline)).await?;
-    shared.metrics.stage(Stage::Postprocess, answer.postprocess);
-    let classes: usize = answer.predictions.iter().map(|p| p.classes.len()).sum();
-    offload(classes * CLASS_BYTES, move || respond(&served, &answer)).await
+    let classification = run(&served, items, top_k, Some(deadline)).await?;
+    shared.metrics.stage(Stage::Postprocess, classification.postprocess);
+    let classes: usize = classification.predictions.iter().map(|p| p.classes.len()).sum();
+    offload(classes * CLASS_BYTES, move || respond(&served, &classification)).await
 }
 
 fn checked(params: Result<Query<Params>, QueryRejection>) -> Result<Params, Problem> {
@@ -93,8 +93,8 @@ fn checked(params: Result<Query<Params>, QueryRejection>) -> Result<Params, Prob
     Ok(params)
 }
 
-fn respond(served: &Served, answer: &Answer) -> Response {
-    let predictions = answer
+fn respond(served: &Served, classification: &Classification) -> Response {
+    let predictions = classification
         .predictions
         .iter()
         .map(|prediction| wire::Prediction {
@@ -118,17 +118,17 @@ fn respond(served: &Served, answer: &Answer) -> Response {
     let body = match serde_json::to_vec(&body) {
         Ok(body) => body,
         Err(error) => {
-            tracing::error!(%error, "cannot encode an answer");
+            tracing::error!(%error, "cannot encode a response");
             return Problem::internal().into_response();
         }
     };
     let mut response = body.into_response();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    time_headers(headers, &answer.timings);
-    response.extensions_mut().insert(Spent {
-        timings: answer.timings,
-        postprocess: answer.postprocess,
+    time_headers(headers, &classification.timings);
+    response.extensions_mut().insert(StageTimes {
+        timings: classification.timings,
+        postprocess: classification.postprocess,
     });
     response
 }

@@ -1,4 +1,4 @@
-//! Every error that HTTP can answer: its stable code, status, title and what it counts as, in one table.
+//! Every error that an HTTP response can carry: its stable code, status, title and what it counts as, in one table.
 //!
 //! The body is RFC 9457's `application/problem+json`.
 
@@ -49,13 +49,13 @@ pub(super) enum Code {
     NotReady,
     /// The server goes down.
     Draining,
-    /// No answer before the deadline.
+    /// No response before the deadline.
     Deadline,
     /// Every connection that may be open has a request.
     NoConnection,
     /// A part of HTTP that is not read here.
     NotImplemented,
-    /// Ours.
+    /// An error of the server itself.
     Internal,
 }
 
@@ -82,7 +82,7 @@ impl Code {
         Self::Internal,
     ];
 
-    /// The error to which the other parts of the server give this code; [`Code::Internal`] where the table has none.
+    /// The error with this code, as the other parts of the server name it; [`Code::Internal`] where the table has none.
     fn of(code: &str) -> Self {
         let known = Self::ALL.into_iter().find(|known| known.name() == code);
         known.unwrap_or(Self::Internal)
@@ -161,7 +161,7 @@ impl Code {
             Self::Deadline => (
                 S::GATEWAY_TIMEOUT,
                 "deadline",
-                "No answer before the deadline",
+                "No response before the deadline",
                 Some(Reason::Deadline),
             ),
             Self::NoConnection => (
@@ -181,7 +181,7 @@ impl Code {
     }
 }
 
-/// An error as HTTP answers it.
+/// An error as an HTTP response carries it.
 #[derive(Debug, Clone)]
 pub(super) struct Problem {
     code: Code,
@@ -197,12 +197,12 @@ pub(super) struct Refused(pub(super) Reason);
 
 /// What was wrong with a request; travels with the response to where it is logged, and to where its body is written anew.
 #[derive(Debug, Clone)]
-pub(super) struct Said {
+pub(super) struct ProblemDetail {
     code: Code,
     pub(super) detail: Cow<'static, str>,
 }
 
-impl Said {
+impl ProblemDetail {
     /// The body as JSON; with the detail also as the member `error`, where clients of the Open Inference Protocol look.
     pub(super) fn body(&self, error_member: bool) -> Vec<u8> {
         let (status, code, title, _) = self.code.row();
@@ -219,7 +219,7 @@ impl Said {
 }
 
 impl Problem {
-    /// An error with what is to be said of this case.
+    /// An error with a detail about this case.
     pub(super) fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
         Self {
             code,
@@ -236,13 +236,13 @@ impl Problem {
         self
     }
 
-    /// The same for a request that asked for no prediction.
+    /// The same for a request that is not for a prediction.
     pub(super) fn uncounted(mut self) -> Self {
         self.counted = false;
         self
     }
 
-    /// The same where its sender does not wait for the answer: it counts as cancelled.
+    /// The same where its sender does not wait for the response: it counts as cancelled.
     pub(super) fn cancelled(mut self) -> Self {
         self.cancelled = true;
         self
@@ -254,17 +254,20 @@ impl Problem {
         self.code
     }
 
-    /// What is to be said of this case.
+    /// The detail about this case.
     pub(super) fn detail(&self) -> &str {
         &self.detail
     }
 
     /// An error of which only the log may know more.
     pub(super) fn internal() -> Self {
-        Self::new(Code::Internal, "the server's log says more, under this request's id")
+        Self::new(
+            Code::Internal,
+            "the server's log has the cause, under this request's id",
+        )
     }
 
-    /// What a handler's panic is answered with; the log has its message.
+    /// The response to a request whose handler panicked; the log has the message.
     pub(super) fn panicked(payload: &(dyn Any + Send)) -> Self {
         let text = payload
             .downcast_ref::<String>()
@@ -279,18 +282,18 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let (status, _, _, reason) = self.code.row();
-        let said = Said {
+        let problem = ProblemDetail {
             code: self.code,
             detail: self.detail,
         };
-        let mut response = (status, said.body(false)).into_response();
+        let mut response = (status, problem.body(false)).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(after) = self.retry_after {
             let seconds = after.as_secs_f64().ceil().max(1.0) as u64;
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
-        response.extensions_mut().insert(said);
+        response.extensions_mut().insert(problem);
         let reason = if self.cancelled {
             Some(Reason::Cancelled)
         } else {
@@ -306,7 +309,7 @@ impl IntoResponse for Problem {
 impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
         match &failure {
-            // What the runtime says of itself is for the log.
+            // What went wrong in the runtime is for the log.
             Failure::Session(_) => Self::internal(),
             Failure::Rejected(Rejected::Overloaded { retry_after }) => {
                 Self::new(Code::of(failure.code()), failure.to_string()).retry_after(*retry_after)
@@ -346,12 +349,12 @@ mod tests {
     #[track_caller]
     fn check(failure: impl Into<Failure>, expected: Code) {
         let failure = failure.into();
-        let (name, said) = (failure.code(), failure.to_string());
+        let (name, detail) = (failure.code(), failure.to_string());
         assert_eq!(Code::of(name), expected, "{name}");
         let problem = Problem::from(failure);
         assert_eq!(problem.code.name(), name);
         assert!(
-            problem.detail == said || expected == Code::Internal,
+            problem.detail == detail || expected == Code::Internal,
             "{}",
             problem.detail
         );

@@ -18,7 +18,7 @@ use crate::classify::Item;
 const HEAD_BYTES_MAX: usize = 16 << 10;
 /// The reader gets the body in slices of this size, so that it keeps no copy of all of it.
 const SLICE_BYTES: usize = 16 << 10;
-/// The name of an image at most; it comes back in the answer.
+/// The name of an image at most; it is repeated in the response.
 const NAME_BYTES_MAX: usize = 1024;
 
 /// A body in slices. After each slice it is pending once: the reader would otherwise take all that there is before it looks at it.

@@ -1,7 +1,7 @@
-//! What RFC 9112 asks of a request's head and hyper leaves to the server: exactly one `host` (section 3.2), no transfer coding
+//! What RFC 9112 requires of a request's head and hyper leaves to the server: exactly one `host` (section 3.2), no transfer coding
 //! but `chunked` (6.1), a `content-length` that a length can have (6.3).
 //!
-//! Where the head is not sure, the end of the message is not either: the connection closes after the answer.
+//! Where the head is ambiguous, so is the end of the message: the connection closes after the response.
 
 use axum::extract::Request;
 use axum::http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
@@ -10,8 +10,8 @@ use axum::http::{HeaderMap, HeaderValue, Version};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::connection::close_after;
 use super::error::{Code, Problem};
+use super::keep_alive::close_after;
 
 /// The layer.
 pub(super) async fn check(request: Request, next: Next) -> Response {

@@ -1,7 +1,7 @@
 //! `/livez`, `/readyz`, `/healthz`: whether the process runs, and whether it should get requests.
 
 use axum::Json;
-use axum::extract::State as Extract;
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use tokio::sync::watch;
 
@@ -10,7 +10,7 @@ use super::{Shared, wire};
 
 /// What the server is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
+pub enum HealthState {
     /// A model is loading: which phase.
     Loading(&'static str),
     /// Fused, verified, warm.
@@ -21,21 +21,21 @@ pub enum State {
     Failed(String),
 }
 
-/// The state, shared between the one who changes it (`app`) and those who report it.
+/// The state, shared between `app`, which changes it, and the handlers that report it.
 #[derive(Debug)]
-pub struct Health(watch::Sender<State>);
+pub struct Health(watch::Sender<HealthState>);
 
 impl Default for Health {
     fn default() -> Self {
-        Self(watch::Sender::new(State::Loading("start")))
+        Self(watch::Sender::new(HealthState::Loading("start")))
     }
 }
 
 impl Health {
-    /// Says what the server is doing now. Once it drains, it stays so.
-    pub fn set(&self, state: State) {
+    /// Sets what the server is doing now. Once it drains, it stays so.
+    pub fn set(&self, state: HealthState) {
         self.0.send_if_modified(|now| {
-            let changed = *now != State::Draining && *now != state;
+            let changed = *now != HealthState::Draining && *now != state;
             if changed {
                 *now = state;
             }
@@ -44,27 +44,31 @@ impl Health {
     }
 
     /// What the server is doing now.
-    pub fn get(&self) -> State {
+    pub fn get(&self) -> HealthState {
         self.0.borrow().clone()
     }
 
     /// What the server is doing, as it changes.
-    pub fn watch(&self) -> watch::Receiver<State> {
+    pub fn watch(&self) -> watch::Receiver<HealthState> {
         self.0.subscribe()
     }
 
     /// Whether the server goes down.
     pub fn draining(&self) -> bool {
-        *self.0.borrow() == State::Draining
+        *self.0.borrow() == HealthState::Draining
     }
 
     /// Why a request cannot be served now, where it cannot.
     pub(super) fn problem(&self) -> Problem {
         match &*self.0.borrow() {
-            State::Loading(phase) => Problem::new(Code::NotReady, format!("the model is loading (phase: {phase})")),
-            State::Ready => Problem::new(Code::NotReady, "no model is served"),
-            State::Draining => Problem::new(Code::Draining, "the server is going down"),
-            State::Failed(reason) => Problem::new(Code::NotReady, format!("the model cannot be served: {reason}")),
+            HealthState::Loading(phase) => {
+                Problem::new(Code::NotReady, format!("the model is loading (phase: {phase})"))
+            }
+            HealthState::Ready => Problem::new(Code::NotReady, "no model is served"),
+            HealthState::Draining => Problem::new(Code::Draining, "the server is going down"),
+            HealthState::Failed(reason) => {
+                Problem::new(Code::NotReady, format!("the model cannot be served: {reason}"))
+            }
         }
     }
 }
@@ -93,11 +97,11 @@ pub(super) async fn live() -> Response {
     description = "The model is fused, verified and warm, and the server does not go down.",
     responses((status = 200, description = "They are", body = wire::Status))
 )]
-pub(super) async fn ready(Extract(shared): Extract<Shared>) -> Response {
+pub(super) async fn ready(State(shared): State<Shared>) -> Response {
     respond(&shared)
 }
 
-/// The same.
+/// As [`ready`].
 #[utoipa::path(
     get,
     path = "/healthz",
@@ -107,13 +111,13 @@ pub(super) async fn ready(Extract(shared): Extract<Shared>) -> Response {
     description = "The same as /readyz.",
     responses((status = 200, description = "They are", body = wire::Status))
 )]
-pub(super) async fn healthz(Extract(shared): Extract<Shared>) -> Response {
+pub(super) async fn healthz(State(shared): State<Shared>) -> Response {
     respond(&shared)
 }
 
 fn respond(shared: &Shared) -> Response {
     match shared.health.get() {
-        State::Ready => Json(wire::Status { status: "ready" }).into_response(),
+        HealthState::Ready => Json(wire::Status { status: "ready" }).into_response(),
         _ => shared.health.problem().uncounted().into_response(),
     }
 }
@@ -125,10 +129,10 @@ mod tests {
     #[test]
     fn draining_is_the_last_state() {
         let health = Health::default();
-        health.set(State::Ready);
-        assert_eq!(health.get(), State::Ready);
-        health.set(State::Draining);
-        health.set(State::Ready);
+        health.set(HealthState::Ready);
+        assert_eq!(health.get(), HealthState::Ready);
+        health.set(HealthState::Draining);
+        health.set(HealthState::Ready);
         assert!(health.draining());
     }
 }

@@ -19,7 +19,7 @@ use super::{Shared, health};
 )]
 pub(super) async fn metrics(State(shared): State<Shared>) -> Response {
     shared.models.measure(&shared.metrics);
-    shared.metrics.ready(shared.health.get() == health::State::Ready);
+    shared.metrics.ready(shared.health.get() == health::HealthState::Ready);
     match shared.metrics.encode() {
         Ok(text) => ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response(),
         Err(error) => {

@@ -1,9 +1,8 @@
-//! The only room that knows HTTP: every route on one page ([`router`]), one table of errors ([`error`]), the accept loop
-//! ([`server`], and [`connection`] for what becomes of each). What an answer looks like stands in [`wire`]; what it says comes from `crate::classify`.
+//! The only module that knows HTTP: every route on one page ([`router`]), one table of errors ([`error`]), the accept loop
+//! ([`server`]) and each connection ([`connection`]). The responses' JSON is in [`wire`]; their contents come from `crate::classify`.
 
-mod answers;
 mod body;
-mod budget;
+mod body_budget;
 mod classify;
 mod connection;
 mod echo;
@@ -11,6 +10,7 @@ mod error;
 mod form;
 mod framing;
 mod health;
+mod keep_alive;
 mod metrics;
 mod observe;
 mod offload;
@@ -19,17 +19,19 @@ mod pace;
 mod page;
 #[doc(hidden)]
 pub mod parsers;
+mod refusal_log;
 mod reserve;
+mod response_budget;
 mod router;
 mod secure;
 mod server;
 mod settings;
-mod shed;
+mod timeouts;
 mod trace;
 mod v2;
 mod wire;
 
-pub use health::{Health, State};
+pub use health::{Health, HealthState};
 pub use router::{admin_router, router};
 pub use secure::{Keys, Security, SecurityError, SecuritySettings, Tls};
 pub use server::{Draining, Server, Stop};
@@ -38,7 +40,7 @@ pub use settings::{LimitSettings, ServerSettings};
 use std::sync::Arc;
 
 use crate::classify::Models;
-use crate::telemetry::{Metrics, Spans};
+use crate::telemetry::{Metrics, Tracer};
 
 /// What every handler can see.
 #[derive(Debug, Clone)]
@@ -52,7 +54,7 @@ pub struct Shared {
     /// Timeouts and defaults.
     pub server: Arc<ServerSettings>,
     /// Where spans go, if they go anywhere.
-    pub spans: Option<Arc<Spans>>,
+    pub spans: Option<Arc<Tracer>>,
     /// API keys and certificate.
     pub security: Security,
     /// What a request may cost.

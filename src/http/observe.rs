@@ -10,8 +10,8 @@ use axum::response::Response;
 use uuid::Uuid;
 
 use super::Shared;
-use super::error::{Refused, Said};
-use super::shed::{self, Refusal};
+use super::error::{ProblemDetail, Refused};
+use super::refusal_log::{self, Refusal};
 use super::trace::{TRACEPARENT, TraceContext};
 use crate::telemetry::RequestSpan;
 use crate::telemetry::{Reason, Stage};
@@ -30,12 +30,12 @@ pub(super) struct Arrived(pub(super) Instant);
 
 /// Where a request's time went; travels with the response to where its spans are made.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Spent {
+pub(super) struct StageTimes {
     pub(super) timings: Timings,
     pub(super) postprocess: Duration,
 }
 
-impl Spent {
+impl StageTimes {
     fn stages(&self) -> Vec<(Stage, Duration)> {
         let spent = |stage| match stage {
             Stage::Decode => self.timings.decode,
@@ -49,23 +49,23 @@ impl Spent {
 }
 
 /// Counts a request when it ends, also when it ends by being dropped.
-struct Entry {
+struct RequestRecord {
     shared: Shared,
     arrived: Instant,
     route: Option<MatchedPath>,
     method: Method,
-    answered: Option<StatusCode>,
+    status: Option<StatusCode>,
 }
 
-impl Entry {
+impl RequestRecord {
     fn route(&self) -> &str {
         self.route.as_ref().map_or("other", MatchedPath::as_str)
     }
 }
 
-impl Drop for Entry {
+impl Drop for RequestRecord {
     fn drop(&mut self) {
-        let code = self.answered.map_or(CLIENT_GONE, |status| status.as_u16());
+        let code = self.status.map_or(CLIENT_GONE, |status| status.as_u16());
         if code == CLIENT_GONE && self.method == Method::POST {
             self.shared.metrics.rejected(Reason::Cancelled);
         }
@@ -84,30 +84,30 @@ pub(super) async fn observe(State(shared): State<Shared>, mut request: Request, 
         shared.spans.as_ref().is_some_and(|spans| spans.sample())
     });
     shared.metrics.request_began();
-    let mut entry = Entry {
+    let mut record = RequestRecord {
         arrived,
         route: request.extensions().get::<MatchedPath>().cloned(),
         method: request.method().clone(),
-        answered: None,
+        status: None,
         shared,
     };
     request.extensions_mut().insert(Arrived(arrived));
     let version = request.version();
     let mut response = next.run(request).await;
-    entry.answered = Some(response.status());
+    record.status = Some(response.status());
     match response.extensions().get() {
-        // Nobody may be there to read it: the request counts as one whose client went away.
-        Some(Refused(Reason::Cancelled)) => entry.answered = None,
-        Some(Refused(reason)) => entry.shared.metrics.rejected(*reason),
+        // The client may be gone: the request counts as one whose client went away.
+        Some(Refused(Reason::Cancelled)) => record.status = None,
+        Some(Refused(reason)) => record.shared.metrics.rejected(*reason),
         None => {}
     }
-    log(&entry, &id, trace, &response);
-    export(&entry, &id, trace, &response);
+    log(&record, &id, trace, &response);
+    export(&record, &id, trace, &response);
     let headers = response.headers_mut();
     headers.insert(TOTAL_TIME, milliseconds(arrived.elapsed()));
     headers.insert(REQUEST_ID, id);
     headers.insert(TRACEPARENT, trace.header());
-    if version < Version::HTTP_2 && entry.shared.health.draining() {
+    if version < Version::HTTP_2 && record.shared.health.draining() {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
@@ -119,23 +119,23 @@ pub(super) fn milliseconds(duration: std::time::Duration) -> HeaderValue {
     HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("0"))
 }
 
-fn export(entry: &Entry, id: &HeaderValue, trace: TraceContext, response: &Response) {
-    let Some(spans) = entry.shared.spans.as_ref().filter(|_| trace.sampled) else {
+fn export(record: &RequestRecord, id: &HeaderValue, trace: TraceContext, response: &Response) {
+    let Some(spans) = record.shared.spans.as_ref().filter(|_| trace.sampled) else {
         return;
     };
-    let spent = response.extensions().get::<Spent>();
-    let took = entry.arrived.elapsed();
+    let spent = response.extensions().get::<StageTimes>();
+    let took = record.arrived.elapsed();
     spans.record(RequestSpan {
         trace_id: trace.trace_id,
         span_id: trace.span_id,
         parent_id: trace.parent_id,
-        route: entry.route().to_owned(),
-        method: method_label(&entry.method).to_owned(),
+        route: record.route().to_owned(),
+        method: method_label(&record.method).to_owned(),
         code: response.status().as_u16(),
         request_id: id.to_str().unwrap_or_default().to_owned(),
         began: SystemTime::now() - took,
         took,
-        stages: spent.map(Spent::stages).unwrap_or_default(),
+        stages: spent.map(StageTimes::stages).unwrap_or_default(),
         batch_size: spent.map_or(0, |spent| spent.timings.batch_size),
     });
 }
@@ -149,13 +149,16 @@ impl fmt::Display for TraceId {
     }
 }
 
-fn log(entry: &Entry, id: &HeaderValue, trace: TraceContext, response: &Response) {
+fn log(record: &RequestRecord, id: &HeaderValue, trace: TraceContext, response: &Response) {
     let (status, id) = (response.status(), id.to_str().unwrap_or_default());
-    let (method, route, code) = (entry.method.as_str(), entry.route(), status.as_u16());
+    let (method, route, code) = (record.method.as_str(), record.route(), status.as_u16());
     let refused = status.is_client_error() || matches!(code, 503 | 504);
     if refused {
-        let detail = response.extensions().get::<Said>().map_or("", |said| &said.detail);
-        shed::refused(&Refusal {
+        let detail = response
+            .extensions()
+            .get::<ProblemDetail>()
+            .map_or("", |problem| &problem.detail);
+        refusal_log::refused(&Refusal {
             route,
             code,
             id,
@@ -163,13 +166,13 @@ fn log(entry: &Entry, id: &HeaderValue, trace: TraceContext, response: &Response
         });
     }
     let trace = TraceId(trace.trace_id);
-    let ms = entry.arrived.elapsed().as_secs_f64() * 1e3;
+    let ms = record.arrived.elapsed().as_secs_f64() * 1e3;
     if refused {
         tracing::debug!(id, %trace, method, route, code, ms, "request refused");
     } else if status.is_server_error() {
         tracing::warn!(id, %trace, method, route, code, ms, "request failed");
     } else {
-        tracing::debug!(id, %trace, method, route, code, ms, "request answered");
+        tracing::debug!(id, %trace, method, route, code, ms, "request completed");
     }
 }
 

@@ -22,7 +22,7 @@ thread_local! {
 }
 
 /// Does `work`, which goes over about `bytes` bytes: here where they are few, else on another thread when it is its turn. A job
-/// that has begun is finished also where nobody waits for it any more.
+/// that has begun is finished also where its caller has stopped waiting.
 pub(super) async fn offload<T: Send + 'static>(
     bytes: usize,
     work: impl FnOnce() -> T + Send + 'static,
@@ -35,7 +35,7 @@ pub(super) async fn offload<T: Send + 'static>(
     };
     let job = move || {
         if !NICE.replace(true) {
-            // Only who waits for the result is worse off where it cannot be set.
+            // Where it cannot be set, connections are only served later.
             let _ = rustix::process::nice(NICENESS);
         }
         let done = work();
@@ -43,7 +43,7 @@ pub(super) async fn offload<T: Send + 'static>(
         done
     };
     tokio::task::spawn_blocking(job).await.map_err(|error| {
-        tracing::error!(%error, "work on a body or an answer panicked");
+        tracing::error!(%error, "work on a body or a response panicked");
         Problem::internal()
     })
 }

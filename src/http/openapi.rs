@@ -10,7 +10,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::openapi::{Content, ObjectBuilder, PathItem, Ref, Required, ResponseBuilder, SecurityRequirement, Type};
 use utoipa::{Modify, OpenApi};
 
-use super::answers::Fixed;
+use super::response_budget::StaticBody;
 use super::{Shared, classify, health, metrics, v2, wire};
 
 /// The document, before it is known whether keys are needed.
@@ -38,13 +38,13 @@ use super::{Shared, classify, health, metrics, v2, wire};
     modifiers(&Versions, &Problems),
     tags(
         (name = "classify", description = "Images in, classes out"),
-        (name = "inference protocol", description = "Open Inference Protocol V2, as Triton and KServe speak it"),
+        (name = "inference protocol", description = "Open Inference Protocol V2, as Triton and KServe use it"),
         (name = "operations", description = "Probes and metrics")
     )
 )]
 struct Document;
 
-/// What each status means here, and which operations can answer it.
+/// What each status means here, and which operations can return it.
 const PROBLEMS: [(&str, &str, &[&str]); 11] = [
     (
         "400",
@@ -96,10 +96,10 @@ const PROBLEMS: [(&str, &str, &[&str]); 11] = [
             "v2_ready",
         ],
     ),
-    ("504", "No answer before the deadline", &["classify", "infer"]),
+    ("504", "No response before the deadline", &["classify", "infer"]),
 ];
 
-/// Adds to each operation the problems that it can answer.
+/// Adds to each operation the problems that it can return.
 struct Problems;
 
 impl Modify for Problems {
@@ -160,7 +160,7 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     item.get.iter_mut().chain(item.post.iter_mut())
 }
 
-/// The document of a server that wants keys.
+/// The document of a server that requires keys.
 fn with_keys(mut document: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
     let components = document.components.get_or_insert_default();
     let header = SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("x-api-key")));
@@ -190,7 +190,7 @@ pub(super) async fn document(State(shared): State<Shared>) -> Response {
         OPEN.as_str()
     };
     let mut response = ([(CONTENT_TYPE, "application/json")], text).into_response();
-    response.extensions_mut().insert(Fixed);
+    response.extensions_mut().insert(StaticBody);
     response
 }
 

@@ -18,7 +18,7 @@ pub struct Images {
 /// Reads an inference request of the Open Inference Protocol; `head_len` is the length of its JSON where raw bytes follow it.
 ///
 /// # Errors
-/// What its sender is told.
+/// The detail that its sender gets.
 pub fn infer_request(
     body: Bytes,
     head_len: Option<usize>,
@@ -32,7 +32,7 @@ pub fn infer_request(
 /// Reads a form of images.
 ///
 /// # Errors
-/// What its sender is told.
+/// The detail that its sender gets.
 pub fn form(body: Bytes, boundary: &str, limits: &LimitSettings) -> Result<Images, String> {
     let images = form::images(body, boundary.to_owned(), limits).map_err(|problem| problem.detail().to_owned())?;
     Ok(Images {

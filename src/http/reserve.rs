@@ -1,5 +1,5 @@
-//! Connections beyond the limit: each gets one answer, to a probe. So what watches the server can see it also when clients
-//! hold every connection.
+//! Connections beyond the limit: each gets one response, to a probe. So what monitors the server can reach it also when
+//! clients hold every connection.
 
 use std::time::Duration;
 
@@ -7,8 +7,9 @@ use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::connection::{Reserved, close_after};
+use super::connection::Reserved;
 use super::error::{Code, Problem};
+use super::keep_alive::close_after;
 
 /// When a refused request may come again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);

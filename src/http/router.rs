@@ -10,10 +10,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use super::answers::{self, Answers};
-use super::budget::{self, Budget};
+use super::body_budget::{self, BodyBudget};
 use super::echo::echo;
 use super::error::{Code, Problem};
+use super::response_budget::{self, ResponseBudget};
 use super::secure::{auth, headers};
 use super::{Shared, classify, framing, health, metrics, observe, openapi, page, reserve, v2};
 
@@ -57,10 +57,13 @@ fn around(routes: Router<Shared>, shared: Shared) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::disable())
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn_with_state(Budget::new(&shared), budget::within))
+        .layer(from_fn_with_state(BodyBudget::new(&shared), body_budget::enforce))
         .layer(from_fn(reserve::probes_only))
         .layer(from_fn(framing::check))
-        .layer(from_fn_with_state(Answers::new(&shared.limits), answers::within))
+        .layer(from_fn_with_state(
+            ResponseBudget::new(&shared.limits),
+            response_budget::enforce,
+        ))
         .layer(from_fn(v2::error_member))
         .layer(from_fn_with_state(shared.clone(), headers::harden))
         .layer(from_fn_with_state(shared.clone(), observe::observe))
@@ -75,7 +78,7 @@ async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
     Problem::new(
         Code::MethodNotAllowed,
         format!(
-            "{} does not know {}; the header `allow` says what it knows",
+            "{} does not know {}; the header `allow` lists what it knows",
             echo(uri.path()),
             echo(method.as_str())
         ),
@@ -115,7 +118,7 @@ mod tests {
         panic!("by intent");
     }
 
-    /// The body of what is returned for a request, of the length that its header says.
+    /// The body of what is returned for a request, of the length in its header.
     async fn refused(routes: Router<Shared>, request: Request<Body>, status: StatusCode) -> serde_json::Value {
         let head = request.method() == Method::HEAD;
         let response = around(routes, shared()).oneshot(request).await.unwrap();
@@ -207,10 +210,10 @@ mod tests {
         let shared = shared();
         let routes = around(Router::new().route("/panics", get(panics)), shared.clone());
         let request = Request::get("/panics").header("host", "x").body(Body::empty()).unwrap();
-        let answer = routes.oneshot(request).await.unwrap();
-        assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
-        assert_eq!(answer.headers()["content-type"], "application/problem+json");
-        assert!(answer.headers().contains_key("x-request-id"));
+        let response = routes.oneshot(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(response.headers()["content-type"], "application/problem+json");
+        assert!(response.headers().contains_key("x-request-id"));
         let text = String::from_utf8(shared.metrics.encode().unwrap()).unwrap();
         let line = "repserve_http_requests_total{code=\"500\",method=\"GET\",route=\"/panics\"} 1";
         assert!(text.contains(line), "{text}");

@@ -9,12 +9,12 @@ use futures_util::FutureExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use super::connection::{Connections, Slots, give_back};
+use super::connection::{Connections, Slots, return_memory};
 use super::secure::Tls;
 use super::settings::ServerSettings;
 use crate::telemetry::{Metrics, Throttle};
 
-/// How long the loop rests after an error of `accept` that is not one connection's (no file descriptors, say).
+/// How long the loop rests after an error of `accept` that is not one connection's (such as no file descriptors).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
 /// Between two lines of the log about connections that cannot be accepted.
@@ -23,13 +23,13 @@ const FAILURE_PERIOD: Duration = Duration::from_secs(10);
 /// How long connections may still send a request after the listener has closed.
 const LAST_REQUESTS: Duration = Duration::from_secs(1);
 
-/// What the kernel keeps of an answer that its client does not read, besides what the client's own buffer takes.
+/// What the kernel keeps of a response that its client does not read, besides what the client's own buffer takes.
 const UNSENT_BYTES_MAX: u32 = 256 << 10;
 
 /// How far stopping has come. It only goes forward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Stop {
-    /// Nobody wants it to.
+    /// Serve.
     #[default]
     Run,
     /// Drain, then stop.
@@ -62,7 +62,7 @@ impl Server {
     /// Accepts until `closing` holds, then takes what had connected already and closes the listener. Returns what waits for
     /// the connections.
     pub async fn accept_until(self, router: Router, mut closing: watch::Receiver<bool>) -> Draining {
-        tokio::spawn(give_back(self.slots.live()));
+        tokio::spawn(return_memory(self.slots.live()));
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -73,7 +73,7 @@ impl Server {
                 Ok((stream, _)) => self.serve(stream, &router),
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
-                    self.slots.spare_one();
+                    self.slots.close_one();
                     if let Some(failures) = self.failures.count(std::time::Instant::now()) {
                         tracing::warn!(%error, failures, "cannot accept connections");
                     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
-use super::connection::Timeouts;
 use super::pace::MinimumRate;
+use super::timeouts::Timeouts;
 use repserve_preprocess::Limits;
 
 /// Section `[server]`.

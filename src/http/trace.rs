@@ -42,7 +42,7 @@ impl TraceContext {
         }
     }
 
-    /// The header of the answer, which names this request's span.
+    /// The header of the response, which names this request's span.
     pub(super) fn header(&self) -> HeaderValue {
         let text = format!(
             "00-{:032x}-{:016x}-{:02x}",
@@ -104,15 +104,15 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_names_the_trace_and_a_span_of_its_own() {
+    fn the_response_names_the_trace_and_a_span_of_its_own() {
         let mut headers = HeaderMap::new();
         headers.insert(
             TRACEPARENT,
             HeaderValue::try_from(format!("00-{TRACE}-{PARENT}-01")).unwrap(),
         );
         let context = TraceContext::of(&headers, || false);
-        let answer = context.header();
-        let (trace_id, span_id, sampled) = parse(answer.as_bytes()).unwrap();
+        let header = context.header();
+        let (trace_id, span_id, sampled) = parse(header.as_bytes()).unwrap();
         assert_eq!((trace_id, span_id, sampled), (context.trace_id, context.span_id, true));
         assert_ne!(Some(span_id), context.parent_id);
 

@@ -1,4 +1,4 @@
-//! What goes over the wire as JSON: the only serialized types of this room.
+//! What goes over the wire as JSON: the serialized types of `/classify`, the probes and errors.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -30,7 +30,7 @@ pub(super) struct Classified<'a> {
     pub(super) predictions: Vec<Prediction<'a>>,
 }
 
-/// One image's answer.
+/// One image's classes.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Prediction<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -38,7 +38,7 @@ pub(super) struct Prediction<'a> {
     pub(super) classes: Vec<Class<'a>>,
 }
 
-/// One class of an answer, best first.
+/// One class of a prediction, best first.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Class<'a> {
     pub(super) index: usize,

@@ -6,18 +6,18 @@ use super::maker::Maker;
 
 /// What a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ConnectionState {
+pub enum ConnectionActivity {
     /// It has no complete request.
     Idle,
-    /// Its request is being answered.
+    /// Its request is being handled.
     Busy,
     /// It is beyond the limit and serves probes alone.
     Reserve,
-    /// It has its last answer and waits for its client to close.
+    /// It has its last response and waits for its client to close.
     Lingering,
 }
 
-impl ConnectionState {
+impl ConnectionActivity {
     /// All states.
     pub const ALL: [Self; 4] = [Self::Idle, Self::Busy, Self::Reserve, Self::Lingering];
 
@@ -39,13 +39,13 @@ pub enum Closed {
     Idle,
     /// A request's head did not arrive in time.
     HeadTimeout,
-    /// Its client did not read its answer.
+    /// Its client did not read its response.
     WriteTimeout,
-    /// Its client did not close it after the last answer.
+    /// Its client did not close it after the last response.
     LingerTimeout,
     /// It had no request, and another connection needed its slot.
     Evicted,
-    /// Its client went away while its request was being answered.
+    /// Its client went away while its request was being handled.
     HangUp,
     /// No slot was left, not even in the reserve.
     Refused,
@@ -80,7 +80,7 @@ impl Closed {
 /// The metrics of all connections of a server.
 #[derive(Debug, Clone)]
 pub struct ConnectionMetrics {
-    states: [IntGauge; ConnectionState::ALL.len()],
+    states: [IntGauge; ConnectionActivity::ALL.len()],
     closed: [IntCounter; Closed::ALL.len()],
 }
 
@@ -93,13 +93,13 @@ impl ConnectionMetrics {
             "Connections that the server closed before their clients did.",
         )?;
         Ok(Self {
-            states: ConnectionState::ALL.map(|state| states.with_label_values(&[state.label()])),
+            states: ConnectionActivity::ALL.map(|state| states.with_label_values(&[state.label()])),
             closed: Closed::ALL.map(|reason| closed.with_label_values(&[reason.label()])),
         })
     }
 
     /// A connection does something else now; `None`: it is not there.
-    pub fn moved(&self, from: Option<ConnectionState>, to: Option<ConnectionState>) {
+    pub fn moved(&self, from: Option<ConnectionActivity>, to: Option<ConnectionActivity>) {
         if let Some(from) = from {
             self.states[from as usize].dec();
         }
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn labels_stand_at_their_index() {
-        for (i, state) in ConnectionState::ALL.iter().enumerate() {
+        for (i, state) in ConnectionActivity::ALL.iter().enumerate() {
             assert_eq!(*state as usize, i);
         }
         for (i, reason) in Closed::ALL.iter().enumerate() {

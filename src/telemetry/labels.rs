@@ -1,4 +1,4 @@
-//! What labels may say. Each has a fixed number of values, so that nothing a client sends makes a series.
+//! The values of labels. Each label has a fixed number of them, so that nothing a client sends makes a series.
 
 /// A part of a request's way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

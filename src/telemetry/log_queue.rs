@@ -1,5 +1,5 @@
-//! The log's way to stderr: a bounded queue, and a thread that writes. Who logs never waits for who reads the log; what finds no room is
-//! dropped and counted.
+//! From the log to stderr: a bounded queue, and a thread that writes. Logging never waits for the reader of stderr; a line that does
+//! not fit is dropped and counted.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::logging::LogFormat;
+use super::log_settings::LogFormat;
 
 /// Bytes that may wait. As many again may be on their way to stderr.
 const QUEUE_BYTES_MAX: usize = 1 << 20;
@@ -46,7 +46,7 @@ impl LogQueue {
         }
     }
 
-    /// Lines that found no room.
+    /// Lines that did not fit.
     pub(super) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
@@ -67,19 +67,19 @@ impl LogQueue {
         self.changed.notify_all();
     }
 
-    /// Writes to `out` what is pushed, until the queue is closed and empty. `tell` hears how many lines were dropped since it last
-    /// heard, once lines can be written again.
-    pub(super) fn write_to(&self, mut out: impl Write, tell: impl Fn(u64)) {
+    /// Writes to `out` what is pushed, until the queue is closed and empty. `report` is called with the number of lines that were
+    /// dropped since its last call, once lines can be written again.
+    pub(super) fn write_to(&self, mut out: impl Write, report: impl Fn(u64)) {
         let mut batch = Vec::new();
-        let mut told = 0;
+        let mut reported = 0;
         while self.take(&mut batch) {
-            // The queue has just been emptied: there is room for the line that tells.
+            // The queue has just been emptied: the line that reports them fits.
             let dropped = self.dropped();
-            if dropped > told {
-                tell(dropped - told);
-                told = dropped;
+            if dropped > reported {
+                report(dropped - reported);
+                reported = dropped;
             }
-            // Where stderr is closed there is nobody to tell.
+            // Where stderr is closed, no reader is left.
             let _ = out.write_all(&batch);
             batch = Vec::new();
         }
@@ -157,7 +157,7 @@ mod tests {
 
     use super::*;
 
-    /// Writes only what it is allowed to, and says what it was given.
+    /// Writes only what it is allowed to, and sends what it was given.
     struct Slow {
         allowed: mpsc::Receiver<()>,
         written: mpsc::Sender<Vec<u8>>,
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_stands_still_costs_lines_and_is_told_of_them() {
+    fn a_reader_that_stands_still_costs_lines_and_is_informed_of_them() {
         const LINE: &[u8] = &[b'x'; 1024];
         let queue = LogQueue::new();
         let (allow, allowed) = mpsc::channel();

@@ -8,7 +8,7 @@ use prometheus::{
 
 use super::connections::ConnectionMetrics;
 use super::labels::{Reason, Stage, code_label};
-use super::logging::lines_dropped;
+use super::log::lines_dropped;
 use super::maker::Maker;
 use super::model_metrics::ModelMetrics;
 
@@ -71,7 +71,7 @@ impl Metrics {
                 "request_duration_seconds",
                 "route",
                 SECONDS,
-                "Time from head to answer.",
+                "Time from a request's head to its response.",
             )?,
             stages: stages(&make)?,
             batch_size: make.histogram("batch_size", BATCH, "Images that shared a session's run.")?,
@@ -81,7 +81,7 @@ impl Metrics {
                 "ready",
                 "1 where requests are taken: fused, verified, warm, not draining.",
             )?,
-            requests_in_flight: make.number("requests_in_flight", "HTTP requests that are being answered.")?,
+            requests_in_flight: make.number("requests_in_flight", "HTTP requests that are being handled.")?,
             bodies_bytes: make.number("bodies_bytes", "Memory charged for request bodies, in bytes.")?,
             sessions: make.numbers("sessions", &["state"], "ONNX Runtime sessions by what they do.")?,
             rejected: rejected(&make)?,
@@ -97,7 +97,7 @@ impl Metrics {
         self.requests_in_flight.inc();
     }
 
-    /// A request was answered, or (code 499) its client went away.
+    /// A request got its response, or (code 499) its client went away.
     pub fn request_ended(&self, route: &str, method: &str, code: u16, took: Duration) {
         self.requests_in_flight.dec();
         self.http_requests
@@ -108,7 +108,7 @@ impl Metrics {
             .observe(took.as_secs_f64());
     }
 
-    /// Something came that is no HTTP request; it was answered `code` and its connection closed.
+    /// Something came that is no HTTP request; the response had the status `code` and the connection was closed.
     pub fn request_unreadable(&self, code: u16) {
         self.http_requests
             .with_label_values(&["other", "other", code_label(code)])
@@ -195,7 +195,7 @@ fn rejected(make: &Maker<'_>) -> Result<[IntCounter; Reason::ALL.len()], prometh
 
 #[cfg(test)]
 mod tests {
-    use super::super::connections::{Closed, ConnectionState};
+    use super::super::connections::{Closed, ConnectionActivity};
     use super::super::model_metrics::ModelInfo;
     use super::*;
 
@@ -236,7 +236,7 @@ mod tests {
             .iter()
             .chain(&Stage::ALL.map(Stage::label))
             .chain(&Closed::ALL.map(Closed::label))
-            .chain(&ConnectionState::ALL.map(ConnectionState::label))
+            .chain(&ConnectionActivity::ALL.map(ConnectionActivity::label))
         {
             assert!(documented.contains(&format!("`{label}`")), "{label}");
         }

@@ -1,9 +1,10 @@
-//! What an operator sees: the log ([`logging`]), the metrics ([`metrics`], [`model_metrics`], [`connections`]) and the spans ([`spans`]).
+//! What an operator sees: the log ([`log`]), the metrics ([`metrics`], [`model_metrics`], [`connections`]) and the spans of requests ([`spans`], [`tracer`]).
 
 mod connections;
 mod labels;
+mod log;
 mod log_queue;
-mod logging;
+mod log_settings;
 mod maker;
 mod metrics;
 mod model_metrics;
@@ -12,11 +13,14 @@ mod otlp;
 mod panics;
 mod spans;
 mod throttle;
+mod tracer;
 
-pub use connections::{Closed, ConnectionMetrics, ConnectionState};
+pub use connections::{Closed, ConnectionActivity, ConnectionMetrics};
 pub use labels::{Reason, Stage};
-pub use logging::{Log, LogError, LogFormat, LogSettings, init};
+pub use log::{Log, LogError, init};
+pub use log_settings::{LogFormat, LogSettings};
 pub use metrics::Metrics;
 pub use model_metrics::{ModelInfo, ModelMetrics};
-pub use spans::{RequestSpan, Spans, TraceError, TraceSettings};
+pub use spans::{RequestSpan, TraceError, TraceSettings};
 pub(crate) use throttle::Throttle;
+pub use tracer::Tracer;

@@ -9,7 +9,7 @@ use super::maker::Maker;
 /// Why a model could not be served.
 const LOAD_FAILURES: [&str; 2] = ["verification", "other"];
 
-/// What `repserve_model_info` says of a served model.
+/// The labels of `repserve_model_info`, of a served model.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ModelInfo {
     /// The model's name.
@@ -75,12 +75,12 @@ impl ModelMetrics {
             int8_agreement: make.gauges(
                 "int8_top1_agreement",
                 &["model"],
-                "Share of kept-back images whose best class is the same in int8 and fp32.",
+                "Share of held-out images whose best class is the same in int8 and fp32.",
             )?,
             int8_divergence: make.gauges(
                 "int8_kl_divergence",
                 &["model"],
-                "Mean divergence of the int8 from the fp32 probabilities on kept-back images, nats.",
+                "Mean divergence of the int8 from the fp32 probabilities on held-out images, nats.",
             )?,
         })
     }
@@ -124,7 +124,7 @@ impl ModelMetrics {
         self.winograd_error.set(max_relative_error);
     }
 
-    /// How far a model's int8 graph is from its fp32 graph, on images that were kept back from calibration.
+    /// How far a model's int8 graph is from its fp32 graph, on images held out from calibration.
     pub fn int8(&self, model: &str, top1_agreement: f64, kl_divergence: f64) {
         self.int8_agreement.with_label_values(&[model]).set(top1_agreement);
         self.int8_divergence.with_label_values(&[model]).set(kl_divergence);

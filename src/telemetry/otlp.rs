@@ -13,17 +13,17 @@ use super::spans::{RequestSpan, TraceError, TraceSettings};
 use super::throttle::Throttle;
 
 const FLUSH_MAX: Duration = Duration::from_secs(3);
-/// Between two lines of the log that say that the collector is not there.
+/// Between two lines of the log about a collector that is not there.
 const WARNING_PERIOD: Duration = Duration::from_secs(60);
 
-/// Says in the log, once a minute, that an exporter fails.
+/// Reports in the log, once a minute, that an exporter fails.
 #[derive(Debug)]
-struct Reporting<E> {
+struct LoggedExporter<E> {
     exporter: E,
     failures: Throttle,
 }
 
-impl<E: SpanExporter> SpanExporter for Reporting<E> {
+impl<E: SpanExporter> SpanExporter for LoggedExporter<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let outcome = self.exporter.export(batch).await;
         if let Err(error) = &outcome
@@ -74,7 +74,7 @@ impl Exporter {
             .build()
             .map_err(|error| failed(error.to_string()))?;
         let failures = Throttle::new(WARNING_PERIOD);
-        let mut processor = BatchSpanProcessor::builder(Reporting { exporter, failures }).build();
+        let mut processor = BatchSpanProcessor::builder(LoggedExporter { exporter, failures }).build();
         let resource = Resource::builder_empty()
             .with_attribute(KeyValue::new("service.name", settings.service_name.clone()))
             .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))

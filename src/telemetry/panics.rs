@@ -1,4 +1,4 @@
-//! Panics go to the log. The default hook writes to stderr, and waits for who reads it.
+//! Panics go to the log. The default hook writes to stderr, and waits for its reader.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::panic::PanicHookInfo;
@@ -13,13 +13,13 @@ static PANICS: Throttle = Throttle::new(Duration::from_secs(1));
 pub(super) fn log_panics(flush: fn()) {
     std::panic::set_hook(Box::new(move |panic| {
         if let Some(panics) = PANICS.count(Instant::now()) {
-            tell(panic, panics);
+            report(panic, panics);
             flush();
         }
     }));
 }
 
-fn tell(panic: &PanicHookInfo<'_>, panics: u64) {
+fn report(panic: &PanicHookInfo<'_>, panics: u64) {
     let thread = std::thread::current();
     let backtrace = Backtrace::capture();
     let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());

@@ -47,10 +47,10 @@ pub struct RequestSpan {
     pub request_id: String,
     /// When its head had arrived.
     pub began: SystemTime,
-    /// Until its answer.
+    /// Until its response.
     pub took: Duration,
-    /// What its slowest image spent in each stage, in order. Stages are told by their durations: where they stand within the
-    /// request is laid out one after the other.
+    /// What its slowest image spent in each stage, in order. Only their durations are known: they are
+    /// placed in the request one after the other.
     pub stages: Vec<(Stage, Duration)>,
     /// Images that shared the session's run.
     pub batch_size: usize,
@@ -70,50 +70,4 @@ pub enum TraceError {
         /// What is wrong with it.
         reason: String,
     },
-}
-
-/// Where spans go.
-#[derive(Debug)]
-pub struct Spans {
-    sample_ratio: f64,
-    #[cfg(feature = "otlp")]
-    exporter: super::otlp::Exporter,
-}
-
-impl Spans {
-    /// The exporter that the settings name; `None` where they name none.
-    ///
-    /// # Errors
-    /// Where the endpoint cannot be used or the feature is not built in.
-    pub fn open(settings: &TraceSettings) -> Result<Option<Self>, TraceError> {
-        if settings.otlp_endpoint.is_empty() {
-            return Ok(None);
-        }
-        #[cfg(not(feature = "otlp"))]
-        return Err(TraceError::NotBuilt);
-        #[cfg(feature = "otlp")]
-        Ok(Some(Self {
-            sample_ratio: settings.sample_ratio,
-            exporter: super::otlp::Exporter::open(settings)?,
-        }))
-    }
-
-    /// Whether a request is exported whose client does not say.
-    pub fn sample(&self) -> bool {
-        fastrand::f64() < self.sample_ratio
-    }
-
-    /// Takes a request's spans; they are sent in the background.
-    pub fn record(&self, span: RequestSpan) {
-        #[cfg(feature = "otlp")]
-        self.exporter.record(span);
-        #[cfg(not(feature = "otlp"))]
-        drop(span);
-    }
-
-    /// Sends what waits. Blocks for a few seconds at most.
-    pub fn flush(&self) {
-        #[cfg(feature = "otlp")]
-        self.exporter.flush();
-    }
 }

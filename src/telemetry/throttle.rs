@@ -3,38 +3,38 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Counts events of one kind, of which one line in a period tells.
+/// Counts events of one kind, which one line in each period reports.
 #[derive(Debug)]
 pub(crate) struct Throttle {
     period: Duration,
-    untold: Mutex<Untold>,
+    unreported: Mutex<Unreported>,
 }
 
 #[derive(Debug)]
-struct Untold {
+struct Unreported {
     events: u64,
     last: Option<Instant>,
 }
 
 impl Throttle {
     pub(crate) const fn new(period: Duration) -> Self {
-        let untold = Untold { events: 0, last: None };
+        let unreported = Unreported { events: 0, last: None };
         Self {
             period,
-            untold: Mutex::new(untold),
+            unreported: Mutex::new(unreported),
         }
     }
 
-    /// Counts an event; returns how many to tell of, where it is time to.
+    /// Counts an event; returns how many to report, where it is time to.
     pub(crate) fn count(&self, now: Instant) -> Option<u64> {
-        let mut untold = self.untold.lock().unwrap_or_else(PoisonError::into_inner);
-        untold.events += 1;
-        let due = untold
+        let mut unreported = self.unreported.lock().unwrap_or_else(PoisonError::into_inner);
+        unreported.events += 1;
+        let due = unreported
             .last
             .is_none_or(|last| now.saturating_duration_since(last) >= self.period);
         due.then(|| {
-            untold.last = Some(now);
-            std::mem::take(&mut untold.events)
+            unreported.last = Some(now);
+            std::mem::take(&mut unreported.events)
         })
     }
 }
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_is_told_at_once_and_the_others_together() {
+    fn the_first_is_reported_at_once_and_the_others_together() {
         const PERIOD: Duration = Duration::from_secs(10);
         let (throttle, start) = (Throttle::new(PERIOD), Instant::now());
         let check = |at: Instant, expected: Option<u64>| assert_eq!(throttle.count(at), expected);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::raw::{Answer, connect, exchange, head, post};
+use crate::raw::{RawResponse, connect, exchange, head, post};
 use crate::support::images::png;
 use crate::support::{Server, settings, until};
 
@@ -39,7 +39,7 @@ async fn unfinished(server: &Server, from: Ipv4Addr, length: usize) -> TcpStream
     stream
 }
 
-async fn photo(server: &Server, from: Ipv4Addr) -> Answer {
+async fn photo(server: &Server, from: Ipv4Addr) -> RawResponse {
     let image = png(1);
     let stream = connect(from, server.address).await;
     let sent = [head("/classify", "", image.len()).as_bytes(), &image].concat();
@@ -110,9 +110,12 @@ async fn a_body_that_falls_behind_is_ended() {
     let sent = head("/classify", "", 4 << 20).into_bytes();
     let fast_then_still = [sent, vec![0; 1 << 20]].concat();
     let stream = connect(ATTACKER, server.address).await;
-    let answer = exchange(stream, fast_then_still).await;
-    assert_eq!(answer.status, 408, "{answer:?}");
-    assert!(answer.body.contains("less than 1048576 bytes a second"), "{answer:?}");
+    let response = exchange(stream, fast_then_still).await;
+    assert_eq!(response.status, 408, "{response:?}");
+    assert!(
+        response.body.contains("less than 1048576 bytes a second"),
+        "{response:?}"
+    );
     assert_eq!(photo(&server, OTHER).await.status, 200);
 }
 
@@ -137,8 +140,8 @@ async fn a_body_that_is_cut_off_counts_as_cancelled() {
 async fn a_body_that_is_no_http_is_malformed() {
     let server = Server::ready(settings()).await;
     let sent = "POST /classify HTTP/1.1\r\nhost: x\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n";
-    let answer = exchange(connect(ATTACKER, server.address).await, sent.into()).await;
-    assert_eq!(answer.status, 400, "{answer:?}");
+    let response = exchange(connect(ATTACKER, server.address).await, sent.into()).await;
+    assert_eq!(response.status, 400, "{response:?}");
     until("it counts as invalid", || {
         metric(&server, "repserve_rejected_total{reason=\"invalid_image\"}") == 1
     })
@@ -169,9 +172,9 @@ async fn no_error_repeats_much_of_what_was_sent() {
         ),
     ];
     for (path, headers) in requests {
-        let answer = post(server.address, &path, &headers, b"x").await;
-        assert!((400..500).contains(&answer.status), "{answer:?}");
-        assert!(answer.len < 4096, "{} bytes: {answer:?}", answer.len);
+        let response = post(server.address, &path, &headers, b"x").await;
+        assert!((400..500).contains(&response.status), "{response:?}");
+        assert!(response.len < 4096, "{} bytes: {response:?}", response.len);
     }
 }
 
@@ -186,16 +189,16 @@ async fn forms_without_end_are_refused_soon() {
         part("a") + &"\r\n--A".repeat(large / 5),
         format!("--B{}", " ".repeat(large)),
     ] {
-        let answer = tokio::time::timeout(
+        let response = tokio::time::timeout(
             Duration::from_secs(60),
             post(server.address, "/classify", FORM, body.as_bytes()),
         );
-        let answer = answer.await.unwrap();
-        assert_eq!(answer.status, 400, "{answer:?}");
-        assert!(answer.len < 4096, "{answer:?}");
+        let response = response.await.unwrap();
+        assert_eq!(response.status, 400, "{response:?}");
+        assert!(response.len < 4096, "{response:?}");
     }
     let name = "\u{1}".repeat(1000);
     let broken = format!("{}x\r\n--B--\r\n", part(&name));
-    let answer = post(server.address, "/classify", FORM, broken.as_bytes()).await;
-    assert!(answer.len < 4096, "{answer:?}");
+    let response = post(server.address, "/classify", FORM, broken.as_bytes()).await;
+    assert!(response.len < 4096, "{response:?}");
 }

@@ -25,15 +25,15 @@ const PROBE: Duration = Duration::from_secs(2);
 const DOCUMENT: &[u8] = b"GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n";
 const PROBING: &[u8] = b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n";
 
-/// An answer as it came.
+/// A response as it came.
 #[derive(Debug)]
-struct Answer {
+struct RawResponse {
     status: u16,
     head: String,
     body: Vec<u8>,
 }
 
-impl Answer {
+impl RawResponse {
     fn closes(&self) -> bool {
         self.head.contains("connection: close")
     }
@@ -57,13 +57,13 @@ async fn send(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) {
     within("sending", stream.write_all(bytes)).await.unwrap();
 }
 
-/// Reads one answer; interim responses before it are skipped.
-async fn answer(stream: &mut (impl AsyncRead + Unpin)) -> Answer {
-    within("an answer", async {
+/// Reads one response; interim responses before it are skipped.
+async fn read_response(stream: &mut (impl AsyncRead + Unpin)) -> RawResponse {
+    within("a response", async {
         loop {
             let mut head = Vec::new();
             while !head.ends_with(b"\r\n\r\n") {
-                head.push(stream.read_u8().await.expect("an answer"));
+                head.push(stream.read_u8().await.expect("a response"));
             }
             let head = String::from_utf8(head).unwrap();
             let status: u16 = head[9..12].parse().unwrap();
@@ -73,16 +73,16 @@ async fn answer(stream: &mut (impl AsyncRead + Unpin)) -> Answer {
             let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
             let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
             stream.read_exact(&mut body).await.unwrap();
-            return Answer { status, head, body };
+            return RawResponse { status, head, body };
         }
     })
     .await
 }
 
-async fn ask(address: SocketAddr, request: &[u8]) -> Answer {
+async fn ask(address: SocketAddr, request: &[u8]) -> RawResponse {
     let mut stream = connect(address).await;
     send(&mut stream, request).await;
-    answer(&mut stream).await
+    read_response(&mut stream).await
 }
 
 /// Reads until the server has closed; whatever comes.
@@ -124,7 +124,7 @@ async fn do_not_read(address: SocketAddr) -> TcpStream {
     }
 }
 
-/// The liveness probe is answered, and soon.
+/// The liveness probe gets its response, and soon.
 async fn alive(address: SocketAddr) {
     let began = Instant::now();
     let probe = ask(address, PROBING).await;
@@ -211,7 +211,7 @@ async fn connections_without_a_request_make_room() {
             0 => send(&mut stream, b"GET /livez HTTP/1.1\r\nhos").await,
             1 => {
                 send(&mut stream, PROBING).await;
-                assert_eq!(answer(&mut stream).await.status, 200);
+                assert_eq!(read_response(&mut stream).await.status, 200);
             }
             _ => {}
         }
@@ -232,7 +232,7 @@ async fn an_idle_connection_and_a_slow_head_have_each_their_own_time() {
     let server = Server::loading(settings).await;
     let mut stream = connect(server.address).await;
     send(&mut stream, PROBING).await;
-    assert_eq!(answer(&mut stream).await.status, 200);
+    assert_eq!(read_response(&mut stream).await.status, 200);
     closed(&mut stream).await;
     let mut silent = connect(server.address).await;
     closed(&mut silent).await;
@@ -241,10 +241,10 @@ async fn an_idle_connection_and_a_slow_head_have_each_their_own_time() {
     send(&mut slow, &PROBING[..10]).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     send(&mut slow, &PROBING[10..]).await;
-    assert_eq!(answer(&mut slow).await.status, 200);
+    assert_eq!(read_response(&mut slow).await.status, 200);
 }
 
-/// Clients that write all of a large request before they read see each answer, and that it is the last.
+/// Clients that write all of a large request before they read see each response, and that it is the last.
 async fn check_early(server: &Server, path: &str, headers: &str, status: u16) {
     const CLIENTS: usize = 10;
     let body = vec![b'x'; 9 << 20];
@@ -252,7 +252,7 @@ async fn check_early(server: &Server, path: &str, headers: &str, status: u16) {
         let mut stream = connect(server.address).await;
         send(&mut stream, &post(path, headers, body.len())).await;
         send(&mut stream, &body).await;
-        let seen = answer(&mut stream).await;
+        let seen = read_response(&mut stream).await;
         assert_eq!(seen.status, status, "{path}: {seen:?}");
         assert!(seen.closes(), "{}", seen.head);
         closed(&mut stream).await;
@@ -260,7 +260,7 @@ async fn check_early(server: &Server, path: &str, headers: &str, status: u16) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_to_requests_that_are_not_read_arrive() {
+async fn responses_to_requests_that_are_not_read_arrive() {
     let keys = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(keys.path(), "a-key-of-this-test").unwrap();
     let mut settings = settings();
@@ -291,12 +291,12 @@ async fn many_refused_uploads_at_once_all_see_their_answer() {
             let mut stream = connect(address).await;
             send(&mut stream, &post("/classify", "", body.len())).await;
             send(&mut stream, &body).await;
-            answer(&mut stream).await.status
+            read_response(&mut stream).await.status
         })
     });
     let seen = futures_util::future::join_all(clients.collect::<Vec<_>>()).await;
     for status in seen {
-        let status = status.expect("every client sees its answer");
+        let status = status.expect("every client sees its response");
         assert!([429, 503].contains(&status), "{status}");
     }
 }
@@ -310,13 +310,13 @@ async fn a_late_byte_of_a_body_does_not_cost_the_next_request() {
             send(&mut stream, &post("/nowhere", "", 1)).await;
             tokio::time::sleep(Duration::from_millis(delay_ms)).await;
             let next = [b"x", PROBING].concat();
-            // Told that the connection ends, a client need not be able to send any more.
+            // A client that has learned that the connection ends need not be able to send any more.
             let sent = stream.write_all(&next).await;
-            let first = answer(&mut stream).await;
+            let first = read_response(&mut stream).await;
             assert_eq!(first.status, 404);
             if !first.closes() {
                 sent.unwrap();
-                assert_eq!(answer(&mut stream).await.status, 200, "after {delay_ms} ms");
+                assert_eq!(read_response(&mut stream).await.status, 200, "after {delay_ms} ms");
             } else {
                 assert!(delay_ms > 0, "a byte that is there is read");
             }
@@ -330,7 +330,7 @@ async fn a_client_that_waits_for_leave_to_send_is_answered_without_it() {
     let mut stream = connect(server.address).await;
     send(&mut stream, &post("/nowhere", "expect: 100-continue\r\n", 1000)).await;
     let mut first = [0; 12];
-    within("the answer", stream.read_exact(&mut first)).await.unwrap();
+    within("the response", stream.read_exact(&mut first)).await.unwrap();
     assert_eq!(&first, b"HTTP/1.1 404");
     closed(&mut stream).await;
 }
@@ -370,7 +370,7 @@ async fn heads_that_are_not_by_the_letter_are_refused() {
     ] {
         let mut stream = connect(server.address).await;
         send(&mut stream, head.as_bytes()).await;
-        let seen = answer(&mut stream).await;
+        let seen = read_response(&mut stream).await;
         assert_eq!(seen.status, status, "{head}");
         if status != 200 {
             assert!(seen.closes(), "{head}");
@@ -381,7 +381,7 @@ async fn heads_that_are_not_by_the_letter_are_refused() {
     let both = "POST /livez HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n";
     let mut stream = connect(server.address).await;
     send(&mut stream, both.as_bytes()).await;
-    assert!(answer(&mut stream).await.closes());
+    assert!(read_response(&mut stream).await.closes());
     closed(&mut stream).await;
 }
 
@@ -422,7 +422,7 @@ async fn connect_tls(address: SocketAddr, connector: &TlsConnector) -> TlsStream
         .unwrap()
 }
 
-/// Sends a request, then that nothing more comes, and waits for the answer that `server` gives when it may.
+/// Sends a request, then that nothing more comes, and waits for the response that `server` gives when it may.
 async fn check_half_close(server: &Server, mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &[u8]) {
     let served = server.served();
     served.batcher().hold();
@@ -431,7 +431,7 @@ async fn check_half_close(server: &Server, mut stream: impl AsyncRead + AsyncWri
     until("it waits", || served.snapshot().queue_depth == 1).await;
     tokio::time::sleep(Duration::from_millis(50)).await;
     served.batcher().release();
-    assert_eq!(answer(&mut stream).await.status, 200);
+    assert_eq!(read_response(&mut stream).await.status, 200);
     closed(&mut stream).await;
 }
 
@@ -451,7 +451,7 @@ async fn a_client_that_half_closes_gets_its_answer() {
     check_half_close(&server, stream, &prediction("1.1", "")).await;
 }
 
-/// Sends a request, and before it is answered another one in two pieces.
+/// Sends a request, and before its response another one in two pieces.
 async fn check_ahead(server: &Server, mut stream: impl AsyncRead + AsyncWrite + Unpin) {
     let served = server.served();
     served.batcher().hold();
@@ -463,7 +463,7 @@ async fn check_ahead(server: &Server, mut stream: impl AsyncRead + AsyncWrite + 
     send(&mut stream, &prediction("1.1", "")).await;
     served.batcher().release();
     for expected in ["predictions", "live", "predictions"] {
-        let seen = answer(&mut stream).await;
+        let seen = read_response(&mut stream).await;
         assert_eq!(seen.status, 200);
         assert!(String::from_utf8(seen.body).unwrap().contains(expected));
     }
@@ -530,11 +530,11 @@ async fn a_client_that_reads_nothing_over_tls_is_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_that_nobody_reads_are_bounded_together() {
+async fn responses_that_are_not_read_are_bounded_together() {
     let mut settings = settings();
     settings.limits.answers_bytes_max = 1;
     let server = Server::ready(settings.clone()).await;
-    // Shared documents cost nothing, nor do small answers.
+    // Shared documents cost nothing, nor do small responses.
     assert_eq!(ask(server.address, DOCUMENT).await.status, 200);
     let refused = ask(server.address, b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").await;
     assert_eq!((refused.status, refused.code()), (429, "overloaded".to_owned()));
@@ -544,7 +544,11 @@ async fn answers_that_nobody_reads_are_bounded_together() {
     let mut stream = connect(server.address).await;
     for _ in 0..20 {
         send(&mut stream, b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").await;
-        assert_eq!(answer(&mut stream).await.status, 200, "what was read is given back");
+        assert_eq!(
+            read_response(&mut stream).await.status,
+            200,
+            "what was read is given back"
+        );
     }
 }
 
@@ -583,7 +587,7 @@ async fn the_memory_of_large_heads_goes_back() {
             held.push(stream);
         }
         for stream in &mut held {
-            assert_eq!(answer(stream).await.status, 200);
+            assert_eq!(read_response(stream).await.status, 200);
         }
         drop(held);
         let limit = Instant::now() + STEP;

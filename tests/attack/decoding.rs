@@ -12,7 +12,7 @@ use crate::support::{beside, client, costly, images, tar};
 const CLIENTS: usize = 64;
 /// Requests of each.
 const REQUESTS: usize = 2;
-/// Answers that may come: predictions, refusals for good and for now. A 500 is none of them.
+/// Responses that may come: predictions, refusals for good and for now. A 500 is none of them.
 const ANSWERS: [u16; 9] = [200, 400, 408, 413, 415, 422, 429, 503, 504];
 /// The longest that one request may take.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -66,23 +66,23 @@ async fn classify(client: &Client, process: &Process, image: Vec<u8>) -> reqwest
     Ok(request.send().await?.status())
 }
 
-/// 64 clients with the mix; how often each answer came.
+/// 64 clients with the mix; how often each response came.
 async fn attack(process: &Process) -> std::collections::BTreeMap<u16, usize> {
     let (mix, client) = (mix(), client());
     let clients = (0..CLIENTS).map(|first| {
         let (mix, client) = (&mix, &client);
         async move {
-            let mut answers = Vec::new();
+            let mut responses = Vec::new();
             for request in 0..REQUESTS {
                 let image = mix[(first + request * CLIENTS) % mix.len()].clone();
-                answers.push(classify(client, process, image).await.expect("an answer").as_u16());
+                responses.push(classify(client, process, image).await.expect("a response").as_u16());
             }
-            answers
+            responses
         }
     });
     let mut counts = std::collections::BTreeMap::new();
-    for answer in futures_util::future::join_all(clients).await.into_iter().flatten() {
-        *counts.entry(answer).or_default() += 1;
+    for response in futures_util::future::join_all(clients).await.into_iter().flatten() {
+        *counts.entry(response).or_default() += 1;
     }
     counts
 }
@@ -105,7 +105,7 @@ async fn survives(megabytes: u64) {
     let counts = attack(&process).await;
     let peak = process.peak_bytes();
     eprintln!(
-        "{megabytes} MiB: {} MB at rest, {} MB at the peak, answers {counts:?}",
+        "{megabytes} MiB: {} MB at rest, {} MB at the peak, responses {counts:?}",
         idle / 1_000_000,
         peak / 1_000_000
     );
@@ -148,15 +148,15 @@ async fn a_request_of_64_huge_pictures_is_refused_before_any_is_decoded() {
     let url = format!("http://{}/classify", process.address);
     let began = Instant::now();
     let huge = form(&costly::webp(7000, 7000), 64);
-    let answer = client
+    let response = client
         .post(&url)
         .multipart(huge)
         .timeout(PATIENCE)
         .send()
         .await
         .unwrap();
-    assert_eq!(answer.status(), 413);
-    let text = answer.text().await.unwrap();
+    assert_eq!(response.status(), 413);
+    let text = response.text().await.unwrap();
     assert!(text.contains("limits.request_pixels_max"), "{text}");
     // Decoding them takes a minute and a half of a core.
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
@@ -184,12 +184,12 @@ async fn sixty_four_photos_of_twelve_megapixels_pass() {
     let process = Process::start(&[]).await;
     let url = format!("http://{}/classify", process.address);
     let photos = form(&costly::jpeg_of_little_detail(4000, 3000), 64);
-    let answer = client()
+    let response = client()
         .post(&url)
         .multipart(photos)
         .timeout(PATIENCE)
         .send()
         .await
         .unwrap();
-    assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
+    assert_eq!(response.status(), 200, "{}", response.text().await.unwrap());
 }

@@ -24,7 +24,7 @@ fn folder() -> tempfile::TempDir {
     dir
 }
 
-/// A pipe that nobody writes: opening it to read waits for ever.
+/// A pipe without a writer: opening it to read waits for ever.
 fn pipe(path: &Path) {
     let _ = fs::remove_file(path);
     assert!(Command::new("mkfifo").arg(path).status().unwrap().success());

@@ -1,4 +1,4 @@
-//! A log that nobody reads, and floods of refused requests.
+//! A log that is not read, and floods of refused requests.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -68,30 +68,30 @@ impl Server {
         }
     }
 
-    /// What one connection is answered that sends this.
-    fn answers(&self, sent: &str) -> String {
+    /// Sends this on one connection and returns everything that comes back.
+    fn exchange(&self, sent: &str) -> String {
         let mut stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream.write_all(sent.as_bytes()).unwrap();
-        let mut answers = Vec::new();
-        stream.read_to_end(&mut answers).unwrap();
-        String::from_utf8_lossy(&answers).into_owned()
+        let mut received = Vec::new();
+        stream.read_to_end(&mut received).unwrap();
+        String::from_utf8_lossy(&received).into_owned()
     }
 
     fn get(&self, path: &str) -> String {
-        self.answers(&format!(
+        self.exchange(&format!(
             "GET {path} HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n"
         ))
     }
 
-    /// Asks `count` times for what is not there; each is answered.
+    /// Requests `count` times a path that is not there; each gets a response.
     fn refuse(&self, count: usize) {
         const REQUEST: &str = "GET /nowhere HTTP/1.1\r\nhost: here\r\n\r\n";
         const LAST: &str = "GET /nowhere HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n";
         for _ in 0..count.div_ceil(PIPELINED) {
-            let answers = self.answers(&(REQUEST.repeat(PIPELINED - 1) + LAST));
-            assert_eq!(answers.matches("HTTP/1.1 404").count(), PIPELINED);
+            let received = self.exchange(&(REQUEST.repeat(PIPELINED - 1) + LAST));
+            assert_eq!(received.matches("HTTP/1.1 404").count(), PIPELINED);
         }
     }
 
@@ -162,7 +162,7 @@ fn a_flood_of_refusals_is_a_few_lines() {
     let start = Instant::now();
     server.refuse(REQUESTS);
     for _ in 0..200 {
-        assert!(server.answers("what is this\r\n\r\n").starts_with("HTTP/1.1 400"));
+        assert!(server.exchange("what is this\r\n\r\n").starts_with("HTTP/1.1 400"));
     }
     let took = start.elapsed();
     assert!(server.terminated().success());
@@ -204,11 +204,11 @@ fn unknown_levels_are_refused() {
 #[test]
 fn a_collector_that_is_not_there_is_one_warning() {
     // A port that was free a moment ago.
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0")
+    let closed = std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
         .unwrap();
-    let mut server = Server::start(&[&format!("trace.otlp_endpoint=http://{nobody}")]);
+    let mut server = Server::start(&[&format!("trace.otlp_endpoint=http://{closed}")]);
     server.refuse(1000);
     let line = server.until("spans were lost");
     assert_eq!(line["level"], "WARN");

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use repserve::model::PrecisionChoice;
 use tokio::task::JoinSet;
 
-use crate::raw::{Answer, post};
+use crate::raw::{RawResponse, post};
 use crate::support::process::Process;
 use crate::support::{Server, client, settings};
 
@@ -17,7 +17,7 @@ const BODY_BYTES: usize = 32 << 20;
 /// What a request may take beside twice its body.
 const SLACK_BYTES: u64 = 16 << 20;
 /// An error says what is wrong, not what was sent.
-const ANSWER_BYTES_MAX: usize = 4096;
+const RESPONSE_BYTES_MAX: usize = 4096;
 
 /// A body and the header that belongs to it.
 struct Body {
@@ -105,12 +105,12 @@ fn bodies() -> Vec<Body> {
 }
 
 #[track_caller]
-fn check_refused(body: &str, answer: &Answer) {
-    assert!(matches!(answer.status, 400 | 413), "{body}: {answer:?}");
+fn check_refused(body: &str, response: &RawResponse) {
+    assert!(matches!(response.status, 400 | 413), "{body}: {response:?}");
     assert!(
-        answer.len <= ANSWER_BYTES_MAX,
-        "{body}: an answer of {} bytes",
-        answer.len
+        response.len <= RESPONSE_BYTES_MAX,
+        "{body}: a response of {} bytes",
+        response.len
     );
 }
 
@@ -121,9 +121,9 @@ async fn a_body_takes_at_most_twice_what_it_weighs() {
         let before = process.resident_bytes();
         process.forget_peak();
         let began = Instant::now();
-        let answer = post(process.address, INFER, &body.header, &body.bytes).await;
+        let response = post(process.address, INFER, &body.header, &body.bytes).await;
         let (took, peak) = (began.elapsed(), process.peak_bytes().saturating_sub(before));
-        check_refused(body.name, &answer);
+        check_refused(body.name, &response);
         let most = 2 * body.bytes.len() as u64 + SLACK_BYTES;
         assert!(peak <= most, "{}: {peak} bytes, at most {most}", body.name);
         assert!(took < Duration::from_secs(30), "{}: {took:?}", body.name);
@@ -142,10 +142,10 @@ async fn four_bodies_at_once_stay_within_the_budget() {
         let (bytes, address) = (Arc::clone(&bytes), process.address);
         posts.spawn(async move { post(address, INFER, "", &bytes).await });
     }
-    while let Some(answer) = posts.join_next().await {
-        let answer = answer.unwrap();
-        // One that got no share is answered 429, and its sender may not hear it.
-        assert!(matches!(answer.status, 0 | 413 | 429), "{answer:?}");
+    while let Some(response) = posts.join_next().await {
+        let response = response.unwrap();
+        // One that got no share gets 429, and its sender may not see it.
+        assert!(matches!(response.status, 0 | 413 | 429), "{response:?}");
     }
     let peak = process.peak_bytes().saturating_sub(before);
     assert!(peak <= (256 << 20) + SLACK_BYTES, "{peak}");
@@ -155,13 +155,13 @@ async fn four_bodies_at_once_stay_within_the_budget() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_output_that_overflows_is_its_senders_fault() {
     let server = Server::ready(settings()).await;
-    let answer = infer_pattern(&server, &["3e38"]).await;
-    assert_eq!(answer.status, 422, "{answer:?}");
-    assert!(answer.body.contains("\"code\":\"not_finite\""), "{answer:?}");
+    let response = infer_pattern(&server, &["3e38"]).await;
+    assert_eq!(response.status, 422, "{response:?}");
+    assert!(response.body.contains("\"code\":\"not_finite\""), "{response:?}");
 }
 
 /// Runs the model on values that repeat.
-async fn infer_pattern(server: &Server, values: &[&str]) -> Answer {
+async fn infer_pattern(server: &Server, values: &[&str]) -> RawResponse {
     let data: Vec<_> = values.iter().cycle().take(3 * 32 * 32).copied().collect();
     let body = format!(
         r#"{{"inputs":[{{"name":"input","shape":[1,3,32,32],"datatype":"FP32","data":[{}]}}]}}"#,
@@ -183,10 +183,10 @@ async fn no_finite_input_is_the_servers_fault() {
             &["1e-45"],
             &["1e20", "0", "-1e30"],
         ] {
-            let answer = infer_pattern(&server, values).await;
+            let response = infer_pattern(&server, values).await;
             assert!(
-                matches!(answer.status, 200 | 422),
-                "{precision:?} {values:?}: {answer:?}"
+                matches!(response.status, 200 | 422),
+                "{precision:?} {values:?}: {response:?}"
             );
         }
     }
@@ -212,12 +212,12 @@ async fn probes_answer_while_bodies_are_parsed() {
     let mut took = Vec::new();
     for _ in 0..100 {
         let began = Instant::now();
-        let answer = probes
+        let response = probes
             .get(format!("http://{}/healthz", process.address))
             .send()
             .await
             .unwrap();
-        assert_eq!(answer.status(), 200);
+        assert_eq!(response.status(), 200);
         took.push(began.elapsed());
     }
     stop.store(true, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-"""The V2 protocol, as Triton's own client speaks it, unmodified."""
+"""The V2 protocol, as Triton's own client uses it, unmodified."""
 
 import numpy
 import onnxruntime
@@ -58,10 +58,10 @@ def test_health_and_metadata(client):
 def test_tensors_in_every_encoding(client, binary_in, binary_out):
     images = tensors(3)
     wanted = [triton.InferRequestedOutput("logits", binary_data=binary_out)]
-    answer = client.infer(MODEL, [fp32(images, binary_in)], outputs=wanted, request_id="seven")
-    logits = answer.as_numpy("logits")
+    result = client.infer(MODEL, [fp32(images, binary_in)], outputs=wanted, request_id="seven")
+    logits = result.as_numpy("logits")
     assert logits.shape == (3, 10) and logits.dtype == numpy.float32
-    assert answer.get_response()["id"] == "seven"
+    assert result.get_response()["id"] == "seven"
     single = [client.infer(MODEL, [fp32(images[i : i + 1])]).as_numpy("logits") for i in range(3)]
     numpy.testing.assert_allclose(logits, numpy.concatenate(single), atol=1e-5)
 
@@ -75,8 +75,8 @@ def test_the_train_time_graph_agrees(client):
 
 
 def test_encoded_images_are_what_classify_sees(client, server, pictures):
-    answer = client.infer(MODEL, [encoded(pictures)])
-    logits = answer.as_numpy("logits")
+    result = client.infer(MODEL, [encoded(pictures)])
+    logits = result.as_numpy("logits")
     assert logits.shape == (len(pictures), 10)
     for picture, row in zip(pictures, logits):
         reply = requests.post(
@@ -91,10 +91,10 @@ def test_encoded_images_are_what_classify_sees(client, server, pictures):
 @pytest.mark.parametrize("binary_out", [True, False])
 def test_classification(client, pictures, binary_out):
     wanted = [triton.InferRequestedOutput("logits", binary_data=binary_out, class_count=3)]
-    answer = client.infer(MODEL, [encoded(pictures)], outputs=wanted).as_numpy("logits")
+    result = client.infer(MODEL, [encoded(pictures)], outputs=wanted).as_numpy("logits")
     plain = client.infer(MODEL, [encoded(pictures)]).as_numpy("logits")
-    assert answer.shape == (len(pictures), 3)
-    for row, values in zip(answer, plain):
+    assert result.shape == (len(pictures), 3)
+    for row, values in zip(result, plain):
         for text, index in zip(row, numpy.argsort(-values)):
             text = text.decode() if isinstance(text, bytes) else text
             value, at, label = text.split(":", 2)
@@ -114,7 +114,7 @@ def test_many_at_once(server):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (lambda: [fp32(tensors(1)[:, :, :16])], "the model wants"),
+        (lambda: [fp32(tensors(1)[:, :, :16])], "the model takes"),
         (lambda: [fp32(numpy.full((1, *SHAPE), numpy.nan, numpy.float32))], "NaN or infinity"),
         (lambda: [fp32(tensors(1)), fp32(tensors(1))], "the model has one input, the request 2"),
         (lambda: [encoded([b"no image"])], "image"),

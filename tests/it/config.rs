@@ -30,7 +30,7 @@ fn what_is_wrong_is_one_line_and_exit_code_2() {
     check_error(
         &run(&["serve", "--set", "server.top_k"]),
         2,
-        "invalid value 'server.top_k' for '--set <KEY=VALUE>': wants KEY=VALUE (try --help)",
+        "invalid value 'server.top_k' for '--set <KEY=VALUE>': must be KEY=VALUE (try --help)",
     );
 }
 

@@ -13,11 +13,11 @@ use crate::support::{client, until};
 async fn a_signal_under_load_loses_no_accepted_request() {
     let mut server = Process::start(&["server.drain_delay_ms=300"]).await;
     let url = format!("http://{}/classify", server.address);
-    let answered = Arc::new(AtomicUsize::new(0));
+    let succeeded = Arc::new(AtomicUsize::new(0));
     let refused = Arc::new(AtomicBool::new(false));
     let clients: Vec<_> = (0..8)
         .map(|seed| {
-            let (url, answered, refused) = (url.clone(), answered.clone(), refused.clone());
+            let (url, succeeded, refused) = (url.clone(), succeeded.clone(), refused.clone());
             tokio::spawn(async move {
                 let client = client();
                 loop {
@@ -25,8 +25,8 @@ async fn a_signal_under_load_loses_no_accepted_request() {
                     match request.send().await {
                         Ok(response) => {
                             assert_eq!(response.status(), StatusCode::OK);
-                            response.bytes().await.expect("an answer that was begun is finished");
-                            answered.fetch_add(1, Ordering::SeqCst);
+                            response.bytes().await.expect("a response that was begun is finished");
+                            succeeded.fetch_add(1, Ordering::SeqCst);
                         }
                         Err(error) if error.is_connect() => break refused.store(true, Ordering::SeqCst),
                         Err(error) => panic!("a request was lost: {error:?}"),
@@ -35,15 +35,15 @@ async fn a_signal_under_load_loses_no_accepted_request() {
             })
         })
         .collect();
-    until("there is load", || answered.load(Ordering::SeqCst) > 100).await;
-    let before = answered.load(Ordering::SeqCst);
+    until("there is load", || succeeded.load(Ordering::SeqCst) > 100).await;
+    let before = succeeded.load(Ordering::SeqCst);
     server.terminate();
     for client in clients {
         client.await.unwrap();
     }
     assert!(
-        answered.load(Ordering::SeqCst) > before,
-        "nothing was answered after the signal"
+        succeeded.load(Ordering::SeqCst) > before,
+        "no request succeeded after the signal"
     );
     assert!(server.ended_well());
 }

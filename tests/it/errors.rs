@@ -1,4 +1,4 @@
-//! Every error body, as it is answered.
+//! Every error body, as it is sent.
 
 use repserve::http::Stop;
 use reqwest::multipart::{Form, Part};
@@ -132,9 +132,9 @@ async fn a_server_without_a_model_is_not_ready() {
     check!("not_ready_to_classify", client.post(url("/classify")).body(png(1)));
     app.shared()
         .health
-        .set(repserve::http::State::Failed("the reason".into()));
+        .set(repserve::http::HealthState::Failed("the reason".into()));
     check!("failed", client.get(url("/readyz")));
-    app.shared().health.set(repserve::http::State::Draining);
+    app.shared().health.set(repserve::http::HealthState::Draining);
     check!("draining", client.get(url("/readyz")));
 }
 

@@ -1,4 +1,4 @@
-//! Bad input costs little and loses nothing: the server answers, and goes on answering.
+//! Bad input costs little and loses nothing: the server responds, and goes on serving.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use crate::support::binary::{run, stderr};
 use crate::support::images::png;
 use crate::support::{Server, beside, checkout, settings, tar};
 
-/// Answers that a broken image may get.
+/// Statuses that a broken image may get.
 const ANSWERS: [u16; 4] = [200, 413, 415, 422];
 
 #[tokio::test(flavor = "multi_thread")]

@@ -177,7 +177,7 @@ pub fn quantized(deploy: Model) -> (Agreement, BTreeMap<String, usize>) {
         };
         Pool::new(&runtime, int8.clone(), None, &settings).unwrap()
     };
-    // The server's own kernels, where this processor has instructions for them, answer as ONNX Runtime's do.
+    // The server's own kernels, where this processor has instructions for them, compute the same as ONNX Runtime's.
     for width in [Width::Narrow, Width::Wide] {
         let mut session = pool(KernelMode::Auto).session(width).unwrap();
         assert_eq!(session.run(&held_out, SHAPE).unwrap(), exact);

@@ -1,4 +1,4 @@
-//! Lowered convolutions: the same answers, and a report that says which they are.
+//! Lowered convolutions: the same results, and a report that lists them.
 
 use std::path::Path;
 
@@ -84,7 +84,7 @@ async fn a_graph_of_fixed_batch_is_lowered_too() {
     check(Some("model.batch1.onnx")).await;
 }
 
-/// Loads a generated model for images of `size` by `size` pixels and answers its report.
+/// Loads a generated model for images of `size` by `size` pixels and returns its report.
 fn loaded(folder: &Path, groups: usize, size: usize, mode: KernelMode) -> Value {
     let architecture = Architecture {
         name: "grouped",

@@ -89,9 +89,9 @@ fn exchange(server: &Server, bytes: &'static [u8]) -> tokio::task::JoinHandle<St
         let mut stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         stream.write_all(bytes).unwrap();
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).unwrap();
-        String::from_utf8(answer).unwrap()
+        let mut response = Vec::new();
+        stream.read_to_end(&mut response).unwrap();
+        String::from_utf8(response).unwrap()
     })
 }
 
@@ -103,9 +103,9 @@ async fn a_slow_body_is_answered_and_a_slow_head_is_closed() {
     settings.server.body_timeout_ms = 100;
     let server = Server::ready(settings).await;
     let body = b"POST /classify HTTP/1.1\r\nhost: x\r\ncontent-type: image/png\r\ncontent-length: 10\r\n\r\nhalf";
-    let answer = exchange(&server, body).await.unwrap();
-    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
-    assert!(answer.contains("\"code\":\"body_timeout\""), "{answer}");
+    let response = exchange(&server, body).await.unwrap();
+    assert!(response.starts_with("HTTP/1.1 408 "), "{response}");
+    assert!(response.contains("\"code\":\"body_timeout\""), "{response}");
     assert_eq!(exchange(&server, b"GET /livez HTTP/1.1\r\nhos").await.unwrap(), "");
     assert_eq!(exchange(&server, b"").await.unwrap(), "");
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use repserve::config::Settings;
-use repserve::http::{State, Stop};
+use repserve::http::{HealthState, Stop};
 use serde_json::Value;
 
 use crate::support::{Server, checkout, settings};
@@ -19,7 +19,7 @@ async fn probes_are_answered_while_the_model_loads() {
         assert!(body["detail"].as_str().unwrap().starts_with("the model is loading"));
     }
     let mut health = server.shared.health.watch();
-    health.wait_for(|s| *s == State::Ready).await.unwrap();
+    health.wait_for(|s| *s == HealthState::Ready).await.unwrap();
     for path in ["/livez", "/readyz", "/healthz"] {
         assert_eq!(server.get(path).await.status(), 200, "{path}");
     }
@@ -32,7 +32,7 @@ async fn draining_is_live_and_not_ready() {
     let server = Server::ready(settings).await;
     server.say(Stop::Drain);
     let mut health = server.shared.health.watch();
-    health.wait_for(|s| *s == State::Draining).await.unwrap();
+    health.wait_for(|s| *s == HealthState::Draining).await.unwrap();
     assert_eq!(server.get("/livez").await.status(), 200);
     let ready = server.get("/readyz").await;
     assert_eq!(ready.status(), 503);
@@ -92,7 +92,7 @@ async fn what_cannot_be_served_says_why() {
     .await;
     check(
         |dir| edit(&dir.join("model.toml"), "size = [32, 32]", "size = [32, 48]"),
-        "the graph takes images of 32x32 pixels (height x width) and model.toml says 32x48",
+        "the graph takes images of 32x32 pixels (height x width) and model.toml gives 32x48",
     )
     .await;
     check(

@@ -283,7 +283,7 @@ async fn every_failure_counts_once() {
     served.batcher().release();
     until("nothing is in flight", || served.snapshot().in_flight == 0).await;
 
-    // Requests count when they have been answered, which the scheduler's end does not wait for.
+    // Requests count when their response is made, which the scheduler's end does not wait for.
     let mut ended = scrape(&server).await;
     for _ in 0..1000 {
         if value(&ended, "repserve_requests_in_flight", &[]) == 1.0 {
@@ -334,7 +334,10 @@ async fn while_it_loads_and_while_it_drains() {
     if refused.status() == 503 {
         assert_eq!(rejected(&scrape(&server).await), [("not_ready".to_owned(), 1.0)].into());
     }
-    health.wait_for(|s| *s == repserve::http::State::Ready).await.unwrap();
+    health
+        .wait_for(|s| *s == repserve::http::HealthState::Ready)
+        .await
+        .unwrap();
     let metrics = server.shared.metrics.clone();
     let served = server.served();
     served.abort();

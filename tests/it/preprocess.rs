@@ -1,4 +1,4 @@
-//! Preprocessing against what torchvision and Pillow make of the same images; `tests/vectors/preprocess.py` made the answers.
+//! Preprocessing against what torchvision and Pillow make of the same images; `tests/vectors/preprocess.py` made the expected results.
 
 use std::io::Cursor;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Int8 from the images to the answers: calibrating, the graph that ONNX Runtime runs, the gate.
+//! Int8 from the images to the predictions: calibrating, the graph that ONNX Runtime runs, the gate.
 
 use std::path::Path;
 
@@ -169,7 +169,7 @@ async fn refused(settings: Settings, expected: &str) {
 async fn the_gate_refuses_or_falls_back() {
     let mut settings = int8();
     settings.quantize.kl_divergence_max = 0.0;
-    refused(settings.clone(), "the int8 graph strays too far from the fp32 graph").await;
+    refused(settings.clone(), "the int8 graph differs too much from the fp32 graph").await;
     settings.quantize.otherwise = Otherwise::Fp32;
     let server = Server::ready(settings).await;
     let card = card(&server, "repvgg-cifar10").await;

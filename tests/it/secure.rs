@@ -1,4 +1,4 @@
-//! Keys, the second listener, TLS, headers: who gets in, and what browsers are told.
+//! Keys, the second listener, TLS, headers: who gets in, and how browsers are restricted.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,7 +69,10 @@ async fn metrics_and_probes_on_a_listener_of_their_own() {
     let mut health = app.shared().health.watch();
     let (stop, stopped) = watch::channel(Stop::Run);
     let task = tokio::spawn(app.run(stopped));
-    health.wait_for(|s| *s == repserve::http::State::Ready).await.unwrap();
+    health
+        .wait_for(|s| *s == repserve::http::HealthState::Ready)
+        .await
+        .unwrap();
 
     let client = client();
     let status = async |address: std::net::SocketAddr, path: &str| {
@@ -129,17 +132,17 @@ async fn traces_are_continued() {
     let request = server
         .post("/classify", png(1))
         .header("traceparent", format!("00-{trace}-00f067aa0ba902b7-01"));
-    let answer = request.send().await.unwrap().headers()["traceparent"]
+    let response = request.send().await.unwrap().headers()["traceparent"]
         .to_str()
         .unwrap()
         .to_owned();
     assert!(
-        answer.starts_with(&format!("00-{trace}-")) && !answer.contains("00f067aa0ba902b7"),
-        "{answer}"
+        response.starts_with(&format!("00-{trace}-")) && !response.contains("00f067aa0ba902b7"),
+        "{response}"
     );
 }
 
-/// The answer to a request for `/readyz` over TLS by one who trusts `certificate`, and the certificate that was shown.
+/// The response to a request for `/readyz` over TLS by a client that trusts `certificate`, and the certificate that was shown.
 async fn over_tls(address: std::net::SocketAddr, certificate: &str) -> Result<(String, Vec<u8>), std::io::Error> {
     let mut roots = RootCertStore::empty();
     let trusted = tokio_rustls::rustls::pki_types::CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
@@ -155,10 +158,10 @@ async fn over_tls(address: std::net::SocketAddr, certificate: &str) -> Result<(S
     stream
         .write_all(b"GET /readyz HTTP/1.1\r\nhost: repserve.test\r\nconnection: close\r\n\r\n")
         .await?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
+    let mut response = String::new();
+    stream.read_to_string(&mut response).await?;
     let shown = stream.get_ref().1.peer_certificates().unwrap()[0].to_vec();
-    Ok((answer, shown))
+    Ok((response, shown))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -175,11 +178,11 @@ async fn tls_follows_its_certificate() {
     settings.security.tls_certificate_file = folder.path().join("cert.pem");
     settings.security.tls_key_file = folder.path().join("key.pem");
     let server = Server::ready(settings).await;
-    let (answer, _) = over_tls(server.address, &first).await.unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let (response, _) = over_tls(server.address, &first).await.unwrap();
+    assert!(response.starts_with("HTTP/1.1 200"), "{response}");
     assert!(
-        answer.contains("strict-transport-security: max-age=31536000"),
-        "{answer}"
+        response.contains("strict-transport-security: max-age=31536000"),
+        "{response}"
     );
 
     let plain = client()
@@ -193,8 +196,8 @@ async fn tls_follows_its_certificate() {
     let tls = server.shared.security.tls.clone().unwrap();
     assert!(tls.refresh().unwrap());
     assert!(over_tls(server.address, &first).await.is_err());
-    let (answer, _) = over_tls(server.address, &second).await.unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let (response, _) = over_tls(server.address, &second).await.unwrap();
+    assert!(response.starts_with("HTTP/1.1 200"), "{response}");
 }
 
 /// Runs `repserve health`; its exit code and what it says on stderr.
@@ -230,7 +233,7 @@ async fn health_over_https_trusts_whom_it_is_told_to() {
         let url = format!("https://{}/readyz", server.address);
         let own = path(&format!("{name}.pem"));
 
-        // The certificate's names count where a URL is asked, and not where it is the server's own.
+        // The certificate's names count where a URL is given, and not where it is the server's own.
         let (code, said) = health(&["--url", &url, "--certificate-file", &own]).await;
         assert_eq!(code == Some(0), ok_by_url, "{name}: {said}");
         let listen = format!("server.listen={}", server.address);

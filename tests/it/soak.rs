@@ -1,4 +1,4 @@
-//! The real binary under a seeded mix of good, bad, huge, slow, half-sent and abandoned requests: every answer is checked, memory
+//! The real binary under a seeded mix of good, bad, huge, slow, half-sent and abandoned requests: every response is checked, memory
 //! stays bounded, and nothing is left over at the end.
 
 use std::collections::BTreeMap;
@@ -73,7 +73,7 @@ impl Kind {
     }
 }
 
-/// What is sent, and the right answer to it.
+/// What is sent, and the right response to it.
 struct Mix {
     address: SocketAddr,
     client: Client,
@@ -102,9 +102,9 @@ impl Mix {
             many_pixels: header_of(60_000, 60_000),
         };
         for picture in pictures.map(Bytes::from) {
-            let answer = mix.post("", picture.clone()).await;
-            assert_eq!(answer.status(), 200);
-            mix.good.push((picture, labels(answer).await.remove(0)));
+            let response = mix.post("", picture.clone()).await;
+            assert_eq!(response.status(), 200);
+            mix.good.push((picture, labels(response).await.remove(0)));
         }
         mix
     }
@@ -118,12 +118,12 @@ impl Mix {
         request.body(body).send().await.unwrap()
     }
 
-    /// Does what `kind` says and checks the answer; answers its status, 0 where the client does not wait for one.
+    /// Sends a request of `kind` and checks the response; returns its status, 0 where the client does not wait for one.
     async fn play(&self, kind: Kind, mut rng: Rng) -> u16 {
         let pick = |rng: &mut Rng| &self.good[rng.usize(..self.good.len())];
         let (image, label) = pick(&mut rng);
         let (mut expected, mut form) = (vec![label.clone()], Form::new());
-        let answer = match kind {
+        let response = match kind {
             Kind::Good => self.post("", image.clone()).await,
             Kind::Form => {
                 expected.clear();
@@ -150,9 +150,9 @@ impl Mix {
             Kind::HalfSent => return self.hang_up(image, rng.usize(..image.len())).await,
             Kind::Abandoned => return self.hang_up(image, image.len()).await,
         };
-        let status = answer.status().as_u16();
+        let status = response.status().as_u16();
         assert!(kind.statuses().contains(&status), "{kind:?}: {status}");
-        check(answer, kind, &expected).await;
+        check(response, kind, &expected).await;
         status
     }
 
@@ -170,17 +170,17 @@ impl Mix {
     }
 }
 
-async fn check(answer: Response, kind: Kind, expected: &[String]) {
-    match answer.status().as_u16() {
-        200 if kind == Kind::Metrics => assert!(answer.text().await.unwrap().contains("repserve_queue_depth ")),
-        200 => assert_eq!(labels(answer).await, expected, "{kind:?}"),
+async fn check(response: Response, kind: Kind, expected: &[String]) {
+    match response.status().as_u16() {
+        200 if kind == Kind::Metrics => assert!(response.text().await.unwrap().contains("repserve_queue_depth ")),
+        200 => assert_eq!(labels(response).await, expected, "{kind:?}"),
         status => {
             if status == 429 {
-                let after = answer.headers()["retry-after"].to_str().unwrap();
+                let after = response.headers()["retry-after"].to_str().unwrap();
                 assert!(after.parse::<u64>().unwrap() >= 1);
             }
-            assert_eq!(answer.headers()["content-type"], "application/problem+json");
-            let problem: Value = answer.json().await.unwrap();
+            assert_eq!(response.headers()["content-type"], "application/problem+json");
+            let problem: Value = response.json().await.unwrap();
             assert_eq!(problem["status"], status);
             assert!(
                 problem["code"].is_string() && problem["detail"].is_string(),
@@ -191,8 +191,8 @@ async fn check(answer: Response, kind: Kind, expected: &[String]) {
 }
 
 /// The best label of each image.
-async fn labels(answer: Response) -> Vec<String> {
-    let body: Value = answer.json().await.unwrap();
+async fn labels(response: Response) -> Vec<String> {
+    let body: Value = response.json().await.unwrap();
     let best = |prediction: &Value| prediction["classes"][0]["label"].as_str().unwrap().to_owned();
     body["predictions"].as_array().unwrap().iter().map(best).collect()
 }
@@ -223,7 +223,7 @@ fn crc32(bytes: &[u8]) -> u32 {
         .fold(!0, |sum, byte| (0..8).fold(sum ^ u32::from(*byte), step))
 }
 
-/// Sends the whole mix, [`CLIENTS`] requests at a time; answers how often each kind got each status.
+/// Sends the whole mix, [`CLIENTS`] requests at a time; returns how often each kind got each status.
 async fn send(mix: &Arc<Mix>, seed: u64) -> BTreeMap<(Kind, u16), usize> {
     let mut rng = Rng::with_seed(seed);
     let kinds: Arc<Vec<_>> = Arc::new(
@@ -245,8 +245,8 @@ async fn send(mix: &Arc<Mix>, seed: u64) -> BTreeMap<(Kind, u16), usize> {
     }
     let mut counts = BTreeMap::new();
     while let Some(statuses) = clients.join_next().await {
-        for answered in statuses.unwrap() {
-            *counts.entry(answered).or_default() += 1;
+        for outcome in statuses.unwrap() {
+            *counts.entry(outcome).or_default() += 1;
         }
     }
     counts

@@ -103,8 +103,8 @@ async fn encoded_images_give_what_classify_says() {
     });
     let response = binary(&server, &head, &raw).await;
     assert!(response.headers().contains_key("x-inference-time") && response.headers().contains_key("x-decode-time"));
-    let answer: Value = response.json().await.unwrap();
-    let logits: Vec<f64> = answer["outputs"][0]["data"]
+    let body: Value = response.json().await.unwrap();
+    let logits: Vec<f64> = body["outputs"][0]["data"]
         .as_array()
         .unwrap()
         .iter()
@@ -168,7 +168,7 @@ async fn the_model_describes_itself() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_wrong_is_told_where_clients_look() {
     let server = Server::ready(settings()).await;
-    let tell = async |path: &str, request: Value| {
+    let refusal = async |path: &str, request: Value| {
         let response = server
             .client
             .post(server.url(path))
@@ -182,41 +182,41 @@ async fn what_is_wrong_is_told_where_clients_look() {
         (status, body["code"].as_str().unwrap().to_owned())
     };
     assert_eq!(
-        tell("/v2/models/none/infer", json!({})).await,
+        refusal("/v2/models/none/infer", json!({})).await,
         (404, "model_not_found".to_owned())
     );
     assert_eq!(
-        tell("/v2/models/repvgg-cifar10/versions/7/infer", json!({})).await,
+        refusal("/v2/models/repvgg-cifar10/versions/7/infer", json!({})).await,
         (404, "model_not_found".to_owned())
     );
     assert_eq!(
-        tell("/v2/models/%FF/infer", json!({})).await,
+        refusal("/v2/models/%FF/infer", json!({})).await,
         (400, "malformed".to_owned())
     );
-    assert_eq!(tell(INFER, json!({})).await, (400, "malformed".to_owned()));
+    assert_eq!(refusal(INFER, json!({})).await, (400, "malformed".to_owned()));
     let image = |data: &str| json!({"inputs": [{"name": "images", "shape": [1], "datatype": "BYTES", "data": [data]}]});
     assert_eq!(
-        tell(INFER, image("bm8gaW1hZ2U=")).await,
+        refusal(INFER, image("bm8gaW1hZ2U=")).await,
         (415, "unsupported_type".to_owned())
     );
-    assert_eq!(tell(INFER, image("?")).await, (400, "malformed".to_owned()));
+    assert_eq!(refusal(INFER, image("?")).await, (400, "malformed".to_owned()));
     let many = json!({"inputs": [{"name": "images", "shape": [9999], "datatype": "BYTES", "data": []}]});
-    assert_eq!(tell(INFER, many).await, (413, "too_large".to_owned()));
+    assert_eq!(refusal(INFER, many).await, (413, "too_large".to_owned()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn paths_and_methods_that_are_not_there_are_told_there_too() {
     let server = Server::ready(settings()).await;
-    let tell = async |path: &str| {
+    let refusal = async |path: &str| {
         let response = server.get(path).await;
         let status = response.status().as_u16();
         let body: Value = response.json().await.unwrap();
         (status, body["error"] == body["detail"])
     };
-    assert_eq!(tell("/v2/nothing").await, (404, true));
-    assert_eq!(tell("/v2/models/repvgg-cifar10/infer").await, (405, true));
-    assert_eq!(tell("/v2x").await, (404, false));
-    assert_eq!(tell("/classify").await, (405, false));
+    assert_eq!(refusal("/v2/nothing").await, (404, true));
+    assert_eq!(refusal("/v2/models/repvgg-cifar10/infer").await, (405, true));
+    assert_eq!(refusal("/v2x").await, (404, false));
+    assert_eq!(refusal("/classify").await, (405, false));
 }
 
 #[tokio::test(flavor = "multi_thread")]

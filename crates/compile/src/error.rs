@@ -34,10 +34,10 @@ pub enum CompileError {
     /// It cannot be calibrated or quantized.
     #[error(transparent)]
     Quantize(#[from] repserve_quantize::Error),
-    /// int8 was asked for and cannot be had.
+    /// int8 was requested and cannot be had.
     #[error("int8: {0}")]
     Int8(Box<CompileError>),
-    /// int8 was asked for and there is no calibration.
+    /// int8 was requested and there is no calibration.
     #[error("the model has no calibration.json; `repserve calibrate --model DIR --images DIR` writes it")]
     NoCalibration,
     /// An image of the calibration's gate cannot be read.
@@ -50,7 +50,7 @@ pub enum CompileError {
     },
     /// The int8 graph is too far from the fp32 graph.
     #[error(
-        "the int8 graph strays too far from the fp32 graph ({agreement}; wanted: at least {:.2} %, at most {kl_divergence_max} nats); calibrate again on more images, serve fp32, or see quantize.otherwise in the settings",
+        "the int8 graph differs too much from the fp32 graph ({agreement}; wanted: at least {:.2} %, at most {kl_divergence_max} nats); calibrate again on more images, serve fp32, or see quantize.otherwise in the settings",
         100.0 * top1_agreement_min
     )]
     Gate {
@@ -64,14 +64,14 @@ pub enum CompileError {
     /// A calibration image cannot be written for the gate.
     #[error("an image of the gate: {0}")]
     Picture(ImageError),
-    /// The graph takes no colour images.
+    /// The graph does not take colour images.
     #[error("the graph takes images of {channels} channels; only 3 (R, G, B) can be served")]
     Channels {
         /// What it takes.
         channels: usize,
     },
     /// Graph and `model.toml` disagree on the size of an image.
-    #[error("the graph takes images of {graph} pixels (height x width) and model.toml says {manifest}")]
+    #[error("the graph takes images of {graph} pixels (height x width) and model.toml gives {manifest}")]
     Size {
         /// What the graph takes.
         graph: String,
@@ -87,7 +87,7 @@ pub enum CompileError {
         labels: usize,
     },
     /// Neither graph nor labels say how many classes there are.
-    #[error("neither the graph nor a file of labels says how many classes there are")]
+    #[error("neither the graph nor a file of labels determines how many classes there are")]
     NoClasses,
     /// A session does not run.
     #[error("the warm-up: {0}")]

@@ -26,7 +26,7 @@ pub struct Lowered {
     pub pool: Pool,
     /// Which convolutions the kernels compute, and why.
     pub report: KernelReport,
-    /// How the int8 graph did, where one was asked for and this graph runs in its place.
+    /// How the int8 graph did, where one was requested and this graph runs in its place.
     pub int8: Option<Int8Facts>,
 }
 
@@ -60,7 +60,7 @@ impl Lowered {
 }
 
 impl Executable {
-    /// Quantizes the deploy graph where int8 is asked for, and lowers it else. The fp32 graph also takes the place of an int8 graph
+    /// Quantizes the deploy graph where int8 is requested, and lowers it else. The fp32 graph also takes the place of an int8 graph
     /// that did not pass the gate, where the settings say so.
     ///
     /// # Errors

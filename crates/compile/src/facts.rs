@@ -16,7 +16,7 @@ use repserve_runtime::{Int8Kernels, KernelReport, Plan};
 pub struct Facts {
     /// Arithmetic of the graph that runs.
     pub precision: Precision,
-    /// How the int8 graph did at the gate; `None` where int8 was not asked for.
+    /// How the int8 graph did at the gate; `None` where int8 was not requested.
     pub int8: Option<Int8Facts>,
     /// The train-time graph.
     pub source: GraphFacts,

@@ -83,7 +83,7 @@ impl Manifest {
     /// Reads and checks a `model.toml`.
     ///
     /// # Errors
-    /// The first thing that is wrong, with its line or its key.
+    /// The first error, with its line or its key.
     pub fn parse(text: &str) -> Result<Self, ManifestError> {
         let manifest: Self = toml::from_str(text).map_err(|error| {
             let offset = error.span().map_or(0, |span| span.start);

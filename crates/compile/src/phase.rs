@@ -74,7 +74,7 @@ impl<'a> Clock<'a> {
         }
     }
 
-    /// A clock that reports to nobody.
+    /// A clock without a report.
     pub fn silent() -> Self {
         Self::new(&|_| ())
     }

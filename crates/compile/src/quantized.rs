@@ -112,7 +112,7 @@ fn passes(gate: &GateSettings, agreement: Agreement) -> Result<bool, CompileErro
                 %agreement,
                 top1_agreement_min = gate.top1_agreement_min,
                 kl_divergence_max = gate.kl_divergence_max,
-                "the int8 graph strays too far from the fp32 graph; the fp32 graph is served"
+                "the int8 graph differs too much from the fp32 graph; the fp32 graph is served"
             );
             Ok(false)
         }

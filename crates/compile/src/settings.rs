@@ -1,4 +1,4 @@
-//! What compiling is told.
+//! The settings of compiling.
 
 use serde::Deserialize;
 
@@ -6,7 +6,7 @@ use repserve_preprocess::Limits;
 use repserve_quantize::{GateSettings, Precision};
 use repserve_runtime::RuntimeSettings;
 
-/// What compiling is told.
+/// The settings of compiling.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct CompileSettings {
     /// Arithmetic of the graph to run.

@@ -95,7 +95,7 @@ mod tests {
         );
         assert_eq!(
             message([Some(3), None, Some(32)]),
-            "the graph takes images of anyx32 pixels (height x width) and model.toml says 32x48"
+            "the graph takes images of anyx32 pixels (height x width) and model.toml gives 32x48"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! One image's answer as a line of a table, of JSON or of CSV.
+//! One image's classes as a line of a table, of JSON or of CSV.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::Fault;
 use crate::classify::{Prediction, Served};
 
-/// How answers are written.
+/// How results are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
     Table,

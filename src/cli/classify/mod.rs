@@ -75,7 +75,7 @@ pub(super) fn run(args: &Args) -> Outcome {
     Ok(ExitCode::FAILURE)
 }
 
-/// Classifies in parallel, prints in order; answers how many failed.
+/// Classifies in parallel, prints in order; returns how many failed.
 async fn classify_all(
     served: &Served,
     files: &[files::Listed],
@@ -124,13 +124,13 @@ async fn one(served: &Served, listed: &files::Listed, top_k: usize, bytes_max: u
         name: None,
         bytes: bytes.into(),
     };
-    let answer = classify(served, vec![item], top_k, None)
+    let classification = classify(served, vec![item], top_k, None)
         .await
         .map_err(|failure| Fault {
             code: failure.code(),
             detail: failure.to_string(),
         })?;
-    answer.predictions.into_iter().next().ok_or_else(|| Fault {
+    classification.predictions.into_iter().next().ok_or_else(|| Fault {
         code: "internal",
         detail: "no prediction".to_owned(),
     })

@@ -17,7 +17,7 @@ use super::trust::Trust;
 
 /// More than the body of any probe has.
 const BODY_BYTES_MAX: usize = 64 * 1024;
-/// What is asked where the URL has no path.
+/// The path that is requested where the URL has none.
 const PATH: &str = "/readyz";
 
 /// What a server returned.
@@ -28,7 +28,7 @@ pub(super) struct Returned {
     pub(super) body: Bytes,
 }
 
-/// Asks for a URL.
+/// Requests a URL.
 ///
 /// # Errors
 /// Where it is no URL of HTTP, its host cannot be reached or is not to be trusted, or what it returns is no HTTP.
@@ -36,7 +36,7 @@ pub(super) async fn get(url: &str, trust: &Trust) -> anyhow::Result<Returned> {
     let target = Target::of(url)?;
     let stream = TcpStream::connect((target.host.as_str(), target.port)).await?;
     if !target.encrypted {
-        return ask(stream, &target).await;
+        return request(stream, &target).await;
     }
     let name = ServerName::try_from(target.host.clone()).context("the host is no name that a certificate can have")?;
     let connector = TlsConnector::from(trust.config()?);
@@ -44,10 +44,10 @@ pub(super) async fn get(url: &str, trust: &Trust) -> anyhow::Result<Returned> {
         .connect(name, stream)
         .await
         .with_context(|| format!("no connection over TLS with {trust}"))?;
-    ask(stream, &target).await
+    request(stream, &target).await
 }
 
-async fn ask(
+async fn request(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     target: &Target,
 ) -> anyhow::Result<Returned> {
@@ -85,7 +85,7 @@ impl Target {
         let (encrypted, port) = match url.scheme_str() {
             Some("http") => (false, 80),
             Some("https") => (true, 443),
-            _ => bail!("only http:// and https:// can be asked"),
+            _ => bail!("only http:// and https:// can be requested"),
         };
         let authority = url.authority().context("the URL has no host")?;
         if authority.as_str().contains('@') {
@@ -138,9 +138,9 @@ mod tests {
     #[test]
     fn what_cannot_be_asked_is_refused() {
         let check = |url: &str, message: &str| assert_eq!(Target::of(url).unwrap_err().to_string(), message, "{url}");
-        check("ftp://a.test/", "only http:// and https:// can be asked");
+        check("ftp://a.test/", "only http:// and https:// can be requested");
         check("a.test/readyz", "not a URL");
-        check("/readyz", "only http:// and https:// can be asked");
+        check("/readyz", "only http:// and https:// can be requested");
         check("", "not a URL");
         check(
             "http://me:secret@a.test/",

@@ -1,6 +1,6 @@
 //! `repserve health`: asks a running server whether it is ready. The container's health check.
 //!
-//! [`client`] asks, [`trust`] says which certificates a server over HTTPS may show.
+//! [`client`] sends the request, [`trust`] is which certificates a server over HTTPS may show.
 
 mod client;
 mod trust;
@@ -54,7 +54,7 @@ pub(super) fn run(args: &Args) -> Outcome {
         .ok()
         .and_then(|v| Some(v.get("detail")?.as_str()?.to_owned()));
     bail!(
-        "{url} answers {status}: {}",
+        "{url} returned {status}: {}",
         detail.as_deref().unwrap_or("no reason given")
     );
 }
@@ -70,7 +70,7 @@ fn ask(url: &str, trust: &Trust, timeout: Duration) -> anyhow::Result<Returned> 
     outcome.unwrap_or_else(|_| bail!("no response within {} ms", timeout.as_millis()))
 }
 
-/// What to ask of the server that the settings describe.
+/// The URL of the server that the settings describe.
 fn configured(settings: &Settings) -> (String, Trust) {
     let (address, scheme, trust) = match settings.server.admin_listen {
         Some(admin) => (admin, "http", Trust::System),
@@ -83,7 +83,7 @@ fn configured(settings: &Settings) -> (String, Trust) {
     (format!("{scheme}://{}/readyz", reachable(address)), trust)
 }
 
-/// An address that listens on every interface is asked on the loopback one.
+/// An address that listens on every interface is reached on the loopback one.
 fn reachable(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -99,8 +99,8 @@ mod tests {
 
     #[test]
     fn an_unspecified_address_is_asked_on_loopback() {
-        let check = |listen: &str, asked: &str| {
-            assert_eq!(reachable(listen.parse().unwrap()).to_string(), asked);
+        let check = |listen: &str, expected: &str| {
+            assert_eq!(reachable(listen.parse().unwrap()).to_string(), expected);
         };
         check("0.0.0.0:8080", "127.0.0.1:8080");
         check("[::]:8080", "[::1]:8080");

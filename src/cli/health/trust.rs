@@ -20,7 +20,7 @@ pub(super) enum Trust {
     System,
     /// Those that one of the PEM file's authorities signed for the host; a self-signed one is its own.
     Authorities(PathBuf),
-    /// The first of the PEM file and no other, whatever it is called: the server's own, which is asked at an address that its
+    /// The first of the PEM file and no other, whatever it is called: the server's own, which is reached at an address that its
     /// certificate need not have.
     Exactly(PathBuf),
 }

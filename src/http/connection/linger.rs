@@ -1,18 +1,18 @@
-//! The end of a connection after its last answer (RFC 9112, section 9.6).
+//! The end of a connection after its last response (RFC 9112, section 9.6).
 
 use std::io::ErrorKind;
 
 use tokio::net::TcpStream;
 
-use super::link::Link;
+use super::handle::ConnectionHandle;
 
-/// What is read at once of what nobody wants.
-const DROPPED_BYTES: usize = 16 << 10;
+/// How much is read at once to be discarded.
+const DISCARD_BYTES: usize = 16 << 10;
 /// How often, before other connections have their turn.
-const DROPPED_TIMES: usize = 16;
+const DISCARD_READS_MAX: usize = 16;
 
 /// What reading found.
-enum Found {
+enum ReadOutcome {
     /// Nothing more now.
     Nothing,
     /// More than is read in one turn.
@@ -21,25 +21,26 @@ enum Found {
     End,
 }
 
-/// Reads and drops what comes until the peer closes, or it has been enough. How long that may take is the link's to say.
-pub(super) async fn linger(tcp: &TcpStream, link: &Link) {
+/// Reads and discards what comes until the peer closes, or it has been enough. How long that may take: see
+/// [`ConnectionHandle::expired`].
+pub(super) async fn linger(tcp: &TcpStream, handle: &ConnectionHandle) {
     while tcp.readable().await.is_ok() {
-        match read(tcp, link) {
-            Found::Nothing => {}
-            Found::More => tokio::task::yield_now().await,
-            Found::End => return,
+        match read(tcp, handle) {
+            ReadOutcome::Nothing => {}
+            ReadOutcome::More => tokio::task::yield_now().await,
+            ReadOutcome::End => return,
         }
     }
 }
 
-fn read(tcp: &TcpStream, link: &Link) -> Found {
-    let mut dropped = [0; DROPPED_BYTES];
-    for _ in 0..DROPPED_TIMES {
-        match tcp.try_read(&mut dropped) {
-            Ok(bytes @ 1..) if link.dropped(bytes) => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Found::Nothing,
-            _ => return Found::End,
+fn read(tcp: &TcpStream, handle: &ConnectionHandle) -> ReadOutcome {
+    let mut discarded = [0; DISCARD_BYTES];
+    for _ in 0..DISCARD_READS_MAX {
+        match tcp.try_read(&mut discarded) {
+            Ok(bytes @ 1..) if handle.discarded(bytes) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return ReadOutcome::Nothing,
+            _ => return ReadOutcome::End,
         }
     }
-    Found::More
+    ReadOutcome::More
 }

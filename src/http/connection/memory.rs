@@ -1,4 +1,4 @@
-//! Memory of connections that have closed goes back to the system. Each has buffers of its own; the allocator keeps them when
+//! Returns the memory of closed connections to the system. Each has buffers of its own; the allocator keeps them when
 //! many connections have closed, scattered between what is in use.
 
 use std::time::Duration;
@@ -31,7 +31,7 @@ impl Closings {
 }
 
 /// Watches how many connections there are, to the end of the listener and of its last connection.
-pub(in crate::http) async fn give_back(mut live: watch::Receiver<usize>) {
+pub(in crate::http) async fn return_memory(mut live: watch::Receiver<usize>) {
     let mut closings = Closings::default();
     while live.changed().await.is_ok() {
         let now = *live.borrow_and_update();

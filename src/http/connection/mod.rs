@@ -1,24 +1,22 @@
 //! One connection, from the moment it is accepted until it is closed.
 //!
-//! [`Connections`] drives it: TLS, then hyper. [`phase`] says what it is doing and until when it may, [`slots`] how many there
-//! may be and which one makes room, [`link`] holds both together with what the parts tell: [`stream`] (the socket), [`requests`]
-//! (the router around one connection's requests), [`early`] (answers before the end of a body), [`hang_up`] (clients that go), [`linger`]
-//! (the end), [`memory`] (what connections leave).
+//! [`Connections`] drives it: TLS, then hyper. [`phase`] is the state machine: what a connection is doing and until when it may.
+//! [`slots`] bounds how many there are. [`handle`] holds the state that the parts share: [`stream`] (the socket), [`service`] (the
+//! router, called for each request), [`early_response`] (responses before the end of a body), [`hang_up`] (clients that go away),
+//! [`linger`] (the end). [`memory`] returns what closed connections leave.
 
-mod early;
+mod early_response;
+mod handle;
 mod hang_up;
 mod linger;
-mod link;
 mod memory;
 mod phase;
-mod requests;
+mod service;
 mod slots;
 mod stream;
 
-pub(super) use early::close_after;
-pub(super) use memory::give_back;
-pub(super) use phase::Timeouts;
-pub(super) use requests::Reserved;
+pub(super) use memory::return_memory;
+pub(super) use service::Reserved;
 pub(super) use slots::{Slot, Slots};
 
 use std::future::poll_fn;
@@ -31,20 +29,21 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
+use self::handle::ConnectionHandle;
 use self::hang_up::HangUp;
 use self::linger::linger;
-use self::link::Link;
-use self::requests::Requests;
-use self::stream::{Shared, Stream};
-use super::budget::Peer;
+use self::service::RequestService;
+use self::stream::{SharedStream, Stream};
+use super::body_budget::Peer;
+use super::refusal_log::{self, Refusal};
 use super::secure::Tls;
 use super::settings::ServerSettings;
-use super::shed::{self, Refusal};
+use super::timeouts::Timeouts;
 use crate::telemetry::{Closed, Metrics};
 
 /// Largest request head. A connection that has sent one keeps a buffer of that size until it closes.
 const HEAD_BYTES_MAX: usize = 32 << 10;
-/// What hyper buffers of a request or an answer.
+/// What hyper buffers of a request or a response.
 const BUFFER_BYTES_MAX: usize = 64 << 10;
 /// Time for the one request of a connection beyond the limit.
 const RESERVE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(1);
@@ -63,8 +62,8 @@ pub(super) struct Connections {
 impl Connections {
     pub(super) fn new(settings: &ServerSettings, tls: Option<Arc<Tls>>, metrics: Arc<Metrics>) -> Self {
         let mut builder = http1::Builder::new();
-        // Whether a client that sends nothing more still wants its answer is found out here (`hang_up`), and what it may take
-        // to send a head, too.
+        // Whether a client that sends nothing more still waits for its response is found out in `hang_up`; the time limit of a
+        // head is in `phase`.
         builder
             .timer(TokioTimer::new())
             .header_read_timeout(None)
@@ -94,13 +93,13 @@ impl Connections {
             timeouts.head = timeouts.head.min(RESERVE_TIMEOUT);
         }
         let peer = Peer(tcp.peer_addr().ok());
-        let (tcp, link) = (Arc::new(tcp), Arc::new(Link::new(slot, timeouts)));
-        let requests = Requests::new(router, Arc::clone(&link), reserve, peer);
+        let (tcp, handle) = (Arc::new(tcp), Arc::new(ConnectionHandle::new(slot, timeouts)));
+        let requests = RequestService::new(router, Arc::clone(&handle), reserve, peer);
         let closed = tokio::select! {
             biased;
-            closed = self.to_its_end(&tcp, &link, requests) => closed,
+            closed = self.drive(&tcp, &handle, requests) => closed,
             () = close.notified() => Some(Closed::Evicted),
-            reason = link.expired() => Some(reason),
+            reason = handle.expired() => Some(reason),
         };
         if let Some(reason) = closed {
             self.metrics.connections.closed(reason);
@@ -112,26 +111,36 @@ impl Connections {
         {
             tracing::debug!(%error, "cannot discard what was written");
         }
-        link.ended();
+        handle.ended();
     }
 
-    /// Everything that is said on a connection, and what nobody wants to hear after that.
-    async fn to_its_end(&self, tcp: &Arc<TcpStream>, link: &Arc<Link>, requests: Requests) -> Option<Closed> {
-        let closed = self.converse(tcp, link, requests).await;
-        if closed.is_none() && link.lingers() {
-            linger(tcp, link).await;
+    /// Serves the connection, then lingers where the peer may still send.
+    async fn drive(
+        &self,
+        tcp: &Arc<TcpStream>,
+        handle: &Arc<ConnectionHandle>,
+        requests: RequestService,
+    ) -> Option<Closed> {
+        let closed = self.serve_stream(tcp, handle, requests).await;
+        if closed.is_none() && handle.lingers() {
+            linger(tcp, handle).await;
         }
         closed
     }
 
     /// TLS where there is a certificate, then HTTP. Returns why it was closed from here, where it was.
-    async fn converse(&self, tcp: &Arc<TcpStream>, link: &Arc<Link>, requests: Requests) -> Option<Closed> {
-        let stream = Stream::new(Arc::clone(tcp), Arc::clone(link));
+    async fn serve_stream(
+        &self,
+        tcp: &Arc<TcpStream>,
+        handle: &Arc<ConnectionHandle>,
+        requests: RequestService,
+    ) -> Option<Closed> {
+        let stream = Stream::new(Arc::clone(tcp), Arc::clone(handle));
         let Some(tls) = &self.tls else {
-            return self.http(stream, tcp, link, requests).await;
+            return self.serve_http(stream, tcp, handle, requests).await;
         };
         match tls.acceptor().accept(stream).await {
-            Ok(stream) => self.http(stream, tcp, link, requests).await,
+            Ok(stream) => self.serve_http(stream, tcp, handle, requests).await,
             Err(error) => {
                 tracing::debug!(%error, "no TLS connection");
                 None
@@ -139,11 +148,17 @@ impl Connections {
         }
     }
 
-    async fn http<S>(&self, stream: S, tcp: &Arc<TcpStream>, link: &Link, requests: Requests) -> Option<Closed>
+    async fn serve_http<S>(
+        &self,
+        stream: S,
+        tcp: &Arc<TcpStream>,
+        handle: &ConnectionHandle,
+        requests: RequestService,
+    ) -> Option<Closed>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let stream = Shared::new(stream);
+        let stream = SharedStream::new(stream);
         let connection = self.builder.serve_connection(TokioIo::new(stream.clone()), requests);
         let mut connection = std::pin::pin!(connection);
         let mut hang_up = HangUp::new(Arc::clone(tcp));
@@ -159,12 +174,12 @@ impl Connections {
                     finishing = true;
                     connection.as_mut().graceful_shutdown();
                 }
-                () = poll_fn(|context| hang_up.poll(context, link, &stream)) => return Some(Closed::HangUp),
+                () = poll_fn(|context| hang_up.poll(context, handle, &stream)) => return Some(Closed::HangUp),
             }
         }
     }
 
-    /// Notes how a connection ended. hyper answers a head that it cannot read before there is a request to route.
+    /// Records how a connection ended. hyper itself responds to a head that it cannot read: there is no request to route.
     fn ended(&self, outcome: hyper::Result<()>) {
         if let Err(error) = outcome {
             let code = match &error {
@@ -174,7 +189,7 @@ impl Connections {
             };
             if let Some(code) = code {
                 self.metrics.request_unreadable(code);
-                shed::refused(&Refusal {
+                refusal_log::refused(&Refusal {
                     route: "other",
                     code,
                     id: "",

@@ -2,13 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use crate::http::timeouts::Timeouts;
 use crate::telemetry::Closed;
 
-/// How long a peer that was told of the end may send nothing before its connection is closed.
+/// How long a peer may send nothing, after the write side was shut, before its connection is closed.
 const LINGER_PAUSE: Duration = Duration::from_secs(2);
-/// How long a peer that was told of the end may go on sending.
+/// How long a peer may go on sending after the write side was shut.
 const LINGER_TOTAL: Duration = Duration::from_secs(30);
-/// How much of what such a peer sends is read and dropped.
+/// How much of what such a peer sends is read and discarded.
 const LINGER_BYTES_MAX: u64 = 256 << 20;
 
 /// What a connection is doing.
@@ -18,29 +19,20 @@ pub(super) enum Phase {
     Idle,
     /// A request's head (before it the TLS handshake) is arriving.
     Head,
-    /// A request is with its handler, or its answer is being written.
+    /// A request is with its handler, or its response is being written.
     Busy,
-    /// The last answer is written and the write side is shut; what still comes is read and dropped.
+    /// The last response is written and the write side is shut; what still comes is read and discarded.
     Lingering,
-}
-
-/// How long each may take.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::http) struct Timeouts {
-    pub(in crate::http) idle: Duration,
-    pub(in crate::http) head: Duration,
-    pub(in crate::http) write: Duration,
-    pub(in crate::http) write_bytes_per_second_min: u64,
 }
 
 /// How long the peer may still hold up writing by not reading. Waiting for it uses that time up, each byte that it takes earns some.
 #[derive(Debug, Clone, Copy)]
-struct Patience {
+struct WriteAllowance {
     left: Duration,
     waiting_since: Option<Instant>,
 }
 
-impl Patience {
+impl WriteAllowance {
     fn wait(&mut self, now: Instant) {
         self.waiting_since.get_or_insert(now);
     }
@@ -72,42 +64,44 @@ impl Patience {
     }
 }
 
-/// A request that has no answer yet.
+/// A request whose response has not been written whole.
 #[derive(Debug, Clone, Copy, Default)]
-struct Open {
+struct Exchange {
+    /// Its client understands responses of the class 1xx.
     interim: bool,
     body_ended: bool,
-    begun: bool,
-    answered: bool,
+    /// A byte of the response has been written.
+    response_begun: bool,
+    response_buffered: bool,
 }
 
-/// A connection's way through its phases.
+/// A connection's state: its phase, and what is known of its request and its peer.
 #[derive(Debug)]
-pub(super) struct Course {
+pub(super) struct ConnectionState {
     phase: Phase,
     since: Instant,
-    open: Open,
-    patience: Patience,
+    exchange: Exchange,
+    allowance: WriteAllowance,
     timeouts: Timeouts,
     closing: bool,
     progress: Instant,
-    dropped_bytes: u64,
+    discarded_bytes: u64,
 }
 
-impl Course {
+impl ConnectionState {
     pub(super) fn new(timeouts: Timeouts, now: Instant) -> Self {
         Self {
             phase: Phase::Idle,
             since: now,
-            open: Open::default(),
-            patience: Patience {
+            exchange: Exchange::default(),
+            allowance: WriteAllowance {
                 left: timeouts.write,
                 waiting_since: None,
             },
             timeouts,
             closing: false,
             progress: now,
-            dropped_bytes: 0,
+            discarded_bytes: 0,
         }
     }
 
@@ -127,54 +121,54 @@ impl Course {
     }
 
     /// A request's head is complete. `interim`: its client understands responses of the class 1xx.
-    pub(super) fn called(&mut self, interim: bool, now: Instant) {
-        self.open = Open {
+    pub(super) fn request_started(&mut self, interim: bool, now: Instant) {
+        self.exchange = Exchange {
             interim,
-            ..Open::default()
+            ..Exchange::default()
         };
         self.enter(Phase::Busy, now);
     }
 
     /// The request's body is complete. What was written before that was an interim response.
     pub(super) fn body_ended(&mut self) {
-        self.open.body_ended = true;
-        self.open.begun = false;
+        self.exchange.body_ended = true;
+        self.exchange.response_begun = false;
     }
 
-    /// Nothing comes after the answer at hand.
+    /// The response at hand is the last one.
     pub(super) fn closing(&mut self) {
         self.closing = true;
     }
 
-    /// The last byte of the answer is with hyper.
-    pub(super) fn answered(&mut self) {
-        self.open.answered = true;
+    /// The last byte of the response is with hyper.
+    pub(super) fn response_buffered(&mut self) {
+        self.exchange.response_buffered = true;
     }
 
     /// The socket took `bytes`.
     pub(super) fn wrote(&mut self, bytes: usize, now: Instant) {
-        self.open.begun = true;
-        self.patience.earn(bytes, &self.timeouts, now);
+        self.exchange.response_begun = true;
+        self.allowance.earn(bytes, &self.timeouts, now);
     }
 
     /// The socket takes nothing more.
     pub(super) fn stalled(&mut self, now: Instant) {
-        self.patience.wait(now);
+        self.allowance.wait(now);
     }
 
-    /// The socket took everything that there was. Whether an answer ended with it.
+    /// The socket took everything that there was. Returns whether a response ended with it.
     pub(super) fn flushed(&mut self, now: Instant) -> bool {
-        self.patience.end(now);
-        let ended = self.phase == Phase::Busy && self.open.answered;
+        self.allowance.end(now);
+        let ended = self.phase == Phase::Busy && self.exchange.response_buffered;
         if ended {
             self.enter(Phase::Idle, now);
         }
         ended
     }
 
-    /// The write side has been shut. Whether to read on until the peer closes: it may not have read the answer yet, and what it
-    /// sends to a closed socket is answered by a reset, which discards that answer.
-    pub(super) fn shut(&mut self, now: Instant) -> bool {
+    /// The write side has been shut. Returns whether to read on until the peer closes: it may not have read the response yet, and
+    /// what it sends to a closed socket causes a reset, which discards that response.
+    pub(super) fn write_shut(&mut self, now: Instant) -> bool {
         let lingers = self.phase != Phase::Lingering && (self.closing || self.phase == Phase::Head);
         if lingers {
             self.enter(Phase::Lingering, now);
@@ -182,26 +176,29 @@ impl Course {
         lingers
     }
 
-    /// Bytes came after the end. Whether to read on.
-    pub(super) fn dropped(&mut self, bytes: usize, now: Instant) -> bool {
+    /// Bytes came after the end. Returns whether to read on.
+    pub(super) fn discarded(&mut self, bytes: usize, now: Instant) -> bool {
         self.progress = now;
-        self.dropped_bytes = self.dropped_bytes.saturating_add(bytes as u64);
-        self.dropped_bytes <= LINGER_BYTES_MAX
+        self.discarded_bytes = self.discarded_bytes.saturating_add(bytes as u64);
+        self.discarded_bytes <= LINGER_BYTES_MAX
     }
 
-    /// Whether a client that goes away now has lost interest in an answer of which it has seen nothing.
-    pub(super) fn awaits_answer(&self) -> bool {
-        self.phase == Phase::Busy && self.open.body_ended && !self.open.begun && self.patience.waiting_since.is_none()
+    /// Whether a client that goes away now has lost interest in a response of which it has seen nothing.
+    pub(super) fn awaits_response(&self) -> bool {
+        self.phase == Phase::Busy
+            && self.exchange.body_ended
+            && !self.exchange.response_begun
+            && self.allowance.waiting_since.is_none()
     }
 
-    /// Whether an interim response may be sent to a client that [awaits an answer](Self::awaits_answer).
-    pub(super) fn takes_interim(&self) -> bool {
-        self.open.interim
+    /// Whether an interim response may be sent to a client that [awaits a response](Self::awaits_response).
+    pub(super) fn accepts_interim(&self) -> bool {
+        self.exchange.interim
     }
 
     /// Until when the connection may go on like this, and what it is closed for then.
     pub(super) fn deadline(&self) -> Option<(Instant, Closed)> {
-        if let Some(end) = self.patience.deadline() {
+        if let Some(end) = self.allowance.deadline() {
             return Some((end, Closed::WriteTimeout));
         }
         match self.phase {
@@ -228,8 +225,8 @@ mod tests {
     };
 
     #[track_caller]
-    fn check(course: &Course, expected: Option<(Instant, Closed)>) {
-        assert_eq!(course.deadline(), expected, "{course:?}");
+    fn check(state: &ConnectionState, expected: Option<(Instant, Closed)>) {
+        assert_eq!(state.deadline(), expected, "{state:?}");
     }
 
     fn seconds(count: u64) -> Duration {
@@ -239,39 +236,39 @@ mod tests {
     #[test]
     fn idle_time_and_a_head_have_each_their_own() {
         let start = Instant::now();
-        let mut course = Course::new(TIMEOUTS, start);
-        check(&course, Some((start + seconds(15), Closed::Idle)));
-        course.read(start + seconds(14));
-        course.read(start + seconds(20));
-        check(&course, Some((start + seconds(44), Closed::HeadTimeout)));
-        course.called(true, start + seconds(21));
-        check(&course, None);
-        course.answered();
-        assert!(course.flushed(start + seconds(60)));
-        check(&course, Some((start + seconds(75), Closed::Idle)));
+        let mut state = ConnectionState::new(TIMEOUTS, start);
+        check(&state, Some((start + seconds(15), Closed::Idle)));
+        state.read(start + seconds(14));
+        state.read(start + seconds(20));
+        check(&state, Some((start + seconds(44), Closed::HeadTimeout)));
+        state.request_started(true, start + seconds(21));
+        check(&state, None);
+        state.response_buffered();
+        assert!(state.flushed(start + seconds(60)));
+        check(&state, Some((start + seconds(75), Closed::Idle)));
     }
 
     #[test]
     fn writing_ends_without_progress_and_below_the_rate() {
         let start = Instant::now();
-        let mut course = Course::new(TIMEOUTS, start);
-        course.called(true, start);
-        course.stalled(start);
-        course.stalled(start + seconds(4));
-        check(&course, Some((start + seconds(10), Closed::WriteTimeout)));
-        course.wrote(1_000_000, start + seconds(5));
-        check(&course, Some((start + seconds(15), Closed::WriteTimeout)));
-        assert!(!course.flushed(start + seconds(5)), "its answer has not ended");
-        check(&course, None);
+        let mut state = ConnectionState::new(TIMEOUTS, start);
+        state.request_started(true, start);
+        state.stalled(start);
+        state.stalled(start + seconds(4));
+        check(&state, Some((start + seconds(10), Closed::WriteTimeout)));
+        state.wrote(1_000_000, start + seconds(5));
+        check(&state, Some((start + seconds(15), Closed::WriteTimeout)));
+        assert!(!state.flushed(start + seconds(5)), "its response has not ended");
+        check(&state, None);
     }
 
     #[test]
-    fn a_trickle_does_not_hold_a_connection_not_even_over_many_answers() {
+    fn a_trickle_does_not_hold_a_connection_not_even_over_many_responses() {
         let start = Instant::now();
-        let mut slow = Course::new(TIMEOUTS, start);
+        let mut slow = ConnectionState::new(TIMEOUTS, start);
         for second in 0..9 {
             let now = start + seconds(second);
-            slow.called(true, now);
+            slow.request_started(true, now);
             slow.stalled(now);
             check(
                 &slow,
@@ -281,7 +278,7 @@ mod tests {
                 )),
             );
             slow.wrote(10, now + seconds(1));
-            slow.answered();
+            slow.response_buffered();
             assert!(slow.flushed(now + seconds(1)));
         }
     }
@@ -289,50 +286,50 @@ mod tests {
     #[test]
     fn a_client_that_keeps_the_rate_is_waited_for() {
         let start = Instant::now();
-        let mut course = Course::new(TIMEOUTS, start);
-        course.called(true, start);
+        let mut state = ConnectionState::new(TIMEOUTS, start);
+        state.request_started(true, start);
         for second in (0..1000).step_by(8) {
-            course.stalled(start + seconds(second));
-            let (end, _) = course.deadline().unwrap();
+            state.stalled(start + seconds(second));
+            let (end, _) = state.deadline().unwrap();
             assert!(end > start + seconds(second + 8), "{second}");
-            course.wrote(8000, start + seconds(second + 8));
+            state.wrote(8000, start + seconds(second + 8));
         }
     }
 
     #[test]
-    fn what_has_been_answered_or_could_not_be_read_lingers_and_what_is_idle_does_not() {
+    fn what_has_its_response_or_could_not_be_read_lingers_and_what_is_idle_does_not() {
         let start = Instant::now();
-        let mut idle = Course::new(TIMEOUTS, start);
-        assert!(!idle.shut(start));
-        let mut unreadable = Course::new(TIMEOUTS, start);
+        let mut idle = ConnectionState::new(TIMEOUTS, start);
+        assert!(!idle.write_shut(start));
+        let mut unreadable = ConnectionState::new(TIMEOUTS, start);
         unreadable.read(start);
-        assert!(unreadable.shut(start));
-        let mut last = Course::new(TIMEOUTS, start);
-        last.called(true, start);
+        assert!(unreadable.write_shut(start));
+        let mut last = ConnectionState::new(TIMEOUTS, start);
+        last.request_started(true, start);
         last.closing();
-        last.answered();
+        last.response_buffered();
         last.flushed(start);
-        assert!(last.shut(start));
+        assert!(last.write_shut(start));
         check(&last, Some((start + seconds(2), Closed::LingerTimeout)));
         for second in 1..=29 {
-            assert!(last.dropped(1000, start + seconds(second)));
+            assert!(last.discarded(1000, start + seconds(second)));
         }
         check(&last, Some((start + seconds(30), Closed::LingerTimeout)));
-        assert!(!last.dropped(LINGER_BYTES_MAX as usize, start + seconds(29)));
+        assert!(!last.discarded(LINGER_BYTES_MAX as usize, start + seconds(29)));
     }
 
     #[test]
-    fn a_client_awaits_its_answer_until_the_first_byte() {
+    fn a_client_awaits_its_response_until_the_first_byte() {
         let start = Instant::now();
-        let mut course = Course::new(TIMEOUTS, start);
-        course.called(true, start);
-        assert!(!course.awaits_answer(), "its body is not complete");
-        course.body_ended();
-        assert!(course.awaits_answer() && course.takes_interim());
-        course.wrote(1, start);
-        assert!(!course.awaits_answer());
-        course.called(false, start);
-        course.body_ended();
-        assert!(course.awaits_answer() && !course.takes_interim());
+        let mut state = ConnectionState::new(TIMEOUTS, start);
+        state.request_started(true, start);
+        assert!(!state.awaits_response(), "its body is not complete");
+        state.body_ended();
+        assert!(state.awaits_response() && state.accepts_interim());
+        state.wrote(1, start);
+        assert!(!state.awaits_response());
+        state.request_started(false, start);
+        state.body_ended();
+        assert!(state.awaits_response() && !state.accepts_interim());
     }
 }

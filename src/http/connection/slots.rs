@@ -1,4 +1,4 @@
-//! How many connections there may be, and which one makes room for the next.
+//! How many connections there may be, and which one is closed for the next.
 //!
 //! A new connection takes a free slot, or that of the connection that has been without a request for the longest. Where every
 //! slot has a request, it takes one of a small reserve, which serves probes alone. Connections that only wait for their peer to
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, watch};
 
-use crate::telemetry::{Closed, ConnectionState, Metrics};
+use crate::telemetry::{Closed, ConnectionActivity, Metrics};
 
 /// Connections beyond the limit, for probes.
 pub(super) const RESERVE: usize = 64;
@@ -23,7 +23,7 @@ pub(in crate::http) struct Slots {
     metrics: Arc<Metrics>,
 }
 
-/// Connections by the order in which they came to wait, the oldest first, each with what tells it to close.
+/// Connections by the order in which they came to wait, the oldest first, each with the notification that closes it.
 type Queue = BTreeMap<u64, Arc<Notify>>;
 
 #[derive(Debug, Default)]
@@ -58,7 +58,7 @@ impl Inner {
     }
 
     /// The class of a slot for one more connection; `None` where even the reserve is busy.
-    fn room(&mut self, connections_max: usize) -> Option<Class> {
+    fn assign(&mut self, connections_max: usize) -> Option<Class> {
         if self.ordinary < connections_max {
             self.ordinary += 1;
         } else if !self.close_oldest(Class::Ordinary) {
@@ -99,7 +99,7 @@ impl Slots {
     pub(in crate::http) fn take(self: &Arc<Self>) -> Option<Slot> {
         let close = Arc::new(Notify::new());
         let mut inner = self.lock();
-        let Some(class) = inner.room(self.connections_max) else {
+        let Some(class) = inner.assign(self.connections_max) else {
             self.metrics.connections.closed(Closed::Refused);
             return None;
         };
@@ -113,12 +113,12 @@ impl Slots {
             close,
             counted: None,
         };
-        slot.count(ConnectionState::Idle);
+        slot.count(ConnectionActivity::Idle);
         Some(slot)
     }
 
-    /// Closes the connection that can best be spared, for want of what only the process has (file descriptors).
-    pub(in crate::http) fn spare_one(&self) {
+    /// Closes the connection that matters least, where the process has no file descriptors left.
+    pub(in crate::http) fn close_one(&self) {
         let mut inner = self.lock();
         if !inner.close_oldest(Class::Lingering) && inner.close_oldest(Class::Ordinary) {
             inner.ordinary -= 1;
@@ -139,11 +139,11 @@ pub(in crate::http) struct Slot {
     /// Where it stands in its queue, while it has no request.
     place: Option<u64>,
     close: Arc<Notify>,
-    counted: Option<ConnectionState>,
+    counted: Option<ConnectionActivity>,
 }
 
 impl Slot {
-    /// What tells this connection to close, because another one needs its slot.
+    /// Notified when this connection must close, because another one needs its slot.
     pub(super) fn close(&self) -> Arc<Notify> {
         Arc::clone(&self.close)
     }
@@ -153,25 +153,25 @@ impl Slot {
         self.class == Class::Reserve
     }
 
-    /// A request has come: nobody takes the slot until it has been answered.
+    /// A request has come: its connection keeps the slot until the response is written.
     pub(super) fn busy(&mut self) {
         if let Some(place) = self.place {
             let taken = self.slots.lock().queue(self.class).remove(&place).is_none();
             // Where the slot has been given away already, the place is kept: the connection is about to close.
             self.place = self.place.filter(|_| taken);
         }
-        self.count(ConnectionState::Busy);
+        self.count(ConnectionActivity::Busy);
     }
 
-    /// The request was answered.
+    /// The response is written.
     pub(super) fn idle(&mut self) {
         if self.place.is_none() {
             self.place = Some(self.slots.lock().enqueue(self.class, &self.close));
         }
-        self.count(ConnectionState::Idle);
+        self.count(ConnectionActivity::Idle);
     }
 
-    /// The last answer is written; the slot is free, the connection is not closed yet.
+    /// The last response is written; the slot is free, the connection is not closed yet.
     pub(super) fn linger(&mut self) {
         if self.class == Class::Lingering {
             return;
@@ -184,7 +184,7 @@ impl Slot {
         self.class = Class::Lingering;
         self.place = Some(inner.enqueue(Class::Lingering, &self.close));
         drop(inner);
-        self.count(ConnectionState::Lingering);
+        self.count(ConnectionActivity::Lingering);
     }
 
     /// Gives the slot back, where it has not been given away.
@@ -201,9 +201,9 @@ impl Slot {
         }
     }
 
-    fn count(&mut self, state: ConnectionState) {
+    fn count(&mut self, state: ConnectionActivity) {
         let state = match self.class {
-            Class::Reserve => ConnectionState::Reserve,
+            Class::Reserve => ConnectionActivity::Reserve,
             _ => state,
         };
         if self.counted != Some(state) {
@@ -231,12 +231,12 @@ mod tests {
         Slots::new(connections_max, Arc::new(Metrics::new().unwrap()))
     }
 
-    fn told_to_close(slot: &Slot) -> bool {
+    fn asked_to_close(slot: &Slot) -> bool {
         slot.close.notified().now_or_never().is_some()
     }
 
     #[test]
-    fn the_oldest_without_a_request_makes_room() {
+    fn the_oldest_without_a_request_is_closed() {
         let slots = slots(2);
         let mut first = slots.take().unwrap();
         let second = slots.take().unwrap();
@@ -244,10 +244,10 @@ mod tests {
         first.idle();
         let third = slots.take().unwrap();
         assert!(!third.is_reserve());
-        assert!(told_to_close(&second) && !told_to_close(&first));
+        assert!(asked_to_close(&second) && !asked_to_close(&first));
         drop(second);
         let fourth = slots.take().unwrap();
-        assert!(told_to_close(&first) && !fourth.is_reserve());
+        assert!(asked_to_close(&first) && !fourth.is_reserve());
         assert_eq!(slots.lock().ordinary, 2);
         drop((first, third, fourth));
         assert_eq!(slots.lock().ordinary, 0);
@@ -262,10 +262,10 @@ mod tests {
         let mut reserve: Vec<_> = (0..RESERVE).map(|_| slots.take().unwrap()).collect();
         assert!(reserve.iter().all(Slot::is_reserve));
         let next = slots.take().unwrap();
-        assert!(next.is_reserve() && told_to_close(&reserve[0]));
+        assert!(next.is_reserve() && asked_to_close(&reserve[0]));
         reserve[1..].iter_mut().for_each(Slot::busy);
         let last = slots.take().unwrap();
-        assert!(told_to_close(&next) && last.is_reserve());
+        assert!(asked_to_close(&next) && last.is_reserve());
         let mut last = last;
         last.busy();
         assert!(slots.take().is_none());
@@ -285,9 +285,9 @@ mod tests {
             slot
         };
         let first = linger();
-        assert!(!told_to_close(&first));
+        assert!(!asked_to_close(&first));
         let second = linger();
-        assert!(told_to_close(&first) && !told_to_close(&second));
+        assert!(asked_to_close(&first) && !asked_to_close(&second));
         drop((first, second));
         assert_eq!(slots.lock().ordinary, 0);
         assert!(slots.lock().lingering.is_empty());

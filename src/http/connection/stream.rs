@@ -1,4 +1,4 @@
-//! A TCP stream that tells its connection's [`Link`] what it reads and writes.
+//! A TCP stream that reports to its connection's [`ConnectionHandle`] what it reads and writes.
 
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
@@ -10,7 +10,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::link::Link;
+use super::handle::ConnectionHandle;
 
 /// What is read at once to see whether the client is still there.
 const AHEAD_BYTES: usize = 512;
@@ -19,12 +19,12 @@ const AHEAD_BYTES: usize = 512;
 #[derive(Debug)]
 pub(super) struct Stream {
     tcp: Arc<TcpStream>,
-    link: Arc<Link>,
+    handle: Arc<ConnectionHandle>,
 }
 
 impl Stream {
-    pub(super) fn new(tcp: Arc<TcpStream>, link: Arc<Link>) -> Self {
-        Self { tcp, link }
+    pub(super) fn new(tcp: Arc<TcpStream>, handle: Arc<ConnectionHandle>) -> Self {
+        Self { tcp, handle }
     }
 
     /// Writes as soon as the socket takes something.
@@ -35,14 +35,14 @@ impl Stream {
     ) -> Poll<io::Result<usize>> {
         loop {
             let Poll::Ready(writable) = self.tcp.poll_write_ready(context) else {
-                self.link.stalled();
+                self.handle.stalled();
                 return Poll::Pending;
             };
             writable?;
             match send(&self.tcp) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Ok(bytes) => {
-                    self.link.wrote(bytes);
+                    self.handle.wrote(bytes);
                     return Poll::Ready(Ok(bytes));
                 }
                 failed => return Poll::Ready(failed),
@@ -59,7 +59,7 @@ impl AsyncRead for Stream {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Ok(0) => return Poll::Ready(Ok(())),
                 read => {
-                    self.link.read();
+                    self.handle.read();
                     return Poll::Ready(read.map(drop));
                 }
             }
@@ -85,35 +85,35 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.link.flushed();
+        self.handle.flushed();
         Poll::Ready(Ok(()))
     }
 
     /// Shuts the write side. What drives the connection lingers then.
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.link.shut();
+        self.handle.write_shut();
         Poll::Ready(SockRef::from(&*self.tcp).shutdown(Shutdown::Write))
     }
 }
 
-/// A stream that two may use, one after the other: hyper, and what asks whether the client is still there.
+/// A stream that two may use, one after the other: hyper, and the check whether the client is still there.
 #[derive(Debug)]
-pub(super) struct Shared<S>(Arc<Mutex<Inner<S>>>);
+pub(super) struct SharedStream<S>(Arc<Mutex<Inner<S>>>);
 
 #[derive(Debug)]
 struct Inner<S> {
     stream: S,
-    /// What was read before hyper asked for it.
+    /// What was read before hyper read it.
     ahead: Vec<u8>,
 }
 
-impl<S> Clone for Shared<S> {
+impl<S> Clone for SharedStream<S> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<S> Shared<S> {
+impl<S> SharedStream<S> {
     pub(super) fn new(stream: S) -> Self {
         let ahead = Vec::new();
         Self(Arc::new(Mutex::new(Inner { stream, ahead })))
@@ -124,7 +124,7 @@ impl<S> Shared<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> Shared<S> {
+impl<S: AsyncRead + Unpin> SharedStream<S> {
     /// Reads a little for hyper to find later. Returns how much there is; 0: nothing more comes.
     pub(super) fn poll_read_ahead(&self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut inner = self.lock();
@@ -138,7 +138,7 @@ impl<S: AsyncRead + Unpin> Shared<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Shared<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for SharedStream<S> {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let mut inner = self.lock();
         if inner.ahead.is_empty() {
@@ -151,7 +151,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Shared<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Shared<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for SharedStream<S> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.lock().stream).poll_write(context, bytes)
     }
@@ -186,7 +186,7 @@ mod tests {
     #[tokio::test]
     async fn what_was_read_ahead_is_read_first() {
         let (mut client, server) = tokio::io::duplex(1024);
-        let mut shared = Shared::new(server);
+        let mut shared = SharedStream::new(server);
         client.write_all(b"one two").await.unwrap();
         let ahead = shared.clone();
         let first = std::future::poll_fn(|context| ahead.poll_read_ahead(context)).await;

@@ -11,7 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
-use super::answers::Fixed;
+use super::response_budget::StaticBody;
 
 const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
 
@@ -49,7 +49,7 @@ impl Page {
         } else {
             self.html.into_response()
         };
-        response.extensions_mut().insert(Fixed);
+        response.extensions_mut().insert(StaticBody);
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
         headers.insert(CONTENT_SECURITY_POLICY, self.policy.clone());

@@ -79,10 +79,10 @@ pub(in crate::http) async fn require_key(State(shared): State<Shared>, request: 
     let Some(keys) = &shared.security.keys else {
         return next.run(request).await;
     };
-    match brought(request.headers()) {
+    match presented_key(request.headers()) {
         Some(key) if keys.accept(key) => next.run(request).await,
-        brought => {
-            let detail = match brought {
+        presented_key => {
+            let detail = match presented_key {
                 Some(_) => "the API key is wrong",
                 None => "send an API key as `authorization: Bearer KEY` or `x-api-key: KEY`",
             };
@@ -94,8 +94,8 @@ pub(in crate::http) async fn require_key(State(shared): State<Shared>, request: 
     }
 }
 
-/// The key that a request brings.
-pub(in crate::http) fn brought(headers: &HeaderMap) -> Option<&[u8]> {
+/// The key that a request presents.
+pub(in crate::http) fn presented_key(headers: &HeaderMap) -> Option<&[u8]> {
     let bearer = |value: &'_ HeaderValue| -> Option<usize> {
         let scheme = value.as_bytes().get(..7)?;
         scheme.eq_ignore_ascii_case(b"bearer ").then_some(7)
@@ -152,7 +152,7 @@ mod tests {
         let with = |name: HeaderName, value: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(name, HeaderValue::from_str(value).unwrap());
-            brought(&headers).map(<[u8]>::to_vec)
+            presented_key(&headers).map(<[u8]>::to_vec)
         };
         assert_eq!(with(API_KEY, "abc").as_deref(), Some(&b"abc"[..]));
         assert_eq!(with(AUTHORIZATION, "Bearer abc").as_deref(), Some(&b"abc"[..]));

@@ -11,7 +11,7 @@ use repserve_files as files;
 /// Bytes of a file of keys or certificates at most.
 const BYTES_MAX: u64 = 1 << 20;
 
-/// Makes the value out of the files' bytes; the error says which file (by its place) and why.
+/// Makes the value out of the files' bytes; the error holds which file (by its index) and why.
 type Read<T> = fn(&[Vec<u8>]) -> Result<T, (usize, String)>;
 
 /// The value and the files.

@@ -1,4 +1,4 @@
-//! Response headers that tell browsers what not to do. A handler's own stay.
+//! Response headers that restrict browsers. A handler's own stay.
 
 use axum::extract::{Request, State};
 use axum::http::header::{
@@ -11,7 +11,7 @@ use axum::response::Response;
 
 use crate::http::Shared;
 
-/// On every answer. Nothing here is a document, so a browser may load nothing for it; the pages bring their own policy.
+/// On every response. Nothing here is a document, so a browser may load nothing for it; the pages have their own policy.
 const ALWAYS: [(HeaderName, &str); 6] = [
     (CACHE_CONTROL, "no-store"),
     (CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),

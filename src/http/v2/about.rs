@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::super::error::Problem;
 use super::super::{Shared, health};
-use super::{Name, wire};
+use super::{ModelName, wire};
 use crate::classify::Served;
 
 #[utoipa::path(
@@ -16,8 +16,8 @@ use crate::classify::Served;
     path = "/v2",
     operation_id = "server",
     tag = "inference protocol",
-    summary = "The server and what it speaks",
-    description = "Name, version and extensions.",
+    summary = "The server and its extensions",
+    description = "ModelName, version and extensions.",
     responses((status = 200, description = "The server", body = wire::Server))
 )]
 pub(super) async fn server() -> Response {
@@ -62,11 +62,11 @@ pub(super) async fn ready(State(shared): State<Shared>) -> Result<Response, Prob
     operation_id = "model_ready",
     tag = "inference protocol",
     summary = "Whether a model takes requests",
-    description = "Answers 200 only when it does.",
+    description = "The status is 200 only when it does.",
     params(("model" = String, Path, description = "The model's name")),
     responses((status = 200, description = "It does", body = wire::ModelReady))
 )]
-pub(super) async fn model_ready(State(shared): State<Shared>, name: Name) -> Result<Response, Problem> {
+pub(super) async fn model_ready(State(shared): State<Shared>, name: ModelName) -> Result<Response, Problem> {
     ready_or_why(&shared)?;
     let served = name.find(&shared)?;
     Ok(Json(wire::ModelReady {
@@ -78,7 +78,7 @@ pub(super) async fn model_ready(State(shared): State<Shared>, name: Name) -> Res
 
 fn ready_or_why(shared: &Shared) -> Result<(), Problem> {
     match shared.health.get() {
-        health::State::Ready => Ok(()),
+        health::HealthState::Ready => Ok(()),
         _ => Err(shared.health.problem().uncounted()),
     }
 }
@@ -107,12 +107,12 @@ pub(super) async fn index(State(shared): State<Shared>) -> Response {
     path = "/v2/models/{model}",
     operation_id = "model",
     tag = "inference protocol",
-    summary = "What a model takes and answers",
+    summary = "A model's inputs and outputs",
     description = "With what the re-parameterizer did and how the model runs in `parameters`.",
     params(("model" = String, Path, description = "The model's name")),
     responses((status = 200, description = "The model", body = wire::Model))
 )]
-pub(super) async fn model(State(shared): State<Shared>, name: Name) -> Result<Response, Problem> {
+pub(super) async fn model(State(shared): State<Shared>, name: ModelName) -> Result<Response, Problem> {
     let served = name.find(&shared)?;
     let signature = served.signature();
     let mut shape = vec![-1];

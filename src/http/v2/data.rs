@@ -7,8 +7,9 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::de::{DeserializeSeed, Deserializer, Error, SeqAccess, Unexpected, Visitor};
 
+use super::error::RequestError;
 use super::json;
-use super::request::{Cost, RequestError};
+use super::limits::InferLimits;
 use super::tensor::Datatype;
 use crate::classify::Tensor;
 
@@ -17,7 +18,7 @@ pub(super) const RANK_MAX: usize = 8;
 
 /// What was in it.
 #[derive(Debug, Default, PartialEq)]
-pub(super) enum Content {
+pub(super) enum DataContent {
     /// Nothing.
     #[default]
     Empty,
@@ -30,13 +31,13 @@ pub(super) enum Content {
 /// What may come, and what has.
 #[derive(Debug)]
 pub(super) struct Data {
-    cost: Cost,
+    limits: InferLimits,
     /// Numbers of one image.
     image_len: usize,
-    /// The elements that the shape says, and the datatype, where they came before the data.
+    /// The elements that the shape announces, and the datatype, where they came before the data.
     pub(super) announced: Option<usize>,
     pub(super) datatype: Option<Datatype>,
-    pub(super) content: Content,
+    pub(super) content: DataContent,
     /// Elements that have come.
     pub(super) count: usize,
     /// Why the data was refused.
@@ -44,13 +45,13 @@ pub(super) struct Data {
 }
 
 impl Data {
-    pub(super) fn new(image_len: usize, cost: Cost) -> Self {
+    pub(super) fn new(image_len: usize, limits: InferLimits) -> Self {
         Self {
-            cost,
+            limits,
             image_len,
             announced: None,
             datatype: None,
-            content: Content::Empty,
+            content: DataContent::Empty,
             count: 0,
             refusal: None,
         }
@@ -61,17 +62,17 @@ impl Data {
         if !x.is_finite() {
             return Err(RequestError::not_finite());
         }
-        if matches!(self.content, Content::Empty) {
-            self.content = Content::Tensors(Vec::new());
+        if matches!(self.content, DataContent::Empty) {
+            self.content = DataContent::Tensors(Vec::new());
         }
-        let Content::Tensors(images) = &mut self.content else {
+        let DataContent::Tensors(images) = &mut self.content else {
             return Err(mixed());
         };
         match images.last_mut() {
             Some(last) if last.len() < self.image_len => last.push(x),
             _ => {
-                if images.len() == self.cost.images_max {
-                    return Err(self.cost.too_many_images());
+                if images.len() == self.limits.images_max {
+                    return Err(self.limits.too_many_images());
                 }
                 let mut image = Vec::with_capacity(self.image_len);
                 image.push(x);
@@ -86,17 +87,17 @@ impl Data {
         if self.datatype == Some(Datatype::Fp32) {
             return Err(RequestError::Malformed("FP32 `data` holds strings".to_owned()));
         }
-        if matches!(self.content, Content::Empty) {
-            self.content = Content::Images(Vec::new());
+        if matches!(self.content, DataContent::Empty) {
+            self.content = DataContent::Images(Vec::new());
         }
-        let Content::Images(images) = &mut self.content else {
+        let DataContent::Images(images) = &mut self.content else {
             return Err(mixed());
         };
-        if images.len() == self.cost.images_max {
-            return Err(self.cost.too_many_images());
+        if images.len() == self.limits.images_max {
+            return Err(self.limits.too_many_images());
         }
         let padding = text.bytes().rev().take_while(|b| *b == b'=').count();
-        self.cost.check_image(
+        self.limits.check_image(
             images.len(),
             base64::decoded_len_estimate(text.len()).saturating_sub(padding),
         )?;
@@ -221,7 +222,7 @@ impl<'de> Visitor<'de> for Reader<'_> {
 mod tests {
     use super::*;
 
-    const COST: Cost = Cost {
+    const LIMITS: InferLimits = InferLimits {
         images_max: 3,
         image_bytes_max: 4,
     };
@@ -233,8 +234,8 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(json: &str, expected: Result<Content, &str>) {
-        let mut data = Data::new(2, COST);
+    fn check(json: &str, expected: Result<DataContent, &str>) {
+        let mut data = Data::new(2, LIMITS);
         match (read(json, &mut data), expected) {
             (Ok(there), Ok(content)) => assert_eq!((there, data.content), (true, content)),
             (Err(error), Err(expected)) => assert!(error.contains(expected), "{error}"),
@@ -244,13 +245,13 @@ mod tests {
 
     #[test]
     fn arrays_are_flattened_in_order() {
-        let tensors = |all: &[&[f32]]| Content::Tensors(all.iter().map(|image| image.to_vec()).collect());
-        check("[]", Ok(Content::Empty));
+        let tensors = |all: &[&[f32]]| DataContent::Tensors(all.iter().map(|image| image.to_vec()).collect());
+        check("[]", Ok(DataContent::Empty));
         check("[1,2.5,-3]", Ok(tensors(&[&[1.0, 2.5], &[-3.0]])));
         check("[[[1],[2]],[[3],[4]]]", Ok(tensors(&[&[1.0, 2.0], &[3.0, 4.0]])));
         check(
             "[\"YQ==\",[\"Yg==\"]]",
-            Ok(Content::Images(vec![
+            Ok(DataContent::Images(vec![
                 Bytes::from_static(b"a"),
                 Bytes::from_static(b"b"),
             ])),
@@ -276,13 +277,20 @@ mod tests {
     fn the_first_element_too_many_ends_it() {
         check(
             "[1,2,3,4,5,6]",
-            Ok(Content::Tensors(vec![vec![1.0, 2.0], vec![3.0, 4.0], vec![5.0, 6.0]])),
+            Ok(DataContent::Tensors(vec![
+                vec![1.0, 2.0],
+                vec![3.0, 4.0],
+                vec![5.0, 6.0],
+            ])),
         );
         check("[1,2,3,4,5,6,7 and no JSON", Err("more than 3 images"));
         check("[\"\",\"\",\"\",\"\" and no JSON", Err("more than 3 images"));
-        check("[\"YWJjZA==\"]", Ok(Content::Images(vec![Bytes::from_static(b"abcd")])));
+        check(
+            "[\"YWJjZA==\"]",
+            Ok(DataContent::Images(vec![Bytes::from_static(b"abcd")])),
+        );
         check("[\"YWJjZGU=\"]", Err("image 1 has 5 bytes, at most 4 are read"));
-        let mut data = Data::new(2, COST);
+        let mut data = Data::new(2, LIMITS);
         data.announced = Some(1);
         let error = read("[1,2 and no JSON", &mut data).unwrap_err();
         assert_eq!(error, "the shape has 1 elements, the data more");
@@ -291,7 +299,7 @@ mod tests {
     #[test]
     fn depth_is_limited() {
         let nested = |depth: usize| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
-        check(&nested(RANK_MAX), Ok(Content::Tensors(vec![vec![1.0]])));
+        check(&nested(RANK_MAX), Ok(DataContent::Tensors(vec![vec![1.0]])));
         check(&nested(RANK_MAX + 1), Err("nested deeper than 8 arrays"));
         check(&"[".repeat(10_000), Err("nested deeper than 8 arrays"));
     }

@@ -1,4 +1,4 @@
-//! Running a model: body to tensors or images, and their rows to an answer.
+//! Running a model: body to tensors or images, and their rows to a response.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,17 +10,19 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 
-use super::super::budget::Charge;
+use super::super::body_budget::BodyCharge;
 use super::super::error::{Code, Problem};
-use super::super::observe::{Arrived, Spent};
+use super::super::observe::{Arrived, StageTimes};
 use super::super::offload::offload;
 use super::super::{Shared, body, classify};
-use super::{Name, answer, request, wire};
+use super::error::RequestError;
+use super::limits::InferLimits;
+use super::{ModelName, request, response, wire};
 use crate::classify::{Failure, Served, infer as run};
 
 /// Length of the JSON where raw bytes follow it.
 const HEAD_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
-/// Bytes that a value takes in an answer, about.
+/// Bytes that a value takes in a response, about.
 const VALUE_BYTES: usize = 12;
 /// A PNG of one pixel, for the example.
 const PIXEL: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC";
@@ -49,15 +51,15 @@ const PIXEL: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP
 pub(super) async fn infer(
     State(shared): State<Shared>,
     Extension(Arrived(arrived)): Extension<Arrived>,
-    Extension(charge): Extension<Charge>,
-    name: Name,
+    Extension(charge): Extension<BodyCharge>,
+    name: ModelName,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let served = name.find(&shared)?;
     let head_len = head_len(&headers)?;
     let bytes_max = shared.limits.request_bytes_max;
-    let body = body::read(&headers, body, bytes_max, body::Within::new(&shared.server)).await?;
+    let body = body::read(&headers, body, bytes_max, body::BodyTimeouts::new(&shared.server)).await?;
     let request = read(body, head_len, &charge, &served, &shared).await?;
 
     let mut deadline = arrived + shared.server.request_timeout(None);
@@ -76,26 +78,26 @@ pub(super) async fn infer(
     })
     .await??;
     classify::time_headers(response.headers_mut(), &timings);
-    response.extensions_mut().insert(Spent {
+    response.extensions_mut().insert(StageTimes {
         timings,
         postprocess: Duration::ZERO,
     });
     Ok(response)
 }
 
-/// The answer, encoded.
+/// The response, encoded.
 fn encode(
     served: &Served,
     rows: &[Vec<f32>],
-    wanted: &[request::Wanted],
+    wanted: &[request::OutputOptions],
     id: Option<&str>,
 ) -> Result<Response, Problem> {
-    let said = answer::Said {
+    let model_output = response::ModelOutput {
         output: &served.signature().output,
         rows,
         kind: served.output_kind(),
     };
-    let (outputs, raw) = answer::outputs(said, wanted, |index| served.label(index));
+    let (outputs, raw) = response::outputs(model_output, wanted, |index| served.label(index));
     let head = wire::Inferred {
         id,
         model_name: served.name(),
@@ -103,7 +105,7 @@ fn encode(
         outputs,
     };
     let head = serde_json::to_vec(&head).map_err(|error| {
-        tracing::error!(%error, "cannot encode an answer");
+        tracing::error!(%error, "cannot encode a response");
         Problem::internal()
     })?;
     Ok(respond(head, &raw))
@@ -123,19 +125,19 @@ fn head_len(headers: &HeaderMap) -> Result<Option<usize>, Problem> {
 async fn read(
     body: Bytes,
     head_len: Option<usize>,
-    charge: &Charge,
+    charge: &BodyCharge,
     served: &Arc<Served>,
     shared: &Shared,
 ) -> Result<request::Request, Problem> {
-    let cost = request::Cost::of(&shared.limits);
+    let limits = InferLimits::of(&shared.limits);
     let bytes = body.len();
-    let beside = cost.read_bytes_max(bytes, head_len.unwrap_or(bytes).min(bytes), served.signature());
+    let beside = limits.read_bytes_max(bytes, head_len.unwrap_or(bytes).min(bytes), served.signature());
     charge.hold(bytes.saturating_add(beside))?;
     let served = Arc::clone(served);
-    let read = offload(bytes, move || request::read(body, head_len, served.signature(), cost)).await?;
+    let read = offload(bytes, move || request::read(body, head_len, served.signature(), limits)).await?;
     let request = read.map_err(|error| match error {
-        request::RequestError::Malformed(detail) => Problem::new(Code::Malformed, detail),
-        request::RequestError::TooLarge(detail) => Problem::new(Code::TooLarge, detail),
+        RequestError::Malformed(detail) => Problem::new(Code::Malformed, detail),
+        RequestError::TooLarge(detail) => Problem::new(Code::TooLarge, detail),
     })?;
     charge.hold(request.bytes)?;
     Ok(request)

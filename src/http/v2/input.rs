@@ -1,22 +1,25 @@
-//! A request's one input: what its JSON says of it, and the images that this and the raw bytes make.
+//! A request's one input: what its JSON describes, and the images that this and the raw bytes make.
 
 use bytes::Bytes;
 use serde::de::{Error, MapAccess, SeqAccess};
 
-use super::data::{Content, Data, RANK_MAX, Reader};
+use super::data::{Data, DataContent, RANK_MAX, Reader};
+use super::error::RequestError::{self, Malformed, TooLarge};
 use super::json::{Array, Elements, Members, Object, Scalar, skip};
-use super::request::RequestError::{self, Malformed, TooLarge};
-use super::request::{Cost, IMAGES};
+use super::limits::InferLimits;
 use super::tensor::{self, Datatype};
 use crate::classify::Tensor;
 use crate::http::echo::echo;
 use repserve_compile::Signature;
 use repserve_scheduler::Work;
 
+/// The name under which encoded images may be sent, besides the graph's own input.
+const IMAGES: &str = "images";
+
 /// The images of a request.
 type Images = Vec<Work<Bytes, Tensor>>;
 
-/// An input as its JSON says it.
+/// An input as its JSON describes it.
 pub(super) struct Input {
     name: Option<String>,
     shape: Option<Vec<u64>>,
@@ -95,19 +98,19 @@ fn elements(shape: &[u64]) -> Option<usize> {
 }
 
 impl Input {
-    pub(super) fn new(signature: &Signature, cost: Cost) -> Self {
+    pub(super) fn new(signature: &Signature, limits: InferLimits) -> Self {
         Self {
             name: None,
             shape: None,
             datatype: None,
             binary_data_size: None,
             has_data: false,
-            data: Data::new(signature.image_len(), cost),
+            data: Data::new(signature.image_len(), limits),
         }
     }
 
     /// The images; `raw` are the bytes behind the JSON.
-    pub(super) fn images(self, raw: Bytes, signature: &Signature, cost: Cost) -> Result<Images, RequestError> {
+    pub(super) fn images(self, raw: Bytes, signature: &Signature, limits: InferLimits) -> Result<Images, RequestError> {
         let missing = |what: &str| Malformed(format!("the input has no {what}"));
         let name = self.name.as_deref().ok_or_else(|| missing("name"))?;
         if name != signature.input && name != IMAGES {
@@ -120,15 +123,15 @@ impl Input {
         self.check_raw(&raw)?;
         let shape = self.shape.ok_or_else(|| missing("shape"))?;
         let content = self.has_data.then_some(self.data.content);
-        let given = Given {
+        let elements_sent = InputElements {
             shape,
             content,
             count: self.data.count,
             raw,
         };
         match self.datatype.ok_or_else(|| missing("datatype"))? {
-            Datatype::Fp32 => given.tensors(signature, cost),
-            Datatype::Bytes => given.encoded(cost),
+            Datatype::Fp32 => elements_sent.tensors(signature, limits),
+            Datatype::Bytes => elements_sent.encoded(limits),
             Datatype::Other => Err(Malformed("the input's datatype must be FP32 or BYTES".to_owned())),
         }
     }
@@ -150,34 +153,34 @@ impl Input {
     }
 }
 
-/// The elements that a request brings, in its JSON or behind it.
-struct Given {
+/// The elements that a request holds, in its JSON or behind it.
+struct InputElements {
     shape: Vec<u64>,
-    content: Option<Content>,
+    content: Option<DataContent>,
     /// Elements in `content`.
     count: usize,
     raw: Bytes,
 }
 
-impl Given {
-    fn tensors(self, signature: &Signature, cost: Cost) -> Result<Images, RequestError> {
+impl InputElements {
+    fn tensors(self, signature: &Signature, limits: InferLimits) -> Result<Images, RequestError> {
         let [channels, height, width] = signature.image;
         let [images, rest @ ..] = &self.shape[..] else {
             return Err(Malformed("the input has no shape".to_owned()));
         };
         if *rest != [channels, height, width].map(|extent| extent as u64) {
             return Err(Malformed(format!(
-                "the input's shape is {:?}, the model wants [n, {channels}, {height}, {width}]",
+                "the input's shape is {:?}, the model takes [n, {channels}, {height}, {width}]",
                 self.shape
             )));
         }
-        let images = counted(*images, cost)?;
+        let images = counted(*images, limits)?;
         let image_len = signature.image_len();
-        let wanted = images.checked_mul(image_len).ok_or_else(|| cost.too_many_images())?;
+        let wanted = images.checked_mul(image_len).ok_or_else(|| limits.too_many_images())?;
         let (tensors, count) = match self.content {
-            Some(Content::Tensors(tensors)) => (tensors, self.count),
-            Some(Content::Empty) => (Vec::new(), 0),
-            Some(Content::Images(_)) => return Err(Malformed("FP32 `data` holds strings".to_owned())),
+            Some(DataContent::Tensors(tensors)) => (tensors, self.count),
+            Some(DataContent::Empty) => (Vec::new(), 0),
+            Some(DataContent::Images(_)) => return Err(Malformed("FP32 `data` holds strings".to_owned())),
             None => {
                 let count = tensor::floats_len(&self.raw).map_err(Malformed)?;
                 // What is of another size is refused below, uncopied.
@@ -196,9 +199,9 @@ impl Given {
         Ok(tensors.into_iter().map(Work::Ready).collect())
     }
 
-    fn encoded(self, cost: Cost) -> Result<Images, RequestError> {
+    fn encoded(self, limits: InferLimits) -> Result<Images, RequestError> {
         let wanted = match self.shape[..] {
-            [n] | [n, 1] => counted(n, cost)?,
+            [n] | [n, 1] => counted(n, limits)?,
             _ => {
                 return Err(Malformed(format!(
                     "the input's shape is {:?}, encoded images come as [n]",
@@ -207,14 +210,14 @@ impl Given {
             }
         };
         let images = match self.content {
-            Some(Content::Images(images)) => images,
-            Some(Content::Empty) => Vec::new(),
-            Some(Content::Tensors(_)) => return Err(Malformed("BYTES `data` holds numbers".to_owned())),
+            Some(DataContent::Images(images)) => images,
+            Some(DataContent::Empty) => Vec::new(),
+            Some(DataContent::Tensors(_)) => return Err(Malformed("BYTES `data` holds numbers".to_owned())),
             None => tensor::strings(self.raw, wanted).map_err(Malformed)?,
         };
         shape_holds(&self.shape, wanted, images.len())?;
         for (index, image) in images.iter().enumerate() {
-            cost.check_image(index, image.len())?;
+            limits.check_image(index, image.len())?;
         }
         Ok(images.into_iter().map(Work::Raw).collect())
     }
@@ -229,14 +232,14 @@ fn shape_holds(shape: &[u64], wanted: usize, count: usize) -> Result<(), Request
     )))
 }
 
-/// The number of images that a shape's first extent says.
-fn counted(images: u64, cost: Cost) -> Result<usize, RequestError> {
+/// The number of images, which is the shape's first extent.
+fn counted(images: u64, limits: InferLimits) -> Result<usize, RequestError> {
     match usize::try_from(images) {
         Ok(0) => Err(Malformed("the request holds no image".to_owned())),
-        Ok(count) if count <= cost.images_max => Ok(count),
+        Ok(count) if count <= limits.images_max => Ok(count),
         _ => Err(TooLarge(format!(
             "{images} images in one request, at most {} are taken",
-            cost.images_max
+            limits.images_max
         ))),
     }
 }

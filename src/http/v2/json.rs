@@ -49,7 +49,7 @@ pub(super) fn no_text<E: Error>(expected: &dyn serde::de::Expected) -> E {
 impl<'de, M: Members> DeserializeSeed<'de> for Object<'_, M> {
     type Value = ();
 
-    // What `deserialize_map` says of a string repeats all of it.
+    // The error of `deserialize_map` for a string repeats all of it.
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         deserializer.deserialize_any(self)
     }

@@ -1,15 +1,18 @@
-//! The Open Inference Protocol, version 2: JSON and the binary-data extension, as Triton's and KServe's clients speak it.
+//! The Open Inference Protocol, version 2: JSON and the binary-data extension, as Triton's and KServe's clients use it.
 //!
-//! [`about`] says what is served, [`infer`] runs it; [`request`] and [`answer`] translate, [`input`], [`data`], [`json`] and [`skip`] read a
-//! request's JSON, [`tensor`] its raw bytes; [`wire`] is the JSON that is written; what is asked of a model is in `crate::classify`.
+//! [`about`] describes what is served, [`infer`] runs it. [`request`] and [`response`] translate: [`input`], [`data`], [`json`] and
+//! [`skip`] read a request's JSON within its [`limits`], [`tensor`] its raw bytes; [`error`] is why one is refused; [`wire`] is the
+//! JSON that is written. Running a model is in `crate::classify`.
 
 mod about;
-mod answer;
 mod data;
+mod error;
 mod infer;
 mod input;
 mod json;
+mod limits;
 mod request;
+mod response;
 mod skip;
 mod tensor;
 mod wire;
@@ -29,7 +32,7 @@ use serde::Deserialize;
 
 use super::Shared;
 use super::echo::echo;
-use super::error::{Code, Problem, Said};
+use super::error::{Code, Problem, ProblemDetail};
 use super::settings::LimitSettings;
 use crate::classify::Served;
 use repserve_compile::Signature;
@@ -37,7 +40,7 @@ use repserve_compile::Signature;
 pub(super) use about::*;
 pub(super) use infer::*;
 
-/// The protocol's routes, at the paths it wants.
+/// The protocol's routes.
 pub(super) fn routes() -> Router<Shared> {
     Router::new()
         .route("/v2", get(server))
@@ -62,8 +65,8 @@ pub(super) fn probes() -> Router<Shared> {
 pub(super) async fn error_member(request: Request, next: Next) -> Response {
     let is_protocol = is_protocol(request.uri().path());
     let mut response = next.run(request).await;
-    if let Some(said) = response.extensions().get::<Said>().filter(|_| is_protocol) {
-        *response.body_mut() = Body::from(said.body(true));
+    if let Some(problem) = response.extensions().get::<ProblemDetail>().filter(|_| is_protocol) {
+        *response.body_mut() = Body::from(problem.body(true));
     }
     response
 }
@@ -81,19 +84,19 @@ pub(super) fn images(
     signature: &Signature,
     limits: &LimitSettings,
 ) -> Result<(usize, usize), String> {
-    let read = request::read(body, head_len, signature, request::Cost::of(limits));
+    let read = request::read(body, head_len, signature, limits::InferLimits::of(limits));
     read.map(|request| (request.work.len(), request.bytes))
         .map_err(|error| error.to_string())
 }
 
 /// Which model, from the path.
 #[derive(Debug, Deserialize)]
-pub(super) struct Name {
+pub(super) struct ModelName {
     model: String,
     version: Option<String>,
 }
 
-impl FromRequestParts<Shared> for Name {
+impl FromRequestParts<Shared> for ModelName {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<Self, Problem> {
@@ -106,7 +109,7 @@ impl FromRequestParts<Shared> for Name {
     }
 }
 
-impl Name {
+impl ModelName {
     fn find(&self, shared: &Shared) -> Result<Arc<Served>, Problem> {
         let Some(served) = shared.models.get(&self.model) else {
             if shared.models.all().is_empty() {

@@ -1,22 +1,20 @@
-//! An inference request: the JSON head, the tensors, and what is asked of the outputs. Pure: bytes in, images out.
+//! An inference request: the JSON head, the tensors, and how outputs are to be returned. Pure: bytes in, images out.
 
 use bytes::Bytes;
 use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess};
 
+use super::error::RequestError::{self, Malformed};
 use super::input::Input;
 use super::json::{Array, Elements, Members, Object, Scalar, skip};
+use super::limits::InferLimits;
 use crate::classify::Tensor;
-use crate::http::LimitSettings;
 use crate::http::echo::echo;
 use repserve_compile::Signature;
 use repserve_scheduler::Work;
 
-/// The name under which encoded images may be sent, besides the graph's own input.
-pub(super) const IMAGES: &str = "images";
-
-/// How an output is to be answered.
+/// How an output is to be returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Wanted {
+pub(super) struct OutputOptions {
     /// As raw bytes behind the JSON.
     pub(super) binary: bool,
     /// Its best classes instead of its values; how many.
@@ -26,80 +24,16 @@ pub(super) struct Wanted {
 /// A request that can be run.
 #[derive(Debug)]
 pub(super) struct Request {
-    /// Given back in the answer.
+    /// Repeated in the response.
     pub(super) id: Option<String>,
     /// The images, encoded or as tensors.
     pub(super) work: Vec<Work<Bytes, Tensor>>,
-    /// The outputs, in the order asked for.
-    pub(super) outputs: Vec<Wanted>,
+    /// The outputs, in the order requested.
+    pub(super) outputs: Vec<OutputOptions>,
     /// The longest that it may take, in microseconds.
     pub(super) timeout_us: Option<u64>,
     /// Bytes that its images hold in memory.
     pub(super) bytes: usize,
-}
-
-/// What a request may cost.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Cost {
-    pub(super) images_max: usize,
-    pub(super) image_bytes_max: usize,
-}
-
-impl Cost {
-    pub(super) fn of(limits: &LimitSettings) -> Self {
-        Self {
-            images_max: limits.request_images_max,
-            image_bytes_max: limits.image_bytes_max,
-        }
-    }
-
-    /// Bytes that reading a request makes beside its body, at most: copies of its raw bytes, numbers, or strings without their
-    /// escapes.
-    pub(super) fn read_bytes_max(self, body_bytes: usize, head_bytes: usize, signature: &Signature) -> usize {
-        let image = signature.image_len().saturating_mul(size_of::<f32>());
-        // The shortest number is two bytes of JSON, `0,`. Room for an image is made whole.
-        let numbers = (head_bytes / 2).saturating_mul(size_of::<f32>()).saturating_add(image);
-        let numbers = numbers.min(image.saturating_mul(self.images_max));
-        numbers.max(head_bytes).max(body_bytes.saturating_sub(head_bytes))
-    }
-
-    pub(super) fn too_many_images(self) -> RequestError {
-        TooLarge(format!(
-            "more than {} images in one request are not taken",
-            self.images_max
-        ))
-    }
-
-    /// Whether an image may have so many bytes. Images are counted from 1.
-    pub(super) fn check_image(self, index: usize, bytes: usize) -> Result<(), RequestError> {
-        if bytes <= self.image_bytes_max {
-            return Ok(());
-        }
-        Err(TooLarge(format!(
-            "image {} has {bytes} bytes, at most {} are read",
-            index + 1,
-            self.image_bytes_max
-        )))
-    }
-}
-
-/// Why a request cannot be run.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum RequestError {
-    /// It does not say what the protocol or the model wants.
-    #[error("{0}")]
-    Malformed(String),
-    /// It holds too much.
-    #[error("{0}")]
-    TooLarge(String),
-}
-
-use RequestError::{Malformed, TooLarge};
-
-impl RequestError {
-    pub(super) fn not_finite() -> Self {
-        Malformed("the input holds NaN or infinity".to_owned())
-    }
 }
 
 /// Reads a request. `head_len` is the length of the JSON where raw bytes follow it.
@@ -107,7 +41,7 @@ pub(super) fn read(
     body: Bytes,
     head_len: Option<usize>,
     signature: &Signature,
-    cost: Cost,
+    limits: InferLimits,
 ) -> Result<Request, RequestError> {
     let head_len = head_len.unwrap_or(body.len());
     if head_len > body.len() {
@@ -121,7 +55,7 @@ pub(super) fn read(
         binary: None,
         timeout_us: None,
         inputs: None,
-        input: Input::new(signature, cost),
+        input: Input::new(signature, limits),
         outputs: 0,
         output: Output::default(),
     };
@@ -140,7 +74,7 @@ pub(super) fn read(
     let raw = body.slice(head_len..);
     // Encoded images behind the JSON are parts of the body, and keep all of it.
     let kept = if raw.is_empty() { 0 } else { body.len() };
-    let work = head.input.images(raw, signature, cost)?;
+    let work = head.input.images(raw, signature, limits)?;
     let bytes = work.iter().map(|image| match image {
         Work::Ready(values) => size_of_val(&values[..]),
         Work::Raw(_) if kept > 0 => 0,
@@ -155,7 +89,7 @@ pub(super) fn read(
     })
 }
 
-/// A request as its JSON says it.
+/// A request as its JSON describes it.
 struct Head {
     id: Option<String>,
     binary: Option<bool>,
@@ -168,10 +102,10 @@ struct Head {
 }
 
 impl Head {
-    fn wanted(&self, signature: &Signature) -> Result<Wanted, RequestError> {
+    fn wanted(&self, signature: &Signature) -> Result<OutputOptions, RequestError> {
         let binary = self.binary.unwrap_or(false);
         if self.outputs == 0 {
-            return Ok(Wanted {
+            return Ok(OutputOptions {
                 binary,
                 classification: None,
             });
@@ -185,7 +119,7 @@ impl Head {
                 signature.output
             )));
         }
-        Ok(Wanted {
+        Ok(OutputOptions {
             binary: self.output.binary.unwrap_or(binary),
             classification: self.output.classification.filter(|k| *k > 0),
         })
@@ -252,7 +186,7 @@ impl Elements for Outputs<'_> {
             let further = seq.next_element::<Scalar>()?;
             return match further {
                 None => Ok(false),
-                Some(_) => Err(A::Error::custom("the model has one output, more are asked for")),
+                Some(_) => Err(A::Error::custom("the model has one output, the request 2 or more")),
             };
         }
         let found = seq.next_element_seed(Object(&mut self.0.output))?.is_some();
@@ -261,7 +195,7 @@ impl Elements for Outputs<'_> {
     }
 }
 
-/// An output that is asked for.
+/// An output that is requested.
 #[derive(Default)]
 struct Output {
     name: Option<String>,

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-const COST: Cost = Cost {
+const LIMITS: InferLimits = InferLimits {
     images_max: 4,
     image_bytes_max: 8,
 };
@@ -18,7 +18,7 @@ fn signature() -> Signature {
 
 fn parse(head: &str, raw: &[u8]) -> Result<Request, RequestError> {
     let body = [head.as_bytes(), raw].concat();
-    read(Bytes::from(body), Some(head.len()), &signature(), COST)
+    read(Bytes::from(body), Some(head.len()), &signature(), LIMITS)
 }
 
 #[track_caller]
@@ -34,7 +34,7 @@ fn a_tensor_in_json_flat_or_nested() {
             format!(r#"{{"id":"7","inputs":[{{"name":"input","shape":[1,3,1,2],"datatype":"FP32","data":{data}}}]}}"#);
         let request = parse(&head, b"").unwrap();
         assert_eq!(request.id.as_deref(), Some("7"));
-        assert_eq!(request.outputs, [Wanted::default()]);
+        assert_eq!(request.outputs, [OutputOptions::default()]);
         let [Work::Ready(image)] = &request.work[..] else {
             panic!("{:?}", request.work)
         };
@@ -51,7 +51,7 @@ fn a_batch_in_raw_bytes() {
     let request = parse(head, &raw).unwrap();
     assert_eq!(request.work.len(), 2);
     assert_eq!(request.timeout_us, Some(2500));
-    let wanted = Wanted {
+    let wanted = OutputOptions {
         binary: true,
         classification: Some(3),
     };
@@ -81,7 +81,7 @@ fn what_the_model_does_not_take_is_refused() {
     refused(
         &fp32("[1,3,2,1]", "[1]"),
         b"",
-        "the input's shape is [1, 3, 2, 1], the model wants [n, 3, 1, 2]",
+        "the input's shape is [1, 3, 2, 1], the model takes [n, 3, 1, 2]",
     );
     refused(&fp32("[]", "[1]"), b"", "the input has no shape");
     refused(
@@ -132,7 +132,7 @@ fn raw_bytes_must_be_what_is_announced() {
         &[0; 24],
         "24 bytes follow the JSON, and no input has `binary_data_size`",
     );
-    let error = read(Bytes::from_static(b"{}"), Some(3), &signature(), COST).unwrap_err();
+    let error = read(Bytes::from_static(b"{}"), Some(3), &signature(), LIMITS).unwrap_err();
     assert_eq!(
         error.to_string(),
         "inference-header-content-length is 3, the body has 2 bytes"
@@ -151,7 +151,7 @@ fn an_output_that_is_not_there_is_refused() {
 proptest! {
     #[test]
     fn any_body_is_read_or_refused(body in prop::collection::vec(any::<u8>(), 0..300), head_len in prop::option::of(0usize..320)) {
-        let _ = read(Bytes::from(body), head_len, &signature(), COST);
+        let _ = read(Bytes::from(body), head_len, &signature(), LIMITS);
     }
 
     #[test]

@@ -77,14 +77,14 @@ pub(super) struct Infer {
     #[schema(min_items = 1, max_items = 1)]
     inputs: Vec<Input>,
     #[schema(required = false, max_items = 1)]
-    outputs: Vec<WantedOutput>,
+    outputs: Vec<RequestedOutput>,
 }
 
 #[derive(Debug, ToSchema)]
 #[schema(as = InferenceParameters)]
 #[allow(dead_code)]
 struct InferParameters {
-    /// Whether outputs come as raw bytes where they do not say themselves.
+    /// Whether outputs come as raw bytes where an output does not set it itself.
     binary_data_output: Option<bool>,
     /// Microseconds, as Triton's clients send it.
     #[schema(value_type = Option<usize>)]
@@ -130,7 +130,7 @@ struct InputParameters {
 #[derive(Debug, ToSchema)]
 #[schema(as = RequestedOutput)]
 #[allow(dead_code)]
-struct WantedOutput {
+struct RequestedOutput {
     #[schema(max_length = 1024)]
     name: String,
     #[schema(required = false)]
@@ -145,7 +145,7 @@ struct OutputParameters {
     classification: Option<usize>,
 }
 
-/// The answer to an inference request.
+/// The response to an inference request.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = InferenceResponse)]
 pub(super) struct Inferred<'a> {
@@ -164,14 +164,14 @@ pub(super) struct Output<'a> {
     pub(super) datatype: &'static str,
     pub(super) shape: [usize; 2],
     #[serde(flatten)]
-    pub(super) content: Content,
+    pub(super) content: OutputContent,
 }
 
 /// Where an output's elements are.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = InferenceOutputContent)]
 #[serde(untagged)]
-pub(super) enum Content {
+pub(super) enum OutputContent {
     /// Here.
     Numbers { data: Vec<f32> },
     /// Here.
@@ -186,7 +186,7 @@ pub(super) struct RawParameters {
     binary_data_size: usize,
 }
 
-impl Content {
+impl OutputContent {
     /// So many bytes behind the JSON.
     pub(super) fn raw(binary_data_size: usize) -> Self {
         Self::Raw {

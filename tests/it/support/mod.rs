@@ -14,7 +14,7 @@ use std::sync::Arc;
 use repserve::app::App;
 use repserve::classify::Served;
 use repserve::config::Settings;
-use repserve::http::{Shared, State, Stop};
+use repserve::http::{HealthState, Shared, Stop};
 use reqwest::{Client, RequestBuilder, Response};
 use serde_json::Value;
 use tokio::sync::watch;
@@ -49,11 +49,11 @@ impl Server {
         let server = Self::loading(settings).await;
         let mut health = server.shared.health.watch();
         let state = health
-            .wait_for(|s| !matches!(s, State::Loading(_)))
+            .wait_for(|s| !matches!(s, HealthState::Loading(_)))
             .await
             .unwrap()
             .clone();
-        assert_eq!(state, State::Ready);
+        assert_eq!(state, HealthState::Ready);
         server
     }
 
@@ -85,14 +85,14 @@ impl Server {
         self.client.get(self.url(path)).send().await.unwrap()
     }
 
-    /// The answer to one image.
+    /// The response to one image.
     pub async fn classify(&self, image: Vec<u8>) -> Value {
         let response = self.post("/classify?top_k=10", image).send().await.unwrap();
         assert_eq!(response.status(), 200);
         response.json().await.unwrap()
     }
 
-    /// The model that answers `/classify`.
+    /// The model that serves `/classify`.
     pub fn served(&self) -> Arc<Served> {
         self.shared.models.primary().unwrap()
     }

@@ -34,7 +34,7 @@ impl Process {
         Self::start_heard(sets, true).await
     }
 
-    /// The same with a log that nobody reads any more once the server listens: its pipe is closed.
+    /// The same with a log that is not read any more once the server listens: its pipe is closed.
     pub async fn start_unheard(sets: &[&str]) -> Self {
         Self::start_heard(sets, false).await
     }

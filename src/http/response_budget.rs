@@ -1,7 +1,7 @@
-//! Bytes of all answers that wait for their clients to read them: bounded, whatever the number of connections.
+//! Bytes of all responses that wait for their clients to read them: bounded, whatever the number of connections.
 //!
-//! An answer is charged when it is made and until the socket has taken its last byte. One that goes beyond what is left is
-//! replaced by 429. Small answers are not charged: a connection has one at a time. Nor are documents that all answers share.
+//! A response is charged when it is made and until the socket has taken its last byte. One that goes beyond what is left is
+//! replaced by 429. Small responses are not charged: a connection has one at a time. Nor are documents that all responses share.
 //! Each listener counts its own; the second one has metrics and probes alone.
 
 use std::sync::Arc;
@@ -13,33 +13,33 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::connection::close_after;
 use super::error::{Code, Problem};
+use super::keep_alive::close_after;
 use super::settings::LimitSettings;
 
-/// Answers up to this size are not charged.
+/// Responses up to this size are not charged.
 const SMALL_BYTES_MAX: usize = 4 << 10;
 /// When a refused request may come again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Marks an answer whose body is part of the program.
+/// Marks a response whose body is part of the program.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Fixed;
+pub(super) struct StaticBody;
 
 /// What is left of the bytes.
 #[derive(Debug, Clone)]
-pub(super) struct Answers {
+pub(super) struct ResponseBudget {
     left: Arc<AtomicUsize>,
 }
 
-/// What one answer has been charged; given back when dropped.
+/// What one response has been charged; given back when dropped.
 #[derive(Debug)]
-pub(super) struct Charge {
+pub(super) struct ResponseCharge {
     left: Arc<AtomicUsize>,
     bytes: usize,
 }
 
-impl Answers {
+impl ResponseBudget {
     pub(super) fn new(limits: &LimitSettings) -> Self {
         Self {
             left: Arc::new(AtomicUsize::new(limits.answers_bytes_max)),
@@ -47,38 +47,38 @@ impl Answers {
     }
 
     /// Charges `bytes`, where there are as many.
-    fn charge(&self, bytes: usize) -> Option<Charge> {
+    fn charge(&self, bytes: usize) -> Option<ResponseCharge> {
         let less = |left: usize| left.checked_sub(bytes);
         self.left
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less)
             .ok()?;
-        Some(Charge {
+        Some(ResponseCharge {
             left: Arc::clone(&self.left),
             bytes,
         })
     }
 }
 
-impl Drop for Charge {
+impl Drop for ResponseCharge {
     fn drop(&mut self) {
         self.left.fetch_add(self.bytes, Ordering::Relaxed);
     }
 }
 
-/// The layer. The charge travels with the response to its connection, which holds it until the answer is written.
-pub(super) async fn within(State(answers): State<Answers>, request: Request, next: Next) -> Response {
+/// The layer. The charge travels with the response to its connection, which holds it until the response is written.
+pub(super) async fn enforce(State(budget): State<ResponseBudget>, request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let hint = response.body().size_hint();
     let bytes = usize::try_from(hint.upper().unwrap_or(hint.lower())).unwrap_or(usize::MAX);
-    if bytes <= SMALL_BYTES_MAX || response.extensions().get::<Fixed>().is_some() {
+    if bytes <= SMALL_BYTES_MAX || response.extensions().get::<StaticBody>().is_some() {
         return response;
     }
-    if let Some(charge) = answers.charge(bytes) {
+    if let Some(charge) = budget.charge(bytes) {
         response.extensions_mut().insert(Arc::new(charge));
         return response;
     }
     drop(response);
-    let detail = "the answers that their clients have not read fill the memory that is set aside for them";
+    let detail = "responses that their clients have not read fill the memory that is set aside for them";
     let mut response = Problem::new(Code::Overloaded, detail)
         .retry_after(RETRY_AFTER)
         .into_response();
@@ -92,16 +92,16 @@ mod tests {
 
     #[test]
     fn bytes_are_charged_while_there_are_any_and_given_back() {
-        let answers = Answers::new(&LimitSettings {
+        let budget = ResponseBudget::new(&LimitSettings {
             answers_bytes_max: 100,
             ..LimitSettings::default()
         });
-        let first = answers.charge(60).unwrap();
-        assert!(answers.charge(41).is_none());
-        let second = answers.charge(40).unwrap();
-        assert!(answers.charge(1).is_none());
+        let first = budget.charge(60).unwrap();
+        assert!(budget.charge(41).is_none());
+        let second = budget.charge(40).unwrap();
+        assert!(budget.charge(1).is_none());
         drop((first, second));
-        assert!(answers.charge(101).is_none());
-        assert!(answers.charge(100).is_some());
+        assert!(budget.charge(101).is_none());
+        assert!(budget.charge(100).is_some());
     }
 }

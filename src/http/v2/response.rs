@@ -1,15 +1,15 @@
-//! An inference answer: outputs as JSON, or as raw bytes behind it. Pure: values in, head and bytes out.
+//! An inference response: outputs as JSON, or as raw bytes behind it. Pure: values in, head and bytes out.
 
 use crate::classify::topk;
 use repserve_compile::OutputKind;
 
-use super::request::Wanted;
+use super::request::OutputOptions;
 use super::tensor;
 use super::wire;
 
-/// What the model said.
+/// What the model computed.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Said<'a> {
+pub(super) struct ModelOutput<'a> {
     /// The output's name.
     pub(super) output: &'a str,
     /// One row for each image.
@@ -18,51 +18,51 @@ pub(super) struct Said<'a> {
     pub(super) kind: OutputKind,
 }
 
-/// An answer's output tensors and the raw bytes of those that come as such.
+/// A response's output tensors and the raw bytes of those that come as such.
 pub(super) fn outputs<'a>(
-    said: Said<'a>,
-    wanted: &[Wanted],
+    model_output: ModelOutput<'a>,
+    wanted: &[OutputOptions],
     label: impl Fn(usize) -> &'a str,
 ) -> (Vec<wire::Output<'a>>, Vec<u8>) {
     let mut raw = Vec::new();
     let outputs = wanted
         .iter()
         .map(|wanted| match wanted.classification {
-            Some(k) => classes(said, k, wanted.binary, &label, &mut raw),
-            None => values(said, wanted.binary, &mut raw),
+            Some(k) => classes(model_output, k, wanted.binary, &label, &mut raw),
+            None => values(model_output, wanted.binary, &mut raw),
         })
         .collect();
     (outputs, raw)
 }
 
-fn values<'a>(said: Said<'a>, binary: bool, raw: &mut Vec<u8>) -> wire::Output<'a> {
-    let all = || said.rows.iter().flatten().copied();
+fn values<'a>(model_output: ModelOutput<'a>, binary: bool, raw: &mut Vec<u8>) -> wire::Output<'a> {
+    let all = || model_output.rows.iter().flatten().copied();
     let content = if binary {
         let before = raw.len();
         raw.extend(all().flat_map(f32::to_le_bytes));
-        wire::Content::raw(raw.len() - before)
+        wire::OutputContent::raw(raw.len() - before)
     } else {
-        wire::Content::Numbers { data: all().collect() }
+        wire::OutputContent::Numbers { data: all().collect() }
     };
     wire::Output {
-        name: said.output,
+        name: model_output.output,
         datatype: "FP32",
-        shape: [said.rows.len(), said.rows.first().map_or(0, Vec::len)],
+        shape: [model_output.rows.len(), model_output.rows.first().map_or(0, Vec::len)],
         content,
     }
 }
 
 /// `"value:index:label"` for the best classes of each row, as Triton's classification extension writes it.
 fn classes<'a>(
-    said: Said<'a>,
+    model_output: ModelOutput<'a>,
     k: usize,
     binary: bool,
     label: &impl Fn(usize) -> &'a str,
     raw: &mut Vec<u8>,
 ) -> wire::Output<'a> {
     let mut strings = Vec::new();
-    for row in said.rows {
-        for class in topk::classes(row, said.kind, k).unwrap_or_default() {
+    for row in model_output.rows {
+        for class in topk::classes(row, model_output.kind, k).unwrap_or_default() {
             strings.push(format!(
                 "{:.6}:{}:{}",
                 row[class.index],
@@ -71,18 +71,18 @@ fn classes<'a>(
             ));
         }
     }
-    let width = strings.len() / said.rows.len().max(1);
+    let width = strings.len() / model_output.rows.len().max(1);
     let content = if binary {
         let bytes = tensor::length_prefixed(&strings);
         raw.extend_from_slice(&bytes);
-        wire::Content::raw(bytes.len())
+        wire::OutputContent::raw(bytes.len())
     } else {
-        wire::Content::Strings { data: strings }
+        wire::OutputContent::Strings { data: strings }
     };
     wire::Output {
-        name: said.output,
+        name: model_output.output,
         datatype: "BYTES",
-        shape: [said.rows.len(), width],
+        shape: [model_output.rows.len(), width],
         content,
     }
 }
@@ -92,14 +92,14 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(wanted: Wanted, json: &str, raw: &[u8]) {
+    fn check(wanted: OutputOptions, json: &str, raw: &[u8]) {
         let rows = [vec![0.5, 2.0, -1.0], vec![3.0, 1.0, 2.0]];
-        let said = Said {
+        let model_output = ModelOutput {
             output: "logits",
             rows: &rows,
             kind: OutputKind::Logits,
         };
-        let (outputs, bytes) = outputs(said, &[wanted], |i| ["cat", "dog", "emu"][i]);
+        let (outputs, bytes) = outputs(model_output, &[wanted], |i| ["cat", "dog", "emu"][i]);
         assert_eq!(serde_json::to_string(&outputs).unwrap(), json);
         assert_eq!(bytes, raw);
     }
@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn values_as_json() {
         check(
-            Wanted::default(),
+            OutputOptions::default(),
             r#"[{"name":"logits","datatype":"FP32","shape":[2,3],"data":[0.5,2.0,-1.0,3.0,1.0,2.0]}]"#,
             b"",
         );
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn values_as_raw_bytes() {
-        let wanted = Wanted {
+        let wanted = OutputOptions {
             binary: true,
             classification: None,
         };
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn classes_as_json() {
-        let wanted = Wanted {
+        let wanted = OutputOptions {
             binary: false,
             classification: Some(2),
         };
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn more_classes_than_there_are() {
-        let wanted = Wanted {
+        let wanted = OutputOptions {
             binary: true,
             classification: Some(99),
         };

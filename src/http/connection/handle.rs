@@ -1,4 +1,4 @@
-//! What the parts of one connection (its stream, its requests, its answers, the task that drives it) tell each other.
+//! The state that the parts of one connection share: its stream, its requests, its responses, the task that drives it.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -6,28 +6,29 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Instant;
 
-use super::phase::{Course, Phase, Timeouts};
+use super::phase::{ConnectionState, Phase};
 use super::slots::Slot;
-use crate::http::answers::Charge;
+use crate::http::response_budget::ResponseCharge;
+use crate::http::timeouts::Timeouts;
 use crate::telemetry::Closed;
 
 /// A connection's state. All of its parts run in one task: the lock is never waited for.
 #[derive(Debug)]
-pub(super) struct Link(Mutex<Inner>);
+pub(super) struct ConnectionHandle(Mutex<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    course: Course,
+    state: ConnectionState,
     /// Gone when the connection has ended.
     slot: Option<Slot>,
-    /// What answers hold that hyper has, and the socket has not.
-    unwritten: Vec<Arc<Charge>>,
+    /// What responses were charged that hyper has, and the socket has not.
+    unwritten: Vec<Arc<ResponseCharge>>,
 }
 
-impl Link {
+impl ConnectionHandle {
     pub(super) fn new(slot: Slot, timeouts: Timeouts) -> Self {
         Self(Mutex::new(Inner {
-            course: Course::new(timeouts, Instant::now()),
+            state: ConnectionState::new(timeouts, Instant::now()),
             slot: Some(slot),
             unwritten: Vec::new(),
         }))
@@ -38,73 +39,73 @@ impl Link {
     }
 
     pub(super) fn read(&self) {
-        self.lock().course.read(Instant::now());
+        self.lock().state.read(Instant::now());
     }
 
     pub(super) fn wrote(&self, bytes: usize) {
-        self.lock().course.wrote(bytes, Instant::now());
+        self.lock().state.wrote(bytes, Instant::now());
     }
 
     pub(super) fn stalled(&self) {
-        self.lock().course.stalled(Instant::now());
+        self.lock().state.stalled(Instant::now());
     }
 
     pub(super) fn flushed(&self) {
         let mut inner = self.lock();
         inner.unwritten.clear();
-        if inner.course.flushed(Instant::now()) {
+        if inner.state.flushed(Instant::now()) {
             inner.slot.iter_mut().for_each(Slot::idle);
         }
     }
 
-    pub(super) fn called(&self, interim: bool) {
+    pub(super) fn request_started(&self, interim: bool) {
         let mut inner = self.lock();
-        inner.course.called(interim, Instant::now());
+        inner.state.request_started(interim, Instant::now());
         inner.slot.iter_mut().for_each(Slot::busy);
     }
 
     pub(super) fn body_ended(&self) {
-        self.lock().course.body_ended();
+        self.lock().state.body_ended();
     }
 
     pub(super) fn closing(&self) {
-        self.lock().course.closing();
+        self.lock().state.closing();
     }
 
-    /// An answer's last byte is with hyper; what it was charged is held until the socket has it.
-    pub(super) fn answered(&self, charge: Option<Arc<Charge>>) {
+    /// A response's last byte is with hyper; what it was charged is held until the socket has it.
+    pub(super) fn response_buffered(&self, charge: Option<Arc<ResponseCharge>>) {
         let mut inner = self.lock();
-        inner.course.answered();
+        inner.state.response_buffered();
         inner.unwritten.extend(charge);
     }
 
-    /// As [`Course::shut`].
-    pub(super) fn shut(&self) {
+    /// As [`ConnectionState::write_shut`].
+    pub(super) fn write_shut(&self) {
         let mut inner = self.lock();
-        if inner.course.shut(Instant::now()) {
+        if inner.state.write_shut(Instant::now()) {
             inner.slot.iter_mut().for_each(Slot::linger);
         }
     }
 
     pub(super) fn lingers(&self) -> bool {
-        self.lock().course.phase() == Phase::Lingering
+        self.lock().state.phase() == Phase::Lingering
     }
 
-    /// As [`Course::dropped`].
-    pub(super) fn dropped(&self, bytes: usize) -> bool {
-        self.lock().course.dropped(bytes, Instant::now())
+    /// As [`ConnectionState::discarded`].
+    pub(super) fn discarded(&self, bytes: usize) -> bool {
+        self.lock().state.discarded(bytes, Instant::now())
     }
 
     pub(super) fn is_busy(&self) -> bool {
-        self.lock().course.phase() == Phase::Busy
+        self.lock().state.phase() == Phase::Busy
     }
 
-    pub(super) fn awaits_answer(&self) -> bool {
-        self.lock().course.awaits_answer()
+    pub(super) fn awaits_response(&self) -> bool {
+        self.lock().state.awaits_response()
     }
 
-    pub(super) fn takes_interim(&self) -> bool {
-        self.lock().course.takes_interim()
+    pub(super) fn accepts_interim(&self) -> bool {
+        self.lock().state.accepts_interim()
     }
 
     /// Gives the slot back.
@@ -118,7 +119,7 @@ impl Link {
         let mut timer = pin!(tokio::time::sleep_until(Instant::now().into()));
         poll_fn(|context| {
             loop {
-                let Some((deadline, reason)) = self.lock().course.deadline() else {
+                let Some((deadline, reason)) = self.lock().state.deadline() else {
                     return Poll::Pending;
                 };
                 if deadline <= Instant::now() {

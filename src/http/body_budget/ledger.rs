@@ -43,7 +43,7 @@ impl Sizes {
 
 /// Why a request may not hold more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(in crate::http) enum NoRoom {
+pub(in crate::http) enum OverBudget {
     /// All requests together hold what may be held.
     #[error("the bodies of the requests at hand fill the memory that is set aside for them")]
     Full,
@@ -112,7 +112,7 @@ impl<C: Copy + Eq + Hash> Ledger<C> {
     ///
     /// # Errors
     /// Where it may not; it then holds `before` still. Less may always be held.
-    pub(super) fn change(&mut self, client: C, before: usize, after: usize) -> Result<(), NoRoom> {
+    pub(super) fn change(&mut self, client: C, before: usize, after: usize) -> Result<(), OverBudget> {
         let small_max = self.sizes.small_max;
         let (mut held, mut own) = (self.held, self.clients.get(&client).copied().unwrap_or_default());
         held.remove(before, small_max);
@@ -132,7 +132,7 @@ impl<C: Copy + Eq + Hash> Ledger<C> {
     }
 
     /// Whether a request may hold `bytes` beside what all others (`held`) and its client's others (`own`) do.
-    fn fits(&self, held: Held, own: Held, bytes: usize) -> Result<(), NoRoom> {
+    fn fits(&self, held: Held, own: Held, bytes: usize) -> Result<(), OverBudget> {
         let Sizes {
             bytes_max,
             small_max,
@@ -140,7 +140,7 @@ impl<C: Copy + Eq + Hash> Ledger<C> {
         } = self.sizes;
         let most = self.sizes.request_holds_max();
         if bytes > most {
-            return Err(NoRoom::Never { wanted: bytes, most });
+            return Err(OverBudget::Never { wanted: bytes, most });
         }
         let (taken, own) = if bytes <= small_max {
             (held.all(), own.small)
@@ -149,8 +149,8 @@ impl<C: Copy + Eq + Hash> Ledger<C> {
         };
         let left = bytes_max.checked_sub(taken).and_then(|free| free.checked_sub(bytes));
         match left {
-            None => Err(NoRoom::Full),
-            Some(left) if own > 0 && own + bytes > left.saturating_mul(SHARE) => Err(NoRoom::Share),
+            None => Err(OverBudget::Full),
+            Some(left) if own > 0 && own + bytes > left.saturating_mul(SHARE) => Err(OverBudget::Share),
             Some(_) => Ok(()),
         }
     }
@@ -175,7 +175,7 @@ mod tests {
 
     /// Requests of one size, by client: how each fares.
     #[track_caller]
-    fn check(ledger: &mut Ledger<u8>, bytes: usize, clients: &[u8], expected: &[Result<(), NoRoom>]) {
+    fn check(ledger: &mut Ledger<u8>, bytes: usize, clients: &[u8], expected: &[Result<(), OverBudget>]) {
         let got: Vec<_> = clients.iter().map(|client| ledger.change(*client, 0, bytes)).collect();
         assert_eq!(got, expected);
     }
@@ -183,8 +183,8 @@ mod tests {
     #[test]
     fn greedy_requests_leave_room_for_other_clients_and_for_small_ones() {
         let mut ledger = ledger();
-        let full = Err(NoRoom::Full);
-        check(&mut ledger, 400, &[1, 1, 1], &[Ok(()), Ok(()), Err(NoRoom::Share)]);
+        let full = Err(OverBudget::Full);
+        check(&mut ledger, 400, &[1, 1, 1], &[Ok(()), Ok(()), Err(OverBudget::Share)]);
         check(&mut ledger, 400, &[2, 3], &[Ok(()), full]);
         check(&mut ledger, 100, &[1, 2, 3, 4], &[Ok(()); 4]);
         check(&mut ledger, 100, &[4, 5], &[full, full]);
@@ -195,7 +195,7 @@ mod tests {
         let mut ledger = ledger();
         let granted = (0..16).take_while(|_| ledger.change(1, 0, 100).is_ok()).count();
         assert_eq!(granted, 10, "two thirds");
-        assert_eq!(ledger.change(1, 0, 100), Err(NoRoom::Share));
+        assert_eq!(ledger.change(1, 0, 100), Err(OverBudget::Share));
         assert_eq!(ledger.change(2, 0, 100), Ok(()));
     }
 
@@ -216,21 +216,21 @@ mod tests {
         let mut ledger = ledger();
         ledger.change(1, 0, 400).unwrap();
         ledger.change(1, 400, 1200).unwrap();
-        check(&mut ledger, 101, &[1, 2], &[Err(NoRoom::Full); 2]);
+        check(&mut ledger, 101, &[1, 2], &[Err(OverBudget::Full); 2]);
         check(&mut ledger, 100, &[1, 2], &[Ok(()); 2]);
     }
 
     #[test]
     fn what_fits_never_is_said_to() {
         let most = 1200;
-        let never = Err(NoRoom::Never { wanted: 1201, most });
+        let never = Err(OverBudget::Never { wanted: 1201, most });
         check(&mut ledger(), 1201, &[1], &[never]);
     }
 
     #[test]
     fn a_budget_of_one_request_holds_one() {
         let mut ledger = Ledger::new(Sizes::new(400, 400, 400));
-        check(&mut ledger, 400, &[1, 2], &[Ok(()), Err(NoRoom::Full)]);
+        check(&mut ledger, 400, &[1, 2], &[Ok(()), Err(OverBudget::Full)]);
     }
 
     proptest! {

@@ -1,6 +1,6 @@
-//! Lines in the log for requests that were refused or shed: a flood of requests must not become a flood of lines. The first of a kind is
-//! told at once, those that follow together every ten seconds, with one of them as an example. `/metrics` counts each; level debug
-//! logs each.
+//! Lines in the log for requests that were refused: a flood of requests must not become a flood of lines. The first of a kind is
+//! logged at once, those that follow together every ten seconds, with one of them as an example. `/metrics` counts each; level
+//! debug logs each.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 /// Between two lines of a kind.
 const PERIOD: Duration = Duration::from_secs(10);
-/// Kinds that are told apart in a period; what goes beyond is one kind more.
+/// Kinds that are distinguished in a period; what goes beyond is one kind more.
 const KINDS_MAX: usize = 32;
 /// Characters of an example's detail.
 const DETAIL_CHARS_MAX: usize = 200;
@@ -57,7 +57,7 @@ impl Line {
         self.detail = refusal.detail.chars().take(DETAIL_CHARS_MAX).collect();
     }
 
-    fn tell(&self) {
+    fn write(&self) {
         let Self {
             requests,
             route,
@@ -65,7 +65,7 @@ impl Line {
             id,
             detail,
         } = self;
-        // Overload is the operator's to see; the others are their clients' faults.
+        // Overload concerns the operator; the others are errors of clients.
         if matches!(code, 429 | 504) {
             tracing::warn!(requests, code, route, id, detail, "requests refused");
         } else {
@@ -74,20 +74,20 @@ impl Line {
     }
 }
 
-/// Counts what no line has told yet.
+/// Counts refusals that no line has reported yet.
 #[derive(Debug)]
-struct Shed(Mutex<Untold>);
+struct RefusalLog(Mutex<Pending>);
 
 #[derive(Debug)]
-struct Untold {
-    /// Kinds that were told of in this period, with what came since.
+struct Pending {
+    /// Kinds that were reported in this period, with what came since.
     kinds: Vec<Line>,
     /// When this period ends; `None` where nothing was refused in it.
     until: Option<Instant>,
 }
 
-impl Untold {
-    /// Ends the period where it is over: what to tell of. Kinds of which nothing came are forgotten.
+impl Pending {
+    /// Ends the period where it is over; returns the lines to write. Kinds of which nothing came are forgotten.
     fn due(&mut self, now: Instant) -> Vec<Line> {
         if self.until.is_none_or(|until| now < until) {
             return Vec::new();
@@ -100,20 +100,20 @@ impl Untold {
     }
 }
 
-impl Shed {
+impl RefusalLog {
     const fn new() -> Self {
-        let untold = Untold {
+        let pending = Pending {
             kinds: Vec::new(),
             until: None,
         };
-        Self(Mutex::new(untold))
+        Self(Mutex::new(pending))
     }
 
     /// Counts a refusal; returns the lines that are due.
     fn count(&self, refusal: &Refusal<'_>, now: Instant) -> Vec<Line> {
-        let mut untold = self.lock();
-        let mut lines = untold.due(now);
-        let full = untold.kinds.len() >= KINDS_MAX && !untold.kinds.iter().any(|kind| kind.is_about(refusal));
+        let mut pending = self.lock();
+        let mut lines = pending.due(now);
+        let full = pending.kinds.len() >= KINDS_MAX && !pending.kinds.iter().any(|kind| kind.is_about(refusal));
         let refusal = if full {
             Refusal {
                 route: "several",
@@ -123,7 +123,7 @@ impl Shed {
         } else {
             *refusal
         };
-        match untold.kinds.iter_mut().find(|kind| kind.is_about(&refusal)) {
+        match pending.kinds.iter_mut().find(|kind| kind.is_about(&refusal)) {
             Some(kind) => {
                 if kind.requests == 0 {
                     kind.take_example(&refusal);
@@ -132,14 +132,14 @@ impl Shed {
             }
             None => {
                 let line = Line::of(&refusal);
-                untold.kinds.push(Line {
+                pending.kinds.push(Line {
                     requests: 0,
                     ..line.clone()
                 });
                 lines.push(line);
             }
         }
-        untold.until.get_or_insert(now + PERIOD);
+        pending.until.get_or_insert(now + PERIOD);
         lines
     }
 
@@ -147,48 +147,48 @@ impl Shed {
         self.lock().until
     }
 
-    fn lock(&self) -> MutexGuard<'_, Untold> {
+    fn lock(&self) -> MutexGuard<'_, Pending> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// One for the process, as the log is.
-static REFUSED: Shed = Shed::new();
+static REFUSED: RefusalLog = RefusalLog::new();
 
-/// Counts a refused request, and tells of it when it is time.
+/// Counts a refused request, and writes the lines that are due.
 pub(super) fn refused(refusal: &Refusal<'_>) {
     let lines = REFUSED.count(refusal, Instant::now());
-    lines.iter().for_each(Line::tell);
-    if let Some(telling) = Telling::begin()
+    lines.iter().for_each(Line::write);
+    if let Some(reporter) = Reporter::begin()
         && let Ok(runtime) = tokio::runtime::Handle::try_current()
     {
-        runtime.spawn(tell_rest(telling));
+        runtime.spawn(report_rest(reporter));
     }
 }
 
-/// Tells of what was counted when its period ends, whether or not more comes; until a period passes in which nothing came.
-async fn tell_rest(_telling: Telling) {
+/// Reports what was counted when its period ends, whether or not more comes; until a period passes in which nothing came.
+async fn report_rest(_reporter: Reporter) {
     while let Some(until) = REFUSED.until() {
         tokio::time::sleep_until(until.into()).await;
         let lines = REFUSED.lock().due(Instant::now());
-        lines.iter().for_each(Line::tell);
+        lines.iter().for_each(Line::write);
     }
 }
 
-/// Held by the one task that runs [`tell_rest`], also where its runtime ends before it.
-struct Telling(());
+/// Held by the one task that runs [`report_rest`], also where its runtime ends before it.
+struct Reporter(());
 
-static TELLING: AtomicBool = AtomicBool::new(false);
+static REPORTING: AtomicBool = AtomicBool::new(false);
 
-impl Telling {
+impl Reporter {
     fn begin() -> Option<Self> {
-        (!TELLING.swap(true, Ordering::AcqRel)).then_some(Self(()))
+        (!REPORTING.swap(true, Ordering::AcqRel)).then_some(Self(()))
     }
 }
 
-impl Drop for Telling {
+impl Drop for Reporter {
     fn drop(&mut self) {
-        TELLING.store(false, Ordering::Release);
+        REPORTING.store(false, Ordering::Release);
     }
 }
 
@@ -205,48 +205,48 @@ mod tests {
         }
     }
 
-    /// What was told: (requests, route, code).
-    fn told(lines: &[Line]) -> Vec<(u64, &str, u16)> {
+    /// What was reported: (requests, route, code).
+    fn reported(lines: &[Line]) -> Vec<(u64, &str, u16)> {
         lines.iter().map(|l| (l.requests, l.route.as_str(), l.code)).collect()
     }
 
     #[test]
-    fn the_first_is_told_at_once_and_the_others_together() {
-        let (shed, start) = (Shed::new(), Instant::now());
-        let count = |code, at| shed.count(&refusal("/classify", code), at);
-        assert_eq!(told(&count(429, start)), [(1, "/classify", 429)]);
-        assert_eq!(told(&count(429, start + PERIOD / 3)), []);
-        assert_eq!(told(&count(400, start + PERIOD / 3)), [(1, "/classify", 400)]);
-        assert_eq!(told(&count(429, start + PERIOD / 2)), []);
+    fn the_first_is_reported_at_once_and_the_others_together() {
+        let (log, start) = (RefusalLog::new(), Instant::now());
+        let count = |code, at| log.count(&refusal("/classify", code), at);
+        assert_eq!(reported(&count(429, start)), [(1, "/classify", 429)]);
+        assert_eq!(reported(&count(429, start + PERIOD / 3)), []);
+        assert_eq!(reported(&count(400, start + PERIOD / 3)), [(1, "/classify", 400)]);
+        assert_eq!(reported(&count(429, start + PERIOD / 2)), []);
         assert_eq!(
-            told(&count(400, start + PERIOD)),
+            reported(&count(400, start + PERIOD)),
             [(2, "/classify", 429), (1, "/classify", 400)]
         );
     }
 
     #[test]
-    fn what_came_last_is_told_without_another_request() {
-        let (shed, start) = (Shed::new(), Instant::now());
+    fn what_came_last_is_reported_without_another_request() {
+        let (log, start) = (RefusalLog::new(), Instant::now());
         for _ in 0..5 {
-            shed.count(&refusal("/classify", 415), start);
+            log.count(&refusal("/classify", 415), start);
         }
-        assert_eq!(shed.until(), Some(start + PERIOD));
-        let due = |at| shed.lock().due(at);
-        assert_eq!(told(&due(start + PERIOD)), [(4, "/classify", 415)]);
-        assert_eq!(told(&due(start + PERIOD * 2)), []);
-        assert_eq!(shed.until(), None);
+        assert_eq!(log.until(), Some(start + PERIOD));
+        let due = |at| log.lock().due(at);
+        assert_eq!(reported(&due(start + PERIOD)), [(4, "/classify", 415)]);
+        assert_eq!(reported(&due(start + PERIOD * 2)), []);
+        assert_eq!(log.until(), None);
     }
 
     #[test]
     fn a_flood_of_kinds_is_few_lines() {
-        let (shed, start) = (Shed::new(), Instant::now());
+        let (log, start) = (RefusalLog::new(), Instant::now());
         let routes: Vec<String> = (0..10_000).map(|i| format!("/{i}")).collect();
         let lines: Vec<Line> = routes
             .iter()
-            .flat_map(|route| shed.count(&refusal(route, 404), start))
+            .flat_map(|route| log.count(&refusal(route, 404), start))
             .collect();
         assert_eq!(lines.len(), KINDS_MAX + 1);
-        assert_eq!(told(&shed.lock().due(start + PERIOD)), [(9967, "several", 0)]);
+        assert_eq!(reported(&log.lock().due(start + PERIOD)), [(9967, "several", 0)]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Memory for the bodies of all requests, bounded whatever the number of connections, and shared out among clients.
 //!
-//! A request is charged for its body as it arrives, for what is made of the body while it is read, and until it has been answered.
-//! The rules stand in [`ledger`], who a client is in [`client`].
+//! A request is charged for its body as it arrives, for what is made of the body while it is read, and until its response is made.
+//! The rules are in [`ledger`], what a client is in [`client`].
 
 mod client;
 mod ledger;
@@ -25,21 +25,21 @@ use super::secure::Security;
 use crate::telemetry::Metrics;
 
 pub(super) use self::client::Peer;
-pub(super) use self::ledger::NoRoom;
+pub(super) use self::ledger::OverBudget;
 
 /// When a refused request may come again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// What all requests are charged to.
 #[derive(Debug, Clone)]
-pub(super) struct Budget {
+pub(super) struct BodyBudget {
     ledger: Arc<Mutex<Ledger<Client>>>,
     security: Security,
     metrics: Arc<Metrics>,
     request_bytes_max: usize,
 }
 
-impl Budget {
+impl BodyBudget {
     pub(super) fn new(shared: &Shared) -> Self {
         let limits = &shared.limits;
         let sizes = Sizes::new(
@@ -58,17 +58,17 @@ impl Budget {
 
 /// What one request is charged; an extension of the request. It is given back when the last copy is dropped.
 #[derive(Debug, Clone)]
-pub(super) struct Charge(Arc<Account>);
+pub(super) struct BodyCharge(Arc<Account>);
 
 #[derive(Debug)]
 struct Account {
-    budget: Budget,
+    budget: BodyBudget,
     client: Client,
     bytes: Mutex<usize>,
 }
 
-impl Charge {
-    fn new(budget: Budget, client: Client) -> Self {
+impl BodyCharge {
+    fn new(budget: BodyBudget, client: Client) -> Self {
         Self(Arc::new(Account {
             budget,
             client,
@@ -80,20 +80,20 @@ impl Charge {
     ///
     /// # Errors
     /// Where it may not hold so much; it is then charged what it was.
-    pub(super) fn hold(&self, bytes: usize) -> Result<(), NoRoom> {
+    pub(super) fn hold(&self, bytes: usize) -> Result<(), OverBudget> {
         self.0.change(|_| bytes)
     }
 
     /// Charges for a part of the body that has arrived. Nothing is charged beyond what a body may have: the rest of one that is
     /// too large is read and dropped.
-    fn arrived(&self, bytes: usize) -> Result<(), NoRoom> {
+    fn arrived(&self, bytes: usize) -> Result<(), OverBudget> {
         let most = self.0.budget.request_bytes_max;
         self.0.change(|before| before.saturating_add(bytes).min(most))
     }
 }
 
 impl Account {
-    fn change(&self, to: impl FnOnce(usize) -> usize) -> Result<(), NoRoom> {
+    fn change(&self, to: impl FnOnce(usize) -> usize) -> Result<(), OverBudget> {
         let mut bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
         let after = to(*bytes);
         if after != *bytes {
@@ -113,23 +113,23 @@ impl Drop for Account {
     }
 }
 
-impl From<NoRoom> for Problem {
-    fn from(no_room: NoRoom) -> Self {
-        let detail = no_room.to_string();
-        match no_room {
-            NoRoom::Full | NoRoom::Share => Self::new(Code::Overloaded, detail).retry_after(RETRY_AFTER),
-            NoRoom::Never { .. } => Self::new(Code::TooLarge, detail),
+impl From<OverBudget> for Problem {
+    fn from(over_budget: OverBudget) -> Self {
+        let detail = over_budget.to_string();
+        match over_budget {
+            OverBudget::Full | OverBudget::Share => Self::new(Code::Overloaded, detail).retry_after(RETRY_AFTER),
+            OverBudget::Never { .. } => Self::new(Code::TooLarge, detail),
         }
     }
 }
 
 /// The layer.
-pub(super) async fn within(State(budget): State<Budget>, mut request: Request, next: Next) -> Response {
+pub(super) async fn enforce(State(budget): State<BodyBudget>, mut request: Request, next: Next) -> Response {
     let client = Client::of(&request, &budget.security);
-    let charge = Charge::new(budget, client);
+    let charge = BodyCharge::new(budget, client);
     request.extensions_mut().insert(charge.clone());
     let request = request.map(|body| {
-        Body::new(Charged {
+        Body::new(ChargedBody {
             body,
             charge: charge.clone(),
         })
@@ -139,13 +139,13 @@ pub(super) async fn within(State(budget): State<Budget>, mut request: Request, n
     response
 }
 
-/// A body that is charged as it is read. Where there is no room for it, reading ends with [`NoRoom`].
-struct Charged {
+/// A body that is charged as it is read. Where it exceeds the budget, reading ends with [`OverBudget`].
+struct ChargedBody {
     body: Body,
-    charge: Charge,
+    charge: BodyCharge,
 }
 
-impl HttpBody for Charged {
+impl HttpBody for ChargedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -160,7 +160,7 @@ impl HttpBody for Charged {
         };
         Poll::Ready(match self.charge.arrived(bytes) {
             Ok(()) => frame,
-            Err(no_room) => Some(Err(axum::Error::new(no_room))),
+            Err(over_budget) => Some(Err(axum::Error::new(over_budget))),
         })
     }
 
@@ -178,7 +178,7 @@ mod tests {
     use super::*;
     use crate::http::LimitSettings;
 
-    fn budget() -> Budget {
+    fn budget() -> BodyBudget {
         let limits = LimitSettings {
             bodies_bytes_max: 4096,
             request_bytes_max: 3000,
@@ -189,7 +189,7 @@ mod tests {
             limits.request_bytes_max,
             limits.image_bytes_max,
         );
-        Budget {
+        BodyBudget {
             ledger: Arc::new(Mutex::new(Ledger::new(sizes))),
             security: Security::default(),
             metrics: Arc::new(Metrics::new().unwrap()),
@@ -198,14 +198,14 @@ mod tests {
     }
 
     #[track_caller]
-    fn held(budget: &Budget, bytes: usize) {
+    fn held(budget: &BodyBudget, bytes: usize) {
         assert_eq!(budget.ledger.lock().unwrap().held_bytes(), bytes);
     }
 
     #[test]
     fn a_request_is_charged_as_its_body_arrives_and_until_it_ends() {
         let budget = budget();
-        let charge = Charge::new(budget.clone(), Client::Unknown);
+        let charge = BodyCharge::new(budget.clone(), Client::Unknown);
         charge.arrived(1).unwrap();
         charge.arrived(1000).unwrap();
         held(&budget, 1001);
@@ -223,11 +223,11 @@ mod tests {
     #[test]
     fn what_is_refused_is_not_charged() {
         let budget = budget();
-        let charge = Charge::new(budget.clone(), Client::Unknown);
+        let charge = BodyCharge::new(budget.clone(), Client::Unknown);
         charge.arrived(100).unwrap();
         assert_eq!(
             charge.hold(5000).unwrap_err(),
-            NoRoom::Never {
+            OverBudget::Never {
                 wanted: 5000,
                 most: 3072
             }

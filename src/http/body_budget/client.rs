@@ -1,4 +1,4 @@
-//! Who sends a request, as far as memory is shared out by it.
+//! The client that sends a request: memory is shared out among clients.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -12,22 +12,22 @@ use crate::http::secure::auth;
 #[derive(Debug, Clone, Copy)]
 pub(in crate::http) struct Peer(pub(in crate::http) Option<SocketAddr>);
 
-/// One who gets a share.
+/// A client that gets a share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Client {
-    /// Who brings this key, by its digest.
+    /// Requests with this key, by its digest.
     Key([u8; 32]),
-    /// Who comes from this address; of IPv6, from this network of 64 bits.
+    /// Requests from this address; of IPv6, from this network of 64 bits.
     Address(IpAddr),
     /// Where no address is known.
     Unknown,
 }
 
 impl Client {
-    /// Who sends `request`. A key counts where keys are in use: without one of them a body is not read.
+    /// The client that sends `request`. A key counts where keys are in use: without one of them a body is not read.
     pub(super) fn of(request: &Request, security: &Security) -> Self {
         if let Some(keys) = &security.keys
-            && let Some(key) = auth::brought(request.headers()).filter(|key| keys.accept(key))
+            && let Some(key) = auth::presented_key(request.headers()).filter(|key| keys.accept(key))
         {
             return Self::Key(Sha256::digest(key).into());
         }
@@ -35,7 +35,7 @@ impl Client {
         peer.map_or(Self::Unknown, |address| Self::at(address.ip()))
     }
 
-    /// Who comes from `ip`. Whoever has one address of an IPv6 network of 64 bits has all of them.
+    /// The client at `ip`. A client that has one address of an IPv6 network of 64 bits has all of them.
     fn at(ip: IpAddr) -> Self {
         const NETWORK: u128 = !0 << 64;
         Self::Address(match ip.to_canonical() {
