@@ -4,8 +4,8 @@ use crate::body::Graph;
 use crate::node::Node;
 use crate::value::{NodeId, ValueId};
 
-/// What a pass wants changed. Nodes are removed and, where the first of `remove` (in graph order) or `at` stood, the new ones inserted;
-/// readers of `replace.0` then read `replace.1`. Constants that nobody reads any more are dropped.
+/// The changes that a pass makes. Nodes are removed and, where the first of `remove` (in graph order) or `at` stood, the new ones inserted;
+/// readers of `replace.0` then read `replace.1`. Constants that no node reads any more are dropped.
 ///
 /// A graph output, and a value that a subgraph reads, keeps its name: where `replace.0` is one and nothing produces
 /// it any more, the producer of `replace.1` produces `replace.0` from then on, and readers of `replace.1` read that;

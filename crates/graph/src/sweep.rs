@@ -15,7 +15,7 @@ pub struct Swept {
 }
 
 impl Graph {
-    /// Removes nodes and constants that no graph output depends on, and initializers listed as inputs that nobody
+    /// Removes nodes and constants that no graph output depends on, and initializers listed as inputs that no node
     /// reads. True graph inputs stay. Linear in the graph.
     pub fn sweep(&mut self) -> Swept {
         let mut swept = Swept::default();

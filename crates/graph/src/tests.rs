@@ -126,7 +126,10 @@ fn an_output_that_would_be_an_input_gets_an_identity() {
         ..Patch::default()
     };
     let graph = check(s.graph, patch, &["y = Identity(x)"]);
-    assert!(graph.constant(s.w).is_none(), "a constant that nobody reads is dropped");
+    assert!(
+        graph.constant(s.w).is_none(),
+        "a constant that no node reads is dropped"
+    );
 }
 
 #[test]

@@ -81,7 +81,7 @@ pub enum KernelError {
     /// The algorithm does not compute this layer.
     #[error("{algorithm} does not compute {what}")]
     Unsupported {
-        /// The algorithm that was asked for.
+        /// The algorithm that was requested.
         algorithm: Algorithm,
         /// The property that it lacks.
         what: &'static str,
@@ -135,7 +135,7 @@ pub fn supports(conv: &Convolution, algorithm: Algorithm, layout: SourceLayout, 
     Ok(())
 }
 
-/// Whether a geometry contradicts itself, whoever computes it.
+/// Whether a geometry contradicts itself, whichever algorithm computes it.
 pub(super) fn consistent(conv: &Convolution) -> Result<(), KernelError> {
     if conv.groups == 0 || conv.in_channels == 0 || conv.out_channels == 0 {
         return Err(KernelError::Geometry("no groups or no channels"));

@@ -1,4 +1,4 @@
-//! Where decoded rows go: a picture is handed over row by row, so that nobody has to hold it whole.
+//! Where decoded rows go: a picture is handed over row by row, so that it need not be held whole.
 
 use image::metadata::Orientation;
 

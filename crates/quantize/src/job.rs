@@ -1,4 +1,4 @@
-//! What is to be calibrated, on what, and who is told how far it is. The caller runs graphs; nothing here knows a runtime.
+//! What is to be calibrated, on what, and where progress is reported. The caller runs graphs; nothing here knows a runtime.
 
 use crate::calibration::GateImages;
 use crate::sensitivity::Goal;

@@ -3,7 +3,7 @@
 //! A convolution with its ReLU or ReLU6 becomes one `QLinearConv`: the output range starts at zero and ends at six at most, so
 //! clipping does what the activation did. The linear layer becomes `QGemm` (ONNX Runtime's own operator set), which returns f32. Everything else
 //! stays as it is and reads f32: behind every quantized convolution stands a `DequantizeLinear`, which is swept away
-//! where nobody reads it, and before the first one a `QuantizeLinear`.
+//! where no node reads it, and before the first one a `QuantizeLinear`.
 
 use std::collections::{HashMap, HashSet};
 

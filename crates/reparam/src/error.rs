@@ -12,7 +12,7 @@ pub enum Error {
     /// The output to keep does not exist.
     #[error("the model has no output {name:?}; its outputs are: {known}")]
     NoSuchOutput {
-        /// The name that was asked for.
+        /// The name that was requested.
         name: String,
         /// The names there are.
         known: String,

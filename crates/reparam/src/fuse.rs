@@ -1,4 +1,4 @@
-//! Fusing on values: a [`Model`] in, its deploy form out, encoded only if somebody wants the bytes.
+//! Fusing on values: a [`Model`] in, its deploy form out, encoded only if the bytes are needed.
 
 use std::io::{self, Write};
 

@@ -1,7 +1,7 @@
 //! The re-parameterizer: bytes of a train-time ONNX model in, bytes of its deploy form out.
 //!
 //! Networks like RepVGG, MobileOne and Diverse Branch Block train with parallel linear branches. Every set of linear branches
-//! between one value and another becomes the one convolution that it is, whoever exported the model and whatever its nodes are
+//! between one value and another becomes the one convolution that it is, whatever exported the model and whatever its nodes are
 //! called. What is not understood passes through untouched, and the report says why.
 //!
 //! [`reparameterize`] is the way in for files, [`fuse()`] for graphs in memory; [`report`] says what was done, [`reason`] why something was not. Nothing here knows a

@@ -19,7 +19,7 @@ pub struct Cores {
 }
 
 impl Cores {
-    /// Asks the system. What it does not tell is taken as no limit.
+    /// Reads what the system allows. What it does not report counts as no limit.
     pub fn detect() -> Self {
         Self {
             affinity: affinity(),

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use super::cgroup::{self, Hierarchy};
 
-/// What is planned with where the system tells no limit.
+/// What is planned with where the system reports no limit.
 const UNKNOWN_BYTES: u64 = 2 << 30;
 
-/// Less than this for decoding serves nobody.
+/// Less than this for decoding is of no use.
 const DECODE_BYTES_MIN: u64 = 32 << 20;
 
 /// Bounds of what bodies take: less holds no photograph, and more is of no use.

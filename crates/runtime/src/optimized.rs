@@ -176,7 +176,7 @@ fn refused(error: ort::Error<SessionBuilder>) -> RuntimeError {
     RuntimeError::Model(error.to_string())
 }
 
-/// Copies a tensor into a value that sessions can share; ONNX Runtime wants to know that it does not own the memory.
+/// Copies a tensor into a value that sessions can share; ONNX Runtime must know that it does not own the memory.
 fn value(name: &str, tensor: &Tensor) -> Result<DynValue, RuntimeError> {
     match tensor.dtype() {
         DType::F32 => owned(tensor, f32::from_le_bytes),

@@ -1,4 +1,4 @@
-//! Operators decoded once: what a node computes, as a typed value, whoever asks.
+//! Operators decoded once: what a node computes, as a typed value, for every part that reads nodes.
 //!
 //! A decoder (`Conv::of(view)` and its like) reads attributes, defaults and constant operands as the ONNX standard gives them for the
 //! graph's operator set. It returns `None` for a node of another operator, and an [`OperatorError`] for one that is odd: never a guess.

@@ -46,7 +46,7 @@ pub struct AxisCut {
 /// `Reshape`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reshape {
-    /// The extents asked for.
+    /// The extents requested.
     pub extents: Vec<ReshapeExtent>,
 }
 
@@ -300,7 +300,7 @@ impl ShapeOf {
         }))
     }
 
-    /// The part of the extents that is asked for.
+    /// The part of the extents that is requested.
     pub fn part<T: Clone>(&self, extents: &[T]) -> Vec<T> {
         let rank = extents.len() as i64;
         let clamp = |v: i64| (if v < 0 { v.saturating_add(rank) } else { v }).clamp(0, rank) as usize;

@@ -1,4 +1,4 @@
-//! The table of operators: what every part that treats operators alike wants to know of them, a row each.
+//! The table of operators: what every part that treats operators alike needs to know of them, a row each.
 //!
 //! An operator that is not here is left alone: its shape stays unknown and nothing moves past it.
 

@@ -20,7 +20,7 @@ unsafe impl Plain for i8 {}
 unsafe impl Plain for u8 {}
 
 /// Numbers aligned to a cache line, so that no vector load of weights crosses one; large buffers to a huge page, which the kernel is
-/// asked for: contiguous memory fills the second-level cache evenly and spares the address translation.
+/// requested: contiguous memory fills the second-level cache evenly and spares the address translation.
 pub(in super::super) struct Buffer<T: Plain = f32> {
     start: NonNull<T>,
     len: usize,
@@ -122,7 +122,7 @@ pub(in super::super) struct SharedOutput<'a, T = f32> {
     slice: PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: tasks write disjoint parts and nobody reads before all are done.
+// SAFETY: tasks write disjoint parts and nothing reads them before all are done.
 unsafe impl<T: Send> Send for SharedOutput<'_, T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Sync for SharedOutput<'_, T> {}

@@ -80,7 +80,7 @@ pub(super) fn prefetch_line<const LEVEL: bool>(at: *const f32) {
     let _ = at;
 }
 
-/// Whether `count` things from `first` on are among `all`.
+/// Whether `count` elements from `first` on are among `all`.
 #[inline(always)]
 pub(super) fn within(first: usize, count: usize, all: usize) -> bool {
     first.checked_add(count).is_some_and(|end| end <= all)

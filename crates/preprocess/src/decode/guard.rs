@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::error::ImageError;
 use crate::format::Format;
 
-/// Runs a decoder on somebody else's bytes. Should it panic on them, the file is at fault and the caller lives on.
+/// Runs a decoder on untrusted bytes. Where it panics on them, that is an error of the file, and the caller goes on.
 pub(super) fn guarded<T>(format: Format, decode: impl FnOnce() -> Result<T, ImageError>) -> Result<T, ImageError> {
     catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| {
         tracing::debug!(%format, "a decoder panicked on an image; it is refused");

@@ -9,7 +9,7 @@
 pub(super) fn wide<R>(work: impl FnOnce() -> R) -> R {
     #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("avx2") {
-        // SAFETY: the processor has AVX2, as has just been asked.
+        // SAFETY: the processor has AVX2, as has just been checked.
         return unsafe { with_avx2(work) };
     }
     work()

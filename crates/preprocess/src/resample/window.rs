@@ -6,7 +6,7 @@ pub(super) struct Window {
     row_bytes: usize,
     /// The picture's row that is the first in `data`.
     first: usize,
-    /// Rows from the first that nobody needs any more.
+    /// Rows from the first that are not needed any more.
     dropped: usize,
     /// Rows that may be needed at one time.
     rows_needed: usize,

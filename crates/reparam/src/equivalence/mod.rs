@@ -232,7 +232,7 @@ pub fn relative_error(a: &[f32], b: &[f32]) -> f64 {
     if error == 0.0 { 0.0 } else { error / scale }
 }
 
-/// How many images have the same most likely class, or classes too close to tell apart at this relative error.
+/// How many images have the same most likely class, or classes too close to distinguish at this relative error.
 fn agreements(a: &Output, b: &Output, images: usize, relative_error_max: f64) -> usize {
     let classes = (a.data.len() / images).max(1);
     let top = |row: &[f32]| (0..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best });

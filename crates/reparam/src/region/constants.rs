@@ -47,7 +47,7 @@ pub(crate) fn per_channel(
     uniform.then_some(picked)
 }
 
-/// The operand's shape, brought to the rank of the value by ones.
+/// The operand's shape, padded with ones to the rank of the value.
 fn aligned(cx: &Context<'_>, node: &Node, shape: &[usize], layout: Layout) -> Option<Vec<usize>> {
     let rank = match layout {
         Layout::Second(rank) | Layout::Last(Some(rank)) => rank,

@@ -49,7 +49,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Passes the latest value's node if it is linear and nobody outside reads it.
+    /// Passes the latest value's node if it is linear and no node outside reads it.
     ///
     /// # Errors
     /// What is in the way; `None` at a graph input.

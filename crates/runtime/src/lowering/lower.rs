@@ -77,7 +77,7 @@ pub(super) fn lower(model: &Model, sites: &[Site], prepared: &[Arc<PreparedConv>
 
 struct Rewrite<'a> {
     graph: &'a mut Graph,
-    /// The blocked form of a value, and where it is converted back if somebody needs that.
+    /// The blocked form of a value, and where it is converted back if a node needs that.
     blocked: HashMap<ValueId, ValueId>,
     layers: Vec<Arc<PreparedConv>>,
 }

@@ -7,7 +7,7 @@ use crate::settings::KernelMode;
 /// What became of the convolutions of a model.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct KernelReport {
-    /// What was asked for.
+    /// What was requested.
     pub mode: KernelMode,
     /// The instruction set of the kernels.
     pub instruction_set: &'static str,

@@ -86,7 +86,7 @@ fn scaled(whole: Layout, eighths: u32) -> Layout {
     }
 }
 
-/// A reduced picture's sides are at least this much longer than what is needed, in quarters: resampling wants some detail to average.
+/// A reduced picture's sides are at least this much longer than what is needed, in quarters: resampling needs some detail to average.
 const MARGIN_QUARTERS: u64 = 5;
 
 /// The scale, in eighths, at which a picture is decoded: the smallest that covers `needed` with the margin on both axes, else all of it.
