@@ -1,7 +1,7 @@
 //! fp32 and int8 of whole models, alternating in one process: `cargo bench --bench int8`.
 //!
 //! Measures the built-in model and a generated RepVGG-A0 of 224x224 pixels, which is calibrated on 32 generated pictures
-//! first (that takes a minute; its answers mean nothing, its speed does). `-- DIR` measures a model's folder instead, which must
+//! first (that takes a minute; its predictions mean nothing, its speed does). `-- DIR` measures a model's folder instead, which must
 //! hold a calibration.json. Prints the median milliseconds of a run, their quotient, and the memory of a pool's sessions, each
 //! in a process of its own.
 #![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)]

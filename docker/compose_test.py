@@ -76,8 +76,8 @@ class Project:
 
 def fetch(path, port=PORT):
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
-            return answer.status, answer.read()
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as response:
+            return response.status, response.read()
     except urllib.error.HTTPError as error:
         return error.code, error.read()
     except OSError as error:
@@ -144,7 +144,7 @@ def drained(container):
     print(f"   SIGTERM: drained and ended with 0 within {seconds:.1f} s", flush=True)
 
 
-def asked(entry):
+def tried(entry):
     """The replicas that a line of the balancer's log names, in order; a request that began anew has ` : ` between."""
     return re.split(r", | : ", entry["tried"])
 
@@ -181,10 +181,10 @@ def scale(image):
         (balancer,) = project.containers("nginx")
         lines = run("docker", "logs", "--since", since, balancer).splitlines()
         entries = [json.loads(line) for line in lines if line.startswith("{")]
-        retried = [entry for entry in entries if len(asked(entry)) > 1]
+        retried = [entry for entry in entries if len(tried(entry)) > 1]
         assert all(entry["status"] == 200 for entry in entries if entry["method"] == "POST")
-        print(f"   {len(retried)} of {len(entries)} requests were asked again at another replica", flush=True)
-        served = {asked(entry)[-1] for entry in entries[-100:]}
+        print(f"   {len(retried)} of {len(entries)} requests were sent again to another replica", flush=True)
+        served = {tried(entry)[-1] for entry in entries[-100:]}
         assert len(served) == REPLICAS - 1, served
 
 
@@ -221,11 +221,11 @@ def deploy(image):
 
 
 def bases():
-    """The public images, or stand-ins where no registry answers. Returns the image that the Dockerfile ends with."""
+    """The public images, or stand-ins where no registry can be reached. Returns the image that the Dockerfile ends with."""
     step("the base images")
     (base,) = re.findall("^ARG RUNTIME_IMAGE=(.+)$", (ROOT / "Dockerfile").read_text(), re.M)
     if not run("docker", "pull", "--quiet", base, check=False):
-        print("   no registry answers: stand-ins", flush=True)
+        print("   no registry can be reached: stand-ins", flush=True)
         run(DOCKER / "offline-bases.sh", "all", quiet=False)
     return base
 

@@ -1,4 +1,4 @@
-"""Clients that keep a server busy and remember what it answers."""
+"""Clients that keep a server busy and remember its responses."""
 
 import http.client
 import struct
@@ -27,7 +27,7 @@ def png(seed):
 
 
 class Load:
-    """Clients that send one picture after the other and remember every answer."""
+    """Clients that send one picture after the other and remember every response."""
 
     def __init__(self, port, clients=8):
         self.port = port
@@ -41,11 +41,11 @@ class Load:
         while not self.stopped.is_set():
             try:
                 connection.request("POST", "/classify", body, {"content-type": "image/png"})
-                answer = connection.getresponse()
-                text = answer.read()
-                self.statuses.append(answer.status)
-                if answer.status != 200:
-                    self.errors.append(f"{answer.status}: {text[:300]!r}")
+                response = connection.getresponse()
+                text = response.read()
+                self.statuses.append(response.status)
+                if response.status != 200:
+                    self.errors.append(f"{response.status}: {text[:300]!r}")
             except (OSError, http.client.HTTPException) as error:
                 self.errors.append(repr(error))
                 connection.close()
@@ -66,6 +66,6 @@ class Load:
         print(f"   {what}: {len(self.statuses)} requests, none failed", flush=True)
 
     def reach(self, count):
-        """Waits until so many more are answered."""
+        """Waits until so many more have a response."""
         aim = len(self.statuses) + count
-        until(f"{count} more answers", lambda: len(self.statuses) >= aim)
+        until(f"{count} more responses", lambda: len(self.statuses) >= aim)

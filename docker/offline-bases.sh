@@ -91,7 +91,7 @@ compose_bases() {
 }
 
 command -v docker >/dev/null || fail "docker is missing"
-docker version >/dev/null 2>&1 || fail "no Docker Engine answers"
+docker version >/dev/null 2>&1 || fail "no Docker Engine is running"
 case ${1:-all} in
 build) build_bases ;;
 compose) compose_bases ;;

@@ -80,7 +80,7 @@ def cgroup(memory_mb):
 
 
 def request(address, method, path, body=None, headers=None, timeout=60):
-    """Status and body; status 0 where the connection ended without an answer."""
+    """Status and body; status 0 where the connection ended without a response."""
     connection = http.client.HTTPConnection(*address, timeout=timeout)
     try:
         connection.request(method, path, body, headers or {})

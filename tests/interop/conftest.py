@@ -43,8 +43,8 @@ class Server:
         return found
 
     def ready(self):
-        asked = f"http://{self.admin}/readyz" if self.admin else f"{self.url}/readyz"
-        self.wait_for(lambda: requests.get(asked, timeout=5).ok)
+        probe = f"http://{self.admin}/readyz" if self.admin else f"{self.url}/readyz"
+        self.wait_for(lambda: requests.get(probe, timeout=5).ok)
         return self
 
     def stop(self):

@@ -1,4 +1,4 @@
-"""The V2 protocol, as KServe's own client speaks it."""
+"""The V2 protocol, as KServe's own client uses it."""
 
 import asyncio
 
@@ -29,7 +29,7 @@ def test_inference(server, binary):
     given = kserve.InferInput("input", list(images.shape), "FP32")
     given.set_data_from_numpy(images, binary_data=binary)
     request = kserve.InferRequest(MODEL, [given], request_id="nine")
-    answer = run(server, lambda c: c.infer(server.url, request, model_name=MODEL))
-    assert answer.id == "nine" and answer.model_name == MODEL
-    logits = answer.outputs[0].as_numpy()
+    result = run(server, lambda c: c.infer(server.url, request, model_name=MODEL))
+    assert result.id == "nine" and result.model_name == MODEL
+    logits = result.outputs[0].as_numpy()
     assert logits.shape == (2, 10) and numpy.isfinite(logits).all()

@@ -26,12 +26,12 @@ def receiver():
             body = self.rfile.read(int(self.headers["content-length"]))
             assert self.path == "/v1/traces" and self.headers["content-type"] == "application/x-protobuf"
             receiver.resources += ExportTraceServiceRequest.FromString(body).resource_spans
-            answer = ExportTraceServiceResponse().SerializeToString()
+            response = ExportTraceServiceResponse().SerializeToString()
             self.send_response(200)
             self.send_header("content-type", "application/x-protobuf")
-            self.send_header("content-length", str(len(answer)))
+            self.send_header("content-length", str(len(response)))
             self.end_headers()
-            self.wfile.write(answer)
+            self.wfile.write(response)
 
         def log_message(self, *_):
             pass

@@ -3,7 +3,7 @@
 
 Run: python3 tests/vectors/corpora.py FOLDER
 FOLDER holds image-rs's test images, PngSuite and EXIF orientation examples, which are not part of this repository.
-The Rust test that reads the answers is tests/it/corpora.rs; it runs where the images are.
+The Rust test that reads the results is tests/it/corpora.rs; it runs where the images are.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ LOSSY = {"JPEG", "MPO", "TIFF"}
 PIXELS_MAX = 50_000_000
 
 
-def answer(path):
+def result(path):
     try:
         with Image.open(path) as image:
             if image.format not in FORMATS:
@@ -54,7 +54,7 @@ def main():
     lines = []
     for path in paths:
         name = path.relative_to(folder).as_posix()
-        lines.append(f"    {json.dumps(name)}: {json.dumps(answer(path), separators=(',', ':'))}")
+        lines.append(f"    {json.dumps(name)}: {json.dumps(result(path), separators=(',', ':'))}")
     text = f'{{\n  "made_with": "Pillow {PIL.__version__}",\n  "files": {{\n' + ",\n".join(lines) + "\n  }\n}\n"
     (pathlib.Path(__file__).parent / "corpora.json").write_text(text)
     print(len(lines), "files")
