@@ -1,11 +1,10 @@
 //! `repserve calibrate`.
 
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{bail, ensure};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 
 use super::classify::files::{self, Listed};
 use super::out_file::OutFile;
@@ -149,17 +148,12 @@ fn stage_name(stage: Stage) -> &'static str {
     }
 }
 
-/// A progress bar on stderr where that is a terminal.
+/// The progress of each stage.
 struct Bar(ProgressBar);
 
 impl Bar {
     fn new() -> Self {
-        if !std::io::stderr().is_terminal() {
-            return Self(ProgressBar::hidden());
-        }
-        let style = ProgressStyle::with_template("{msg:24} {bar:40} {pos}/{len}, {elapsed}")
-            .unwrap_or_else(|_| ProgressStyle::default_bar());
-        Self(ProgressBar::new(0).with_style(style))
+        Self(output::progress_bar(0, "{msg:24} {bar:40} {pos}/{len}, {elapsed}"))
     }
 
     fn step(&self, what: &'static str, done: usize, total: usize) {

@@ -17,7 +17,7 @@ pub(super) struct ModelFile {
     pub(super) bytes: Bytes,
     /// Which output to keep; external data may lie in the file's folder.
     pub(super) options: Options,
-    /// What a `model.toml` beside it says, where it is about this file.
+    /// The `model.toml` beside it, where it is about this file.
     pub(super) manifest: Option<Manifest>,
 }
 

@@ -1,8 +1,10 @@
 //! Writing to stdout and stderr.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::sync::mpsc;
 use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
 
 /// How long the last line may wait for the reader of stderr.
 const LAST_LINE: Duration = Duration::from_secs(1);
@@ -34,6 +36,15 @@ pub(super) fn complain_at_last(text: &str) {
     if writer.is_ok() {
         let _ = done.recv_timeout(LAST_LINE);
     }
+}
+
+/// A progress bar of `len` steps on stderr, hidden where that is no terminal.
+pub(super) fn progress_bar(len: usize, template: &str) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(len as u64).with_style(style)
 }
 
 /// Whether the error is only that the reader of stdout has seen enough.

@@ -9,7 +9,6 @@ mod ledger;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{Request, State};
@@ -26,9 +25,6 @@ use crate::telemetry::Metrics;
 
 pub(super) use self::client::Peer;
 pub(super) use self::ledger::OverBudget;
-
-/// When a refused request may come again.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// What all requests are charged to.
 #[derive(Debug, Clone)]
@@ -117,7 +113,7 @@ impl From<OverBudget> for Problem {
     fn from(over_budget: OverBudget) -> Self {
         let detail = over_budget.to_string();
         match over_budget {
-            OverBudget::Full | OverBudget::Share => Self::new(Code::Overloaded, detail).retry_after(RETRY_AFTER),
+            OverBudget::Full | OverBudget::Share => Self::new(Code::Overloaded, detail).retry_soon(),
             OverBudget::Never { .. } => Self::new(Code::TooLarge, detail),
         }
     }

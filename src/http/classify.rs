@@ -1,13 +1,11 @@
 //! `POST /classify`: images in, classes out.
 
-use std::time::Duration;
-
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -15,12 +13,12 @@ use utoipa::IntoParams;
 use super::body_budget::BodyCharge;
 use super::echo::echo;
 use super::error::{Code, Problem};
-use super::observe::{Arrived, StageTimes, milliseconds};
+use super::observe::Arrived;
 use super::offload::offload;
+use super::timing::StageTimes;
 use super::{Shared, body, wire};
 use crate::classify::{Classification, Served, classify as run};
 use crate::telemetry::Stage;
-use repserve_scheduler::Timings;
 
 /// Bytes that a class takes in a response, about.
 const CLASS_BYTES: usize = 64;
@@ -123,20 +121,12 @@ fn respond(served: &Served, classification: &Classification) -> Response {
         }
     };
     let mut response = body.into_response();
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    time_headers(headers, &classification.timings);
-    response.extensions_mut().insert(StageTimes {
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    let times = StageTimes {
         timings: classification.timings,
         postprocess: classification.postprocess,
-    });
+    };
+    times.attach(&mut response);
     response
-}
-
-/// Where a request's time went.
-pub(super) fn time_headers(headers: &mut HeaderMap, timings: &Timings) {
-    let mut time = |name, duration: Duration| headers.insert(HeaderName::from_static(name), milliseconds(duration));
-    time("x-decode-time", timings.decode + timings.preprocess);
-    time("x-queue-time", timings.queue);
-    time("x-inference-time", timings.inference);
 }

@@ -236,6 +236,11 @@ impl Problem {
         self
     }
 
+    /// The same for a refusal that may be over in a moment.
+    pub(super) fn retry_soon(self) -> Self {
+        self.retry_after(Duration::from_secs(1))
+    }
+
     /// The same for a request that is not for a prediction.
     pub(super) fn uncounted(mut self) -> Self {
         self.counted = false;

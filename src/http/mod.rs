@@ -27,6 +27,7 @@ mod secure;
 mod server;
 mod settings;
 mod timeouts;
+mod timing;
 mod trace;
 mod v2;
 mod wire;

@@ -1,7 +1,7 @@
 //! What happens around every request: its id, its time, its line in the log, its place in the metrics.
 
 use std::fmt;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
@@ -12,10 +12,9 @@ use uuid::Uuid;
 use super::Shared;
 use super::error::{ProblemDetail, Refused};
 use super::refusal_log::{self, Refusal};
+use super::timing::{StageTimes, milliseconds};
 use super::trace::{TRACEPARENT, TraceContext};
-use crate::telemetry::RequestSpan;
-use crate::telemetry::{Reason, Stage};
-use repserve_scheduler::Timings;
+use crate::telemetry::{Reason, RequestSpan};
 
 /// The status under which a request counts whose client went away.
 const CLIENT_GONE: u16 = 499;
@@ -27,26 +26,6 @@ const ID_BYTES_MAX: usize = 128;
 /// When a request's head had arrived.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Arrived(pub(super) Instant);
-
-/// Where a request's time went; travels with the response to where its spans are made.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct StageTimes {
-    pub(super) timings: Timings,
-    pub(super) postprocess: Duration,
-}
-
-impl StageTimes {
-    fn stages(&self) -> Vec<(Stage, Duration)> {
-        let spent = |stage| match stage {
-            Stage::Decode => self.timings.decode,
-            Stage::Preprocess => self.timings.preprocess,
-            Stage::Queue => self.timings.queue,
-            Stage::Inference => self.timings.inference,
-            Stage::Postprocess => self.postprocess,
-        };
-        Stage::ALL.map(|stage| (stage, spent(stage))).to_vec()
-    }
-}
 
 /// Counts a request when it ends, also when it ends by being dropped.
 struct RequestRecord {
@@ -111,12 +90,6 @@ pub(super) async fn observe(State(shared): State<Shared>, mut request: Request, 
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
-}
-
-/// A duration as the timing headers give it: milliseconds with three decimals.
-pub(super) fn milliseconds(duration: std::time::Duration) -> HeaderValue {
-    let text = format!("{:.3}", duration.as_secs_f64() * 1e3);
-    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("0"))
 }
 
 fn export(record: &RequestRecord, id: &HeaderValue, trace: TraceContext, response: &Response) {

@@ -1,8 +1,6 @@
 //! Connections beyond the limit: each gets one response, to a probe. So what monitors the server can reach it also when
 //! clients hold every connection.
 
-use std::time::Duration;
-
 use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -10,9 +8,6 @@ use axum::response::{IntoResponse, Response};
 use super::connection::Reserved;
 use super::error::{Code, Problem};
 use super::keep_alive::close_after;
-
-/// When a refused request may come again.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The layer.
 pub(super) async fn probes_only(request: Request, next: Next) -> Response {
@@ -23,7 +18,7 @@ pub(super) async fn probes_only(request: Request, next: Next) -> Response {
         next.run(request).await
     } else {
         Problem::new(Code::NoConnection, "every connection that may be open has a request")
-            .retry_after(RETRY_AFTER)
+            .retry_soon()
             .into_response()
     };
     close_after(&mut response);
@@ -47,7 +42,7 @@ mod tests {
     }
 
     #[test]
-    fn probes_are_told_from_work() {
+    fn probes_are_distinguished_from_work() {
         check("/livez", true);
         check("/v2/health/ready", true);
         check("/livez/", false);

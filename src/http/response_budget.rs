@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use axum::body::HttpBody;
 use axum::extract::{Request, State};
@@ -19,8 +18,6 @@ use super::settings::LimitSettings;
 
 /// Responses up to this size are not charged.
 const SMALL_BYTES_MAX: usize = 4 << 10;
-/// When a refused request may come again.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Marks a response whose body is part of the program.
 #[derive(Debug, Clone, Copy)]
@@ -79,9 +76,7 @@ pub(super) async fn enforce(State(budget): State<ResponseBudget>, request: Reque
     }
     drop(response);
     let detail = "responses that their clients have not read fill the memory that is set aside for them";
-    let mut response = Problem::new(Code::Overloaded, detail)
-        .retry_after(RETRY_AFTER)
-        .into_response();
+    let mut response = Problem::new(Code::Overloaded, detail).retry_soon().into_response();
     close_after(&mut response);
     response
 }

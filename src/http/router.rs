@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_for_which_no_memory_is_left_has_it_too() {
+    async fn a_response_for_which_no_memory_is_left_has_it_too() {
         let mut shared = shared();
         shared.limits = Arc::new(LimitSettings {
             answers_bytes_max: 0,
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_handler_that_panics_is_an_answer_and_counted() {
+    async fn a_handler_that_panics_gets_a_response_and_is_counted() {
         let shared = shared();
         let routes = around(Router::new().route("/panics", get(panics)), shared.clone());
         let request = Request::get("/panics").header("host", "x").body(Body::empty()).unwrap();

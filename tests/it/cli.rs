@@ -186,7 +186,7 @@ fn health_of_nobody_is_a_failure() {
     let address = taken.local_addr().unwrap();
     drop(taken);
     let output = run(&["health", "--url", &format!("http://{address}/readyz")]);
-    let line = format!("cannot ask http://{address}/readyz: Connection refused (os error 111)");
+    let line = format!("cannot request http://{address}/readyz: Connection refused (os error 111)");
     check_error(&output, 1, &line);
 }
 

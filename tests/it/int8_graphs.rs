@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use repserve_graph::onnx;
 use repserve_graph::{AttributeValue, DType, Dim, Graph, Model, Node, Tensor, Value, ValueId};
-use repserve_quantize::{Agreement, GateImages, Goal, Job, Probe, Values, calibrate, compare, rewrite};
-use repserve_runtime::{GraphProbe, KernelMode, Pool, Runtime, RuntimeSettings, SessionModel};
+use repserve_quantize::{Agreement, GateImages, Goal, GraphRunner, Job, Values, calibrate, compare, rewrite};
+use repserve_runtime::{KernelMode, MultiOutputSession, Pool, Runtime, RuntimeSettings, SessionModel};
 use repserve_scheduler::Width;
 
 const SIDE: usize = 8;
@@ -148,8 +148,8 @@ pub fn quantized(deploy: Model) -> (Agreement, BTreeMap<String, usize>) {
         },
         gate: GateImages::new("none".into(), &[]),
     };
-    let load = |onnx: &[u8]| -> Result<Probe<'_>, String> {
-        let mut graph = GraphProbe::from_memory(&runtime, onnx, 1).map_err(|e| e.to_string())?;
+    let load = |onnx: &[u8]| -> Result<GraphRunner<'_>, String> {
+        let mut graph = MultiOutputSession::from_memory(&runtime, onnx, 1).map_err(|e| e.to_string())?;
         Ok(Box::new(move |image| {
             let outputs = graph.run(image, SHAPE).map_err(|e| e.to_string())?;
             Ok(outputs

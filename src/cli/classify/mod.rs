@@ -3,13 +3,11 @@
 pub(super) mod files;
 mod format;
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use futures_util::StreamExt;
-use indicatif::{ProgressBar, ProgressStyle};
 
 use super::settings::{ServedArgs, SettingsArgs, Used};
 use super::{Outcome, output};
@@ -83,7 +81,7 @@ async fn classify_all(
     bytes_max: u64,
     format: Format,
 ) -> anyhow::Result<usize> {
-    let bar = bar(files.len());
+    let bar = output::progress_bar(files.len(), "{bar:40} {pos}/{len} images, {per_sec}, {eta} left");
     let width = files
         .iter()
         .map(|f| f.path.to_string_lossy().chars().count())
@@ -141,16 +139,6 @@ fn unreadable(detail: String) -> Fault {
         code: "unreadable",
         detail,
     }
-}
-
-/// A progress bar on stderr where that is a terminal.
-fn bar(files: usize) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} images, {per_sec}, {eta} left")
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(files as u64).with_style(style)
 }
 
 fn parse_top_k(text: &str) -> Result<usize, String> {

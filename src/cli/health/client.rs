@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_asked_is_refused() {
+    fn what_cannot_be_requested_is_refused() {
         let check = |url: &str, message: &str| assert_eq!(Target::of(url).unwrap_err().to_string(), message, "{url}");
         check("ftp://a.test/", "only http:// and https:// can be requested");
         check("a.test/readyz", "not a URL");

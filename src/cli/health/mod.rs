@@ -45,7 +45,7 @@ pub(super) fn run(args: &Args) -> Outcome {
         None => configured(&args.settings.load(USED, &[])?.settings),
     };
     let timeout = Duration::from_millis(args.timeout_ms);
-    let Returned { status, body } = ask(&url, &trust, timeout).with_context(|| format!("cannot ask {url}"))?;
+    let Returned { status, body } = request(&url, &trust, timeout).with_context(|| format!("cannot request {url}"))?;
     if status == 200 {
         output::print(&format!("{url}: ready\n"))?;
         return Ok(ExitCode::SUCCESS);
@@ -59,7 +59,7 @@ pub(super) fn run(args: &Args) -> Outcome {
     );
 }
 
-fn ask(url: &str, trust: &Trust, timeout: Duration) -> anyhow::Result<Returned> {
+fn request(url: &str, trust: &Trust, timeout: Duration) -> anyhow::Result<Returned> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unspecified_address_is_asked_on_loopback() {
+    fn an_unspecified_address_is_reached_on_loopback() {
         let check = |listen: &str, expected: &str| {
             assert_eq!(reachable(listen.parse().unwrap()).to_string(), expected);
         };

@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_brought_in_either_header() {
+    fn a_key_is_read_from_either_header() {
         let with = |name: HeaderName, value: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(name, HeaderValue::from_str(value).unwrap());

@@ -12,9 +12,10 @@ use bytes::Bytes;
 
 use super::super::body_budget::BodyCharge;
 use super::super::error::{Code, Problem};
-use super::super::observe::{Arrived, StageTimes};
+use super::super::observe::Arrived;
 use super::super::offload::offload;
-use super::super::{Shared, body, classify};
+use super::super::timing::StageTimes;
+use super::super::{Shared, body};
 use super::error::RequestError;
 use super::limits::InferLimits;
 use super::{ModelName, request, response, wire};
@@ -77,11 +78,11 @@ pub(super) async fn infer(
         encode(&served, &rows, &outputs, id.as_deref())
     })
     .await??;
-    classify::time_headers(response.headers_mut(), &timings);
-    response.extensions_mut().insert(StageTimes {
+    let times = StageTimes {
         timings,
         postprocess: Duration::ZERO,
-    });
+    };
+    times.attach(&mut response);
     Ok(response)
 }
 
