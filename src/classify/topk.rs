@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_finite_is_no_answer() {
+    fn what_is_not_finite_is_no_result() {
         assert_eq!(classes(&[0.0, f32::NAN], OutputKind::Logits, 1), None);
         assert_eq!(classes(&[f32::INFINITY, 0.0], OutputKind::Logits, 1), None);
     }

@@ -8,9 +8,9 @@ use super::package::Package;
 use super::signature::{check_size, image_extents};
 use super::verify::cores;
 use repserve_preprocess::{ImageError, JpegDecode, Limits, Preprocess};
-use repserve_quantize::{Calibration, GateImages, Goal, Job, Probe, Progress, Values};
+use repserve_quantize::{Calibration, GateImages, Goal, GraphRunner, Job, Progress, Values};
 use repserve_reparam::fuse_onnx;
-use repserve_runtime::{GraphProbe, Runtime};
+use repserve_runtime::{MultiOutputSession, Runtime};
 
 /// The share of the images that are held out is one in this many.
 const HELD_OUT_ONE_IN: usize = 4;
@@ -98,8 +98,8 @@ pub fn calibrate(
     let shape = [3, height, width];
     check_size(image_extents(&fused.model), [height, width])?;
     let runtime = runtime.clone();
-    let load = move |onnx: &[u8]| -> Result<Probe<'static>, String> {
-        let mut graph = GraphProbe::from_memory(&runtime, onnx, cores()).map_err(|e| e.to_string())?;
+    let load = move |onnx: &[u8]| -> Result<GraphRunner<'static>, String> {
+        let mut graph = MultiOutputSession::from_memory(&runtime, onnx, cores()).map_err(|e| e.to_string())?;
         Ok(Box::new(move |image| {
             let outputs = graph.run(image, shape).map_err(|e| e.to_string())?;
             Ok(outputs

@@ -24,7 +24,7 @@ impl Ports {
         self.set.contains(id)
     }
 
-    /// Keeps the values for which `keep` says so, in one linear pass.
+    /// Keeps the values for which `keep` returns true, in one linear pass.
     pub fn retain(&mut self, keep: impl FnMut(&ValueId) -> bool) {
         self.list.retain(keep);
         self.set = self.list.iter().copied().collect();

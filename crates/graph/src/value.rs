@@ -30,7 +30,7 @@ pub struct Value {
     pub dtype: Option<DType>,
     /// Shape, where known.
     pub shape: Option<Vec<Dim>>,
-    /// The encoded `ValueInfoProto` (without its name) this came from, where it says more than the IR models:
+    /// The encoded `ValueInfoProto` (without its name) this came from, where it holds more than the IR models:
     /// sequences, optionals, denotations, metadata.
     pub opaque: Option<Bytes>,
 }

@@ -14,10 +14,10 @@ pub struct Values {
 }
 
 /// A loaded graph: one image in (channels, height, width), every f32 output out, in graph order.
-pub type Probe<'a> = Box<dyn FnMut(&[f32]) -> Result<Vec<Values>, String> + 'a>;
+pub type GraphRunner<'a> = Box<dyn FnMut(&[f32]) -> Result<Vec<Values>, String> + 'a>;
 
 /// Loads an ONNX file.
-pub type Load<'a> = dyn Fn(&[u8]) -> Result<Probe<'a>, String> + 'a;
+pub type Load<'a> = dyn Fn(&[u8]) -> Result<GraphRunner<'a>, String> + 'a;
 
 /// Receives the stage, steps done and steps in all.
 pub type Progress<'a> = dyn FnMut(Stage, usize, usize) + Send + 'a;

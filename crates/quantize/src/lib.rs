@@ -3,7 +3,7 @@
 //! [`calibrate`] looks at what the fp32 graph computes on images and decides: factors that equalize channels across layers
 //! (`equalize`), the range of every quantized value (`range`), which way each weight is rounded (`rounding`, from the
 //! `moments` of a layer's inputs), what each bias must make up for, and which layers stay in fp32 (`sensitivity`).
-//! The result is a [`Calibration`]. [`rewrite()`] makes the int8 graph of it, in the same IR; [`compare`] says how far
+//! The result is a [`Calibration`]. [`rewrite()`] makes the int8 graph of it, in the same IR; [`compare`] measures how far
 //! both are apart. Nothing here knows a runtime: graphs run through closures ([`Load`]). The method, its sources and
 //! its figures stand in `docs/quantization.md`.
 //!
@@ -52,7 +52,7 @@ pub use calibrate::calibrate;
 pub use calibration::{Calibration, GateImages, Images, LayerRecord, Precision, ValueRange};
 pub use error::Error;
 pub use gate::{Agreement, GateSettings, Otherwise, compare};
-pub use job::{Job, Load, Probe, Progress, Stage, Values};
+pub use job::{GraphRunner, Job, Load, Progress, Stage, Values};
 pub use range::{Affine, Range};
 pub use rewrite::rewrite;
 pub use sensitivity::Goal;

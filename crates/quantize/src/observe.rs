@@ -8,7 +8,7 @@ use repserve_graph::onnx;
 use repserve_graph::{Model, ValueId};
 
 use crate::error::Error;
-use crate::job::{Load, Probe, Values};
+use crate::job::{GraphRunner, Load, Values};
 use crate::layers::Layer;
 use crate::moments::Moments;
 use crate::range::Histogram;
@@ -28,7 +28,11 @@ pub(super) fn watched(layers: &[Layer]) -> Vec<ValueId> {
 }
 
 /// The model with more outputs behind its own, loaded. A value that is an output already is one twice.
-pub(super) fn probe<'a>(model: &Model, values: &[ValueId], load: &Load<'a>) -> Result<Probe<'a>, Error> {
+pub(super) fn load_with_outputs<'a>(
+    model: &Model,
+    values: &[ValueId],
+    load: &Load<'a>,
+) -> Result<GraphRunner<'a>, Error> {
     let mut model = model.clone();
     for value in values {
         if model.graph.inputs.contains(value) || model.graph.outputs.contains(value) {
@@ -49,8 +53,8 @@ pub(super) fn probe<'a>(model: &Model, values: &[ValueId], load: &Load<'a>) -> R
 }
 
 /// Runs an image; at least `count` values must come out.
-pub(super) fn run(probe: &mut Probe<'_>, image: &[f32], count: usize) -> Result<Vec<Values>, Error> {
-    let values = probe(image).map_err(Error::Run)?;
+pub(super) fn run(runner: &mut GraphRunner<'_>, image: &[f32], count: usize) -> Result<Vec<Values>, Error> {
+    let values = runner(image).map_err(Error::Run)?;
     if values.len() < count {
         return Err(Error::Run(format!("{} outputs came out, not {count}", values.len())));
     }
@@ -92,7 +96,7 @@ pub(super) fn observe(
     let values = watched(layers);
     let own = model.graph.outputs.len();
     let place: HashMap<ValueId, usize> = values.iter().enumerate().map(|(i, v)| (*v, own + i)).collect();
-    let mut probe = probe(model, &values, load)?;
+    let mut runner = load_with_outputs(model, &values, load)?;
     let histogram = |v: &ValueId| {
         let [low, high] = bounds.get(v).copied().unwrap_or_default();
         Mutex::new((*v, Histogram::new(low, high)))
@@ -101,7 +105,7 @@ pub(super) fn observe(
     let mut outputs = Vec::with_capacity(images.len());
     let mut sizes = vec![0; layers.len()];
     for (number, image) in images.iter().enumerate() {
-        let mut seen = run(&mut probe, image, own + values.len())?;
+        let mut seen = run(&mut runner, image, own + values.len())?;
         in_parallel(histograms.len(), |i| {
             let mut slot = lock(&histograms[i]);
             let at = place[&slot.0];
@@ -132,14 +136,14 @@ pub(super) fn moments(
     inputs.sort_unstable();
     inputs.dedup();
     let own = model.graph.outputs.len();
-    let mut probe = probe(model, &inputs, load)?;
+    let mut runner = load_with_outputs(model, &inputs, load)?;
     let gathered: Vec<_> = layers
         .iter()
         .map(|l| Mutex::new(Moments::new(l, images.len())))
         .collect();
     let scratch = Mutex::new(Vec::new());
     for (number, image) in images.iter().enumerate() {
-        let seen = run(&mut probe, image, own + inputs.len())?;
+        let seen = run(&mut runner, image, own + inputs.len())?;
         in_parallel(layers.len(), |i| {
             let place = inputs.binary_search(&layers[i].input).unwrap_or_default();
             let input = &seen[own + place];

@@ -2,9 +2,9 @@
 //!
 //! Networks like RepVGG, MobileOne and Diverse Branch Block train with parallel linear branches. Every set of linear branches
 //! between one value and another becomes the one convolution that it is, whatever exported the model and whatever its nodes are
-//! called. What is not understood passes through untouched, and the report says why.
+//! called. What is not understood passes through untouched, and the report gives the reason.
 //!
-//! [`reparameterize`] is the way in for files, [`fuse()`] for graphs in memory; [`report`] says what was done, [`reason`] why something was not. Nothing here knows a
+//! [`reparameterize`] is the entry point for files, [`fuse()`] for graphs in memory; [`report`] lists what was done, [`reason`] why something was not. Nothing here knows a
 //! runtime; [`equivalence`] compares two graphs through whatever runs them.
 //!
 //! ```

@@ -10,7 +10,7 @@ pub enum RuntimeError {
     Library {
         /// What was tried.
         library: PathBuf,
-        /// What the loader said.
+        /// The loader's message.
         reason: String,
     },
     /// ONNX Runtime refused the model.

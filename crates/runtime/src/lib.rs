@@ -3,7 +3,7 @@
 //! - [`Runtime`] finds and loads the shared library. [`ModelSession`] runs a model on batches of images.
 //! - [`lower`] puts operators that run `repserve_kernels` in place of convolutions in f32, where that measures faster.
 //! - [`Pool`] makes the sessions of a [`SessionModel`]: optimized once, over one copy of the weights, int8 in this program's kernels.
-//! - [`Plan`] says how many sessions of which width there are, from the [`Cores`] that the process may use and a measured [`Curve`].
+//! - [`Plan`] is how many sessions of which width there are, made from the [`Cores`] that the process may use and a measured [`Curve`].
 //!
 //! ```no_run
 //! use repserve_graph::onnx::{self, ExternalData};
@@ -34,11 +34,11 @@ mod locate;
 mod lowering;
 mod median;
 mod memory;
+mod multi_output_session;
 mod operators;
 mod optimized;
 mod plan;
 mod pool;
-mod probe;
 mod session;
 mod session_model;
 mod settings;
@@ -52,10 +52,10 @@ pub use locate::Runtime;
 pub use lowering::{KernelReport, LayerReport, LoweredModel, lower};
 pub use median::median;
 pub use memory::MemoryPlan;
+pub use multi_output_session::{MultiOutputSession, OutputValues};
 pub use operators::{Int8Kernels, Layers};
 pub use plan::Plan;
 pub use pool::Pool;
-pub use probe::{GraphProbe, ProbeOutput};
 pub use session::{Input, ModelSession, SessionOptions};
 pub use session_model::SessionModel;
 pub use settings::{KernelMode, PlanMode, RuntimeSettings};

@@ -59,7 +59,7 @@ impl Runtime {
         &self.library
     }
 
-    /// What the library says of its version and build.
+    /// The version and build that the library reports.
     pub fn build_info(&self) -> &'static str {
         ort::info()
     }

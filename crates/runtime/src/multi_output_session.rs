@@ -12,15 +12,15 @@ use super::session::{Input, SessionOptions, builder, input_of};
 
 /// A loaded graph with any number of outputs.
 #[derive(Debug)]
-pub struct GraphProbe {
+pub struct MultiOutputSession {
     session: OrtSession,
     input: Input,
 }
 
 /// One output: its extents and values, row-major. Both are empty where it is not of f32.
-pub type ProbeOutput = (Vec<usize>, Vec<f32>);
+pub type OutputValues = (Vec<usize>, Vec<f32>);
 
-impl GraphProbe {
+impl MultiOutputSession {
     /// Loads a model from memory and optimizes it at the highest level.
     ///
     /// # Errors
@@ -49,7 +49,7 @@ impl GraphProbe {
     ///
     /// # Errors
     /// The run failed, or the image has another size.
-    pub fn run(&mut self, image: &[f32], shape: [usize; 3]) -> Result<Vec<ProbeOutput>, RuntimeError> {
+    pub fn run(&mut self, image: &[f32], shape: [usize; 3]) -> Result<Vec<OutputValues>, RuntimeError> {
         let failed = |e: ort::Error| RuntimeError::Run(e.to_string());
         let batch = self.input.batch.unwrap_or(1);
         let data = if batch == 1 {
@@ -61,7 +61,7 @@ impl GraphProbe {
         let outputs = self.session.run(ort::inputs![tensor]).map_err(failed)?;
         let read = |index: usize| {
             let Ok((extents, values)) = outputs[index].try_extract_tensor::<f32>() else {
-                return ProbeOutput::default();
+                return OutputValues::default();
             };
             let mut extents: Vec<usize> = extents.iter().map(|d| usize::try_from(*d).unwrap_or(0)).collect();
             if let Some(first) = extents.first_mut().filter(|first| **first == batch) {

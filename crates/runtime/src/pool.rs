@@ -30,7 +30,7 @@ impl Pool {
     /// (`settings.share_weights`). `output` is the output to read, the first if not given.
     ///
     /// The model is optimized once for all sessions where its weights are shared, or where int8 runs in this program's kernels. Where
-    /// the optimized model cannot be kept, each session optimizes for itself and the log says why.
+    /// the optimized model cannot be kept, each session optimizes for itself and the log has the reason.
     ///
     /// # Errors
     /// ONNX Runtime refuses the model.

@@ -7,7 +7,7 @@ use crate::{DType, Dim, Value};
 use super::rope::Rope;
 use super::wire::{Field, WireError, fields};
 
-/// What a `ValueInfoProto` says.
+/// What a `ValueInfoProto` holds.
 #[derive(Debug, Default)]
 pub(super) struct Info {
     pub(super) name: String,
@@ -40,7 +40,7 @@ impl Info {
         Ok(info)
     }
 
-    /// Reads a `TypeProto`; false where it says more than a tensor's type and shape.
+    /// Reads a `TypeProto`; false where it holds more than a tensor's type and shape.
     fn read_type(&mut self, field: Field<'_>) -> Result<bool, WireError> {
         let mut modelled = true;
         for field in fields(field.bytes()?) {
@@ -68,7 +68,7 @@ impl Info {
         Ok(modelled)
     }
 
-    /// Gives `value` what this says, where that is anything.
+    /// Gives `value` what this holds, where that is anything.
     pub(super) fn apply(self, value: &mut Value) {
         if self.dtype.is_some() {
             value.dtype = self.dtype;
@@ -82,7 +82,7 @@ impl Info {
     }
 }
 
-/// A `TensorShapeProto`; false where it says more than extents and symbols.
+/// A `TensorShapeProto`; false where it holds more than extents and symbols.
 fn read_shape(message: &[u8]) -> Result<(Vec<Dim>, bool), WireError> {
     let mut shape = Vec::new();
     let mut plain = true;

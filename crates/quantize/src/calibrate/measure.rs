@@ -15,11 +15,11 @@ impl Calibrator<'_, '_> {
     pub(super) fn extremes(&mut self) -> Result<HashMap<ValueId, Bounds>, Error> {
         let values = observe::watched(&self.layers);
         let own = self.model.graph.outputs.len();
-        let mut probe = observe::probe(&self.model, &values, self.load)?;
+        let mut runner = observe::load_with_outputs(&self.model, &values, self.load)?;
         let mut bounds: HashMap<ValueId, Bounds> = HashMap::new();
         let total = self.job.images.len();
         for (number, image) in self.job.images.iter().enumerate() {
-            let seen = observe::run(&mut probe, image, own + values.len())?;
+            let seen = observe::run(&mut runner, image, own + values.len())?;
             for (value, seen) in values.iter().zip(&seen[own..]) {
                 observe::widen(bounds.entry(*value).or_default(), seen);
             }

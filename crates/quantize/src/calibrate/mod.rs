@@ -32,7 +32,7 @@ const IMAGES_MIN: usize = 8;
 /// Calibrates a deploy graph.
 ///
 /// # Errors
-/// A graph without a layer to quantize, too few images, or what `load` and its probes report.
+/// A graph without a layer to quantize, too few images, or what `load` and its runners report.
 pub fn calibrate(job: &Job<'_>, load: &Load<'_>, progress: &mut Progress<'_>) -> Result<Calibration, Error> {
     let model = job.deploy.clone();
     let layers = layers(&model);

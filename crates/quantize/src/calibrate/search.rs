@@ -72,16 +72,16 @@ impl Calibrator<'_, '_> {
     /// What the int8 graph returns.
     fn outputs(&self, calibration: &Calibration, images: &[&[f32]]) -> Result<Vec<Vec<f32>>, Error> {
         let int8 = rewrite(self.model.clone(), calibration)?;
-        let mut probe = observe::probe(&int8, &[], self.load)?;
-        let output = |image: &&[f32]| Ok(std::mem::take(&mut observe::run(&mut probe, image, 1)?[0].data));
+        let mut runner = observe::load_with_outputs(&int8, &[], self.load)?;
+        let output = |image: &&[f32]| Ok(std::mem::take(&mut observe::run(&mut runner, image, 1)?[0].data));
         images.iter().map(output).collect()
     }
 
     /// Measures on the held-out images and, below the goal, puts the layers that hurt most into fp32.
     pub(super) fn reach_goal(&mut self, observed: &Observed, calibration: &mut Calibration) -> Result<(), Error> {
         let images: Vec<&[f32]> = self.job.held_out.iter().map(Vec::as_slice).collect();
-        let mut probe = observe::probe(&self.model, &[], self.load)?;
-        let output = |image: &&[f32]| Ok(std::mem::take(&mut observe::run(&mut probe, image, 1)?[0].data));
+        let mut runner = observe::load_with_outputs(&self.model, &[], self.load)?;
+        let output = |image: &&[f32]| Ok(std::mem::take(&mut observe::run(&mut runner, image, 1)?[0].data));
         let exact: Vec<Vec<f32>> = images.iter().map(output).collect::<Result<_, Error>>()?;
         let start = compare(&exact, &self.outputs(calibration, &images)?, self.job.probabilities);
         calibration.held_out = start;
@@ -131,7 +131,7 @@ impl Calibrator<'_, '_> {
             .copied()
             .filter(|v| !base.graph.outputs.contains(v))
             .collect();
-        let mut exact = observe::probe(base, &fresh, self.load)?;
+        let mut exact = observe::load_with_outputs(base, &fresh, self.load)?;
         let noisy = rewrite_exposing(self.model.clone(), calibration, true)?;
         let mut noisy = (self.load)(&onnx::write(noisy)?).map_err(Error::Run)?;
         let mut noise = vec![Snr::default(); self.layers.len()];

@@ -120,7 +120,7 @@ impl fmt::Display for Equivalence {
     }
 }
 
-/// Runs both graphs on every probe. Whether they agree enough, [`Equivalence::holds`] says.
+/// Runs both graphs on every probe. [`Equivalence::holds`] decides whether they agree enough.
 ///
 /// # Errors
 /// A graph that does not run, outputs of different shape, no probe.

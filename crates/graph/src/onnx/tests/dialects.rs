@@ -32,7 +32,7 @@ fn read_ok(bytes: Bytes) -> Model {
     read(bytes, &ExternalData::None).unwrap()
 }
 
-/// Every field of the model, sorted: the order of fields says nothing.
+/// Every field of the model, sorted: the order of fields has no meaning.
 fn sorted(bytes: &[u8], deep: &[u32]) -> Vec<Vec<u8>> {
     let mut all: Vec<Vec<u8>> = Vec::new();
     for field in fields(bytes) {
