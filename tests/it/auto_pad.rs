@@ -6,16 +6,21 @@ use repserve_runtime::{KernelMode, ModelSession, Runtime, SessionModel, SessionO
 
 use crate::int8_graphs::{Net, SHAPE, count, images, quantized};
 
-/// A 1x1 convolution, then two parallel 3x3 ones of this padding and stride, which become one.
-fn network(auto_pad: &str, stride: i64) -> Model {
+/// A 1x1 convolution, then two parallel 3x3 ones of this padding, stride and dilation, which become one. Where the padding is not
+/// automatic it is stated, another at each side.
+fn network(auto_pad: &str, stride: i64, dilation: i64) -> Model {
     let (mut net, input) = Net::new();
     let stem = net.random_conv(input, [16, 3, 1, 1], "stem");
     let stem = net.op("Relu", vec![stem], "stem.relu");
     let branch = |net: &mut Net, name: &str| -> ValueId {
-        let padding = [
+        let mut padding = vec![
             ("auto_pad", AttributeValue::String(auto_pad.to_owned().into())),
             ("strides", AttributeValue::Ints(vec![stride; 2])),
+            ("dilations", AttributeValue::Ints(vec![dilation; 2])),
         ];
+        if auto_pad == "NOTSET" {
+            padding.push(("pads", AttributeValue::Ints(vec![0, 1, 2, 1])));
+        }
         let weights = net.random(&[16, 16, 3, 3]);
         net.conv_with(stem, [16, 16, 3, 3], &weights, name, &padding)
     };
@@ -56,20 +61,28 @@ fn check_close(expected: &[f32], found: &[f32]) {
     }
 }
 
-#[track_caller]
-fn check(auto_pad: &str, stride: i64) {
+/// Every stride and dilation of this padding.
+fn check_all(auto_pad: &str) {
+    for (stride, dilation) in [(1, 1), (1, 2), (2, 1), (2, 2)] {
+        check(auto_pad, stride, dilation);
+    }
+}
+
+fn check(auto_pad: &str, stride: i64, dilation: i64) {
     let runtime = Runtime::load(None).unwrap();
-    let train = network(auto_pad, stride);
+    let train = network(auto_pad, stride, dilation);
     let truth = outputs(&runtime, &plain(&train));
 
     let fused = fuse(train.clone(), &Options::default()).unwrap();
     assert_eq!(fused.report.deploy.count("Conv"), 2, "{}", fused.report);
     check_close(&truth, &outputs(&runtime, &plain(&fused.model)));
 
-    check_close(&truth, &outputs(&runtime, &lowered(&runtime, &fused.model, 2)));
+    // The kernels compute no dilated convolutions.
+    let layers = |convolutions: usize| if dilation == 1 { convolutions } else { 1 };
+    check_close(&truth, &outputs(&runtime, &lowered(&runtime, &fused.model, layers(2))));
 
     // Also without fusing: the padding that an exporter wrote is what is lowered and quantized.
-    check_close(&truth, &outputs(&runtime, &lowered(&runtime, &train, 3)));
+    check_close(&truth, &outputs(&runtime, &lowered(&runtime, &train, layers(3))));
 
     for (graph, convolutions) in [(fused.model, 2), (train, 3)] {
         let (agreement, operators) = quantized(graph);
@@ -79,27 +92,29 @@ fn check(auto_pad: &str, stride: i64) {
 }
 
 #[test]
+fn convolutions_of_stated_padding() {
+    check_all("NOTSET");
+}
+
+#[test]
 fn convolutions_without_padding() {
-    check("NOTSET", 1);
-    check("VALID", 2);
+    check_all("VALID");
 }
 
 #[test]
-fn convolutions_that_keep_the_size() {
-    check("SAME_UPPER", 1);
-    check("SAME_LOWER", 1);
+fn convolutions_that_keep_the_size_with_more_padding_at_the_end() {
+    check_all("SAME_UPPER");
 }
 
 #[test]
-fn strided_convolutions_of_which_one_side_gets_more_padding() {
-    check("SAME_UPPER", 2);
-    check("SAME_LOWER", 2);
+fn convolutions_that_keep_the_size_with_more_padding_at_the_beginning() {
+    check_all("SAME_LOWER");
 }
 
 #[test]
 fn a_padding_that_depends_on_an_unknown_size_stays_with_onnx_runtime_in_int8_and_is_lowered_for_a_known_one() {
     let runtime = Runtime::load(None).unwrap();
-    let mut train = network("SAME_UPPER", 2);
+    let mut train = network("SAME_UPPER", 2, 1);
     let input = train.graph.inputs[0];
     let shape = train.graph.value_mut(input).shape.as_mut().unwrap();
     shape[2] = repserve_graph::Dim::Symbol("height".into());
