@@ -17,7 +17,7 @@ use repserve_measure::{picture, synth};
 use repserve_preprocess::{JpegDecode, Limits};
 use repserve_quantize::{Calibration, Goal, rewrite};
 use repserve_runtime::{
-    ModelSession, Pool, Runtime, RuntimeSettings, SessionModel, SessionOptions, return_freed_memory,
+    ModelSession, Pool, Runtime, RuntimeSettings, SessionModel, SessionOptions, median, return_freed_memory,
 };
 use repserve_scheduler::Width;
 
@@ -126,11 +126,7 @@ fn speed(graphs: &Graphs, batch: usize, threads: usize) -> [f64; 2] {
             times.push(start.elapsed().as_secs_f64() * 1e3);
         }
     }
-    times.map(|mut times| {
-        times.remove(0);
-        times.sort_by(f64::total_cmp);
-        times[times.len() / 2]
-    })
+    times.map(|times| median(&times[1..]).unwrap())
 }
 
 fn session_model(file: &Path) -> SessionModel {

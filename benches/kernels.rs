@@ -7,6 +7,7 @@
 use std::time::Instant;
 
 use repserve_kernels::{Algorithm, Convolution, Isa, PreparedConv, Sequential, SourceLayout};
+use repserve_runtime::median;
 
 const LAYERS: &[(&str, usize, usize, usize, usize, usize)] = &[
     ("a0 s1 48->48 s2", 48, 48, 112, 2, 1),
@@ -75,9 +76,6 @@ fn time(conv: &Convolution, algorithm: Algorithm, isa: Isa, images: usize, side:
         start.elapsed().as_secs_f64()
     };
     let estimate = run().min(run());
-    let mut seconds: Vec<f64> = (0..(0.03 / estimate).clamp(3.0, 200.0) as usize)
-        .map(|_| run())
-        .collect();
-    seconds.sort_by(f64::total_cmp);
-    Some(seconds[seconds.len() / 2])
+    let runs = (0.03 / estimate).clamp(3.0, 200.0) as usize;
+    median(&(0..runs).map(|_| run()).collect::<Vec<f64>>())
 }

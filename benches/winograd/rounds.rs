@@ -3,7 +3,7 @@
 use std::sync::Barrier;
 use std::time::Instant;
 
-use repserve_runtime::{LoweredModel, ModelSession, Runtime, SessionModel, SessionOptions};
+use repserve_runtime::{LoweredModel, ModelSession, Runtime, SessionModel, SessionOptions, median};
 
 use crate::cases::{Case, Sessions};
 
@@ -76,11 +76,7 @@ pub(crate) fn alternate(
             });
         }
     }
-    let [plain, lowered] = values.map(|mut values| {
-        values.remove(0);
-        values.sort_by(f64::total_cmp);
-        values[values.len() / 2]
-    });
+    let [plain, lowered] = values.map(|values| median(&values[1..]).unwrap());
     Outcome {
         plain,
         lowered,

@@ -3,7 +3,7 @@
 //! A [`Model`] owns one [`Graph`]: nodes that produce values, values that carry constants. Values and nodes are
 //! named by index ([`ValueId`], [`NodeId`]) and never move; an edit is a value of its own ([`Patch`]). What makes a
 //! graph valid stands in the header of [`verify`]. [`onnx`] reads and writes bytes, [`shapes`] infers shapes, [`ops`] says
-//! what a node computes.
+//! what a node computes. [`parallel`] shares out work to all cores.
 //!
 //! ```
 //! use repserve_graph::ops::{Conv, GraphView};
@@ -47,6 +47,7 @@ mod node;
 pub mod onnx;
 pub mod ops;
 mod order;
+pub mod parallel;
 mod patch;
 mod ports;
 pub mod shapes;

@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use repserve_graph::onnx;
-use repserve_graph::{Model, ValueId};
+use repserve_graph::{Model, ValueId, parallel};
 
 use crate::error::Error;
 use crate::job::{GraphRunner, Load, Values};
@@ -106,7 +105,7 @@ pub(super) fn observe(
     let mut sizes = vec![0; layers.len()];
     for (number, image) in images.iter().enumerate() {
         let mut seen = run(&mut runner, image, own + values.len())?;
-        in_parallel(histograms.len(), |i| {
+        parallel::for_each(0..histograms.len(), |i| {
             let mut slot = lock(&histograms[i]);
             let at = place[&slot.0];
             slot.1.add(&seen[at].data);
@@ -144,7 +143,7 @@ pub(super) fn moments(
     let scratch = Mutex::new(Vec::new());
     for (number, image) in images.iter().enumerate() {
         let seen = run(&mut runner, image, own + inputs.len())?;
-        in_parallel(layers.len(), |i| {
+        parallel::for_each(0..layers.len(), |i| {
             let place = inputs.binary_search(&layers[i].input).unwrap_or_default();
             let input = &seen[own + place];
             let mut buffer = lock(&scratch).pop().unwrap_or_default();
@@ -172,25 +171,6 @@ pub(super) fn passes(layers: &[Layer], bytes_max: usize) -> Vec<std::ops::Range<
         bytes += more;
     }
     found
-}
-
-/// Calls `work` with 0 to `count - 1`, on as many threads as there are processors.
-pub(super) fn in_parallel(count: usize, work: impl Fn(usize) + Sync) {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(count);
-    let next = AtomicUsize::new(0);
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let i = next.fetch_add(1, Ordering::Relaxed);
-                    if i >= count {
-                        break;
-                    }
-                    work(i);
-                }
-            });
-        }
-    });
 }
 
 /// A lock whose holder cannot have left a half-made value behind: a panic ends the scope, and with it the work.

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Mutex;
 
-use repserve_graph::Model;
+use repserve_graph::{Model, parallel};
 
 use super::calibrator::Calibrator;
 use crate::calibration::{Calibration, LayerRecord};
@@ -30,7 +30,7 @@ impl Calibrator<'_, '_> {
         let done = Mutex::new(start);
         let slots: Vec<_> = calibration.layers[pass].iter_mut().map(Mutex::new).collect();
         let progress = Mutex::new(&mut self.progress);
-        observe::in_parallel(layers.len(), |i| {
+        parallel::for_each(0..layers.len(), |i| {
             round_layer(base, &layers[i], &moments[i], &mut observe::lock(&slots[i]));
             let mut done = observe::lock(&done);
             *done += 1;

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use repserve_graph::onnx;
-use repserve_graph::{Model, ValueId};
+use repserve_graph::{Model, ValueId, parallel};
 
 use super::calibrator::Calibrator;
 use crate::calibration::{Calibration, Precision, ValueRange};
@@ -60,7 +60,7 @@ impl Calibrator<'_, '_> {
                 ))
             })
             .collect();
-        observe::in_parallel(slots.len(), |i| {
+        parallel::for_each(0..slots.len(), |i| {
             let mut slot = observe::lock(&slots[i]);
             if let Some(histogram) = observed.histograms.get(slot.0) {
                 slot.1.range = histogram.range(power);

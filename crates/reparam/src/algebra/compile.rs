@@ -1,11 +1,12 @@
 //! The merged convolution's parameters, shared out to threads by output channel.
 
 use std::num::NonZero;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::differentiate::Differentiation;
 use super::plan::MergePlan;
 use super::program::Program;
-use repserve_graph::{DType, Tensor};
+use repserve_graph::{DType, Tensor, parallel};
 
 use half::{bf16, f16};
 
@@ -42,23 +43,17 @@ impl Program<'_> {
                 .min(THREADS_MAX)
         };
         let share = rows.div_ceil(threads).max(1);
-        let finite = std::thread::scope(|scope| {
-            let shares = data.chunks_mut((share * row_bytes).max(1)).zip(bias.chunks_mut(share));
-            let mut shares = shares.enumerate();
-            let own = shares.next();
-            let others: Vec<_> = shares
-                .map(|(i, (d, b))| {
-                    let differentiation = &differentiation;
-                    scope.spawn(move || channels(differentiation, i * share, d, b, dtype))
-                })
-                .collect();
-            let own = own.is_none_or(|(_, (d, b))| channels(&differentiation, 0, d, b, dtype));
-            others.into_iter().all(|t| t.join().unwrap_or(false)) && own
+        let shares = data.chunks_mut((share * row_bytes).max(1)).zip(bias.chunks_mut(share));
+        let finite = AtomicBool::new(true);
+        parallel::for_each(shares.enumerate(), |(i, (data, bias))| {
+            if !channels(&differentiation, i * share, data, bias, dtype) {
+                finite.store(false, Ordering::Relaxed);
+            }
         });
         let mut shape = vec![rows, plan.in_channels / plan.groups];
         shape.extend(plan.axes.iter().map(|a| a.taps.count()));
         let weight = Tensor::new(dtype, shape, data.into());
-        let finite = finite && weight.is_ok();
+        let finite = finite.into_inner() && weight.is_ok();
         let weight = weight.unwrap_or_else(|_| Tensor::from_f32(&[0], &[]));
         Compiled { weight, bias, finite }
     }

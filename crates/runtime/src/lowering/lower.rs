@@ -1,12 +1,11 @@
 //! The rewrite: chosen sites become operators, blocked from one to the next, with conversions at the ends of chains only.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use super::sites::Site;
 use crate::operators::{DOMAIN, Layers, operator};
-use repserve_graph::{AttributeValue, Graph, Model, NodeId, Tensor, Value, ValueId};
+use repserve_graph::{AttributeValue, Graph, Model, NodeId, Tensor, Value, ValueId, parallel};
 use repserve_kernels::{Isa, KernelError, PreparedConv, SourceLayout};
 
 /// Prefix of the names of the operators that stand for a site; the site's output follows.
@@ -16,24 +15,11 @@ pub(super) const CONVERSION: &str = "repserve.layout/";
 
 /// The layers of `sites`, prepared on all cores.
 pub(super) fn prepare(sites: &[Site], isa: Isa) -> Result<Vec<Arc<PreparedConv>>, KernelError> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let next = AtomicUsize::new(0);
-    let layers: Vec<OnceLock<_>> = sites.iter().map(|_| OnceLock::new()).collect();
-    std::thread::scope(|scope| {
-        for _ in 0..threads.min(sites.len()) {
-            scope.spawn(|| {
-                while let Some((site, place)) = {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    sites.get(index).zip(layers.get(index))
-                } {
-                    let _ = place.set(layer(site, isa));
-                }
-            });
-        }
+    let mut layers: Vec<Option<_>> = sites.iter().map(|_| None).collect();
+    parallel::for_each(sites.iter().zip(&mut layers), |(site, place)| {
+        *place = Some(layer(site, isa));
     });
-    let made = layers.into_iter().zip(sites);
-    made.map(|(place, site)| place.into_inner().unwrap_or_else(|| layer(site, isa)))
-        .collect()
+    layers.into_iter().flatten().collect()
 }
 
 fn layer(site: &Site, isa: Isa) -> Result<Arc<PreparedConv>, KernelError> {
