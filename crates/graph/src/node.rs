@@ -63,15 +63,6 @@ impl Node {
         self.attributes.iter().find(|a| a.name == name).map(|a| &a.value)
     }
 
-    /// The attribute `name` as `N` extents, `default` where it is absent; `None` where it is something else.
-    pub fn extents<const N: usize>(&self, name: &str, default: [usize; N]) -> Option<[usize; N]> {
-        let Some(value) = self.attribute(name) else {
-            return Some(default);
-        };
-        let extents = value.as_ints()?.iter().map(|extent| usize::try_from(*extent).ok());
-        extents.collect::<Option<Vec<_>>>()?.try_into().ok()
-    }
-
     /// Every value that the node reads: its inputs and what its subgraphs capture.
     pub fn reads(&self) -> impl Iterator<Item = ValueId> + '_ {
         self.inputs

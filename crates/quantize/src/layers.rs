@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use repserve_graph::ops::{Clip, Conv, Elementwise, Gemm, GraphView, ImageWindow, Operator};
+use repserve_graph::ops::{Clip, Conv, Elementwise, Gemm, GlobalAverage, GraphView, ImageWindow, LinearForm, Operator};
 use repserve_graph::shapes::Shapes;
 use repserve_graph::{DType, Graph, Model, Node, NodeId, ValueId};
 
@@ -90,7 +90,7 @@ pub(super) fn layers(model: &Model) -> Vec<Layer> {
         shapes: &shapes,
         opset,
     };
-    let pooled = pooled(graph);
+    let pooled = pooled(&view);
     let of_image = |node: &Node| node.input(0).is_some_and(|input| !pooled.contains(&input));
     let layer = |(id, node): (NodeId, &Node)| match conv(&view, id, node) {
         Some(layer) => Some(layer).filter(|_| of_image(node)),
@@ -115,14 +115,14 @@ fn conv(view: &GraphView<'_>, id: NodeId, node: &Node) -> Option<Layer> {
 
 /// Values that are one number a channel: those of squeeze-and-excitation branches, in which a convolution costs nothing and
 /// an error weighs much.
-fn pooled(graph: &Graph) -> HashSet<ValueId> {
-    const POOLS: [&str; 2] = ["GlobalAveragePool", "ReduceMean"];
+fn pooled(view: &GraphView<'_>) -> HashSet<ValueId> {
+    let graph = view.graph;
     let mut found = HashSet::new();
     for (_, node) in graph.nodes() {
         let computed = || node.inputs.iter().flatten().filter(|v| graph.constant(**v).is_none());
-        let elementwise = Operator::of(node).is_some_and(|op| op.elementwise != Elementwise::No);
-        let keeps = (elementwise || node.is("Conv")) && computed().next().is_some();
-        let pools = POOLS.iter().any(|op| node.is(op));
+        let pixelwise = |op: &Operator| op.elementwise != Elementwise::No || op.linear == Some(LinearForm::Conv);
+        let keeps = Operator::of(node).is_some_and(pixelwise) && computed().next().is_some();
+        let pools = matches!(GlobalAverage::of(&view.node(node)), Ok(Some(_)));
         if pools || keeps && computed().all(|v| found.contains(v)) {
             found.extend(node.produces());
         }

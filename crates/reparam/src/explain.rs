@@ -8,6 +8,7 @@ use super::region::linear::{LinearMap, classify};
 use super::region::lower::lower;
 use super::region::{Context, Region, positions};
 use super::report::Refusal;
+use repserve_graph::ops::{LinearForm, Operator};
 use repserve_graph::shapes::Shapes;
 use repserve_graph::{Graph, Node, NodeId, ValueId};
 
@@ -51,7 +52,7 @@ pub(crate) fn refusals(graph: &Graph, opset: i64, shapes: &Shapes) -> Vec<Refusa
 
 /// Reasons that concern a node alone.
 fn never(node: &Node, reason: Reason) -> Option<Reason> {
-    let weighted = matches!(node.op.as_str(), "Conv" | "BatchNormalization");
+    let weighted = matches!(form(node), Some(LinearForm::Conv | LinearForm::BatchNormalization));
     match reason {
         Reason::TrainingMode(_) => Some(reason),
         Reason::DynamicWeights(_) if weighted => Some(reason),
@@ -75,7 +76,11 @@ fn sum(cx: &Context<'_>, root: ValueId) -> Option<(Stop, Vec<NodeId>)> {
             Err(None) => return None,
         }
         let Some(source) = walk.source() else { continue };
-        let worth = walk.nodes.iter().filter_map(|id| cx.graph.node(*id)).any(is_weighted);
+        let worth = walk
+            .nodes
+            .iter()
+            .filter_map(|id| cx.graph.node(*id))
+            .any(|n| form(n).is_some_and(LinearForm::is_layer));
         if !worth {
             return None;
         }
@@ -96,11 +101,8 @@ fn sum(cx: &Context<'_>, root: ValueId) -> Option<(Stop, Vec<NodeId>)> {
     None
 }
 
-fn is_weighted(node: &Node) -> bool {
-    matches!(
-        node.op.as_str(),
-        "Conv" | "Gemm" | "MatMul" | "BatchNormalization" | "AveragePool"
-    )
+fn form(node: &Node) -> Option<LinearForm> {
+    Operator::of(node)?.linear
 }
 
 /// Why a region of linear maps was not fused.
@@ -128,9 +130,13 @@ fn obstacle(cx: &Context<'_>, region: &Region<'_>) -> Option<Stop> {
 fn pair(cx: &Context<'_>, id: NodeId, root: ValueId, data: &[ValueId]) -> Option<(Stop, Vec<NodeId>)> {
     let before = data.first().and_then(|v| cx.graph.producer(*v))?;
     let (own, other) = (cx.graph.node(id)?, cx.graph.node(before)?);
-    let folds = match own.op.as_str() {
-        "BatchNormalization" => matches!(other.op.as_str(), "Conv" | "Gemm" | "BatchNormalization"),
-        "Conv" => matches!(other.op.as_str(), "Pad" | "BatchNormalization"),
+    let other = form(other)?;
+    let folds = match form(own)? {
+        LinearForm::BatchNormalization => matches!(
+            other,
+            LinearForm::Conv | LinearForm::Gemm | LinearForm::BatchNormalization
+        ),
+        LinearForm::Conv => matches!(other, LinearForm::Pad | LinearForm::BatchNormalization),
         _ => false,
     };
     if !folds {

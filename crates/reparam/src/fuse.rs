@@ -49,14 +49,14 @@ pub fn fuse(mut model: Model, options: &Options) -> Result<Fused, Error> {
     let train = model.clone();
     let opset = model.opset();
     let mut shapes = Shapes::infer(&model.graph, opset);
-    let source = stats::stats(&model.graph, &shapes);
+    let source = stats::stats(&model.graph, opset, &shapes);
     let Outcome {
         blocks,
         changed,
         warnings,
     } = pipeline::run(&mut model, options, &mut shapes)?;
     let deploy = if changed {
-        stats::stats(&model.graph, &shapes)
+        stats::stats(&model.graph, opset, &shapes)
     } else {
         source.clone()
     };

@@ -17,7 +17,7 @@ const GROUP_MIN: usize = 8;
 
 /// Whether a model has convolutions in int8.
 pub(super) fn computes_in_int8(model: &Model) -> bool {
-    model.graph.nodes().any(|(_, node)| node.op == "QLinearConv")
+    model.graph.nodes().any(|(_, node)| QLinearConv::is(node))
 }
 
 /// Puts operators in place of the nodes that the kernels compute; the others stay ONNX Runtime's. Returns the layers that there

@@ -1,11 +1,23 @@
-//! Operators with one set of numbers a channel or for all elements: normalization and clipping.
+//! Operators with one set of numbers a channel or for all elements: normalization, clipping and dropout.
 
 use super::error::OperatorError;
 use super::view::NodeView;
+use crate::tensor::Tensor;
+use crate::value::ValueId;
 
-/// Batch normalization; scale, shift, mean and variance are inputs 1 to 4.
+/// Batch normalization: `scale · (input - mean) / √(variance + epsilon) + shift`, each one number a channel.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BatchNormalization {
+    /// What it reads.
+    pub input: ValueId,
+    /// A factor on what is normalized.
+    pub scale: ValueId,
+    /// Is added to what is normalized.
+    pub shift: ValueId,
+    /// Mean of the input.
+    pub mean: ValueId,
+    /// Variance of the input.
+    pub variance: ValueId,
     /// Is added to the variance.
     pub epsilon: f32,
     /// Whether it normalizes by the batch's own statistics.
@@ -23,11 +35,18 @@ pub struct Clip {
     pub high: Option<f64>,
 }
 
+/// `Dropout`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dropout {
+    /// Whether it drops elements, or may: else it returns its input.
+    pub trains: bool,
+}
+
 impl BatchNormalization {
     /// The normalization that the node is; `None` for another operator.
     ///
     /// # Errors
-    /// Odd attributes.
+    /// Odd attributes or missing inputs.
     pub fn of(view: &NodeView<'_>) -> Result<Option<Self>, OperatorError> {
         if !view.is("BatchNormalization") {
             return Ok(None);
@@ -35,6 +54,11 @@ impl BatchNormalization {
         // Before version 7 an inference graph says so itself; since version 14 a training graph does.
         let old = view.opset < 7 && !view.flag("is_test")?;
         Ok(Some(Self {
+            input: view.value(0)?,
+            scale: view.value(1)?,
+            shift: view.value(2)?,
+            mean: view.value(3)?,
+            variance: view.value(4)?,
             epsilon: view.float("epsilon", 1e-5)?,
             trains: view.flag("training_mode")? || old,
             per_channel: view.int("spatial", 1)? != 0,
@@ -61,5 +85,24 @@ impl Clip {
             low: view.number(1, "min")?,
             high: view.number(2, "max")?,
         }))
+    }
+}
+
+impl Dropout {
+    /// The dropout that the node is; `None` for another operator.
+    ///
+    /// # Errors
+    /// Odd attributes.
+    pub fn of(view: &NodeView<'_>) -> Result<Option<Self>, OperatorError> {
+        if !view.is("Dropout") {
+            return Ok(None);
+        }
+        // Before version 7 an inference graph says so itself; since version 12 an input asks for training.
+        let old = view.opset < 7 && !view.flag("is_test")?;
+        let asked = view.node.input(2).is_some_and(|_| {
+            let flag = view.constant(2).and_then(Tensor::to_i64);
+            flag.is_none_or(|flag| flag.iter().any(|on| *on != 0))
+        });
+        Ok(Some(Self { trains: old || asked }))
     }
 }

@@ -3,6 +3,7 @@
 use super::error::OperatorError;
 use super::view::NodeView;
 use super::window::Window;
+use crate::node::Node;
 use crate::value::ValueId;
 
 /// ONNX Runtime's domain: its `QLinearConv` reads NHWC where the attribute says so.
@@ -137,16 +138,20 @@ impl QLinearConv {
         bias: 8,
     };
 
+    /// Whether the node is one, of ONNX's operator set or ONNX Runtime's.
+    pub fn is(node: &Node) -> bool {
+        node.is("QLinearConv") || node.domain == MICROSOFT_DOMAIN && node.op == "QLinearConv"
+    }
+
     /// The convolution of quantized values that the node is, of ONNX's operator set or ONNX Runtime's; `None` for another operator.
     ///
     /// # Errors
     /// As [`Conv::of`].
     pub fn of(view: &NodeView<'_>) -> Result<Option<Self>, OperatorError> {
-        let microsoft = view.node.domain == MICROSOFT_DOMAIN && view.node.op == "QLinearConv";
-        if !microsoft && !view.is("QLinearConv") {
+        if !Self::is(view.node) {
             return Ok(None);
         }
-        let channels_last = microsoft && view.flag("channels_last")?;
+        let channels_last = view.node.domain == MICROSOFT_DOMAIN && view.flag("channels_last")?;
         let conv = Conv::read(view, Self::INPUTS.weight, Self::INPUTS.bias, channels_last)?;
         Ok(Some(Self { conv, channels_last }))
     }

@@ -24,6 +24,15 @@ pub struct Gemm {
     pub weight_transposed: bool,
 }
 
+/// A matrix product, of the last two axes where there are more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MatMul {
+    /// The left matrix, in networks the activations.
+    pub input: ValueId,
+    /// The right matrix, in networks the weights: it lies as (inputs, outputs).
+    pub weight: ValueId,
+}
+
 /// A matrix product of quantized values (`QGemm` of ONNX Runtime's operator set).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct QGemm {
@@ -65,6 +74,22 @@ impl Gemm {
         } else {
             [first, second]
         }
+    }
+}
+
+impl MatMul {
+    /// The matrix product that the node is; `None` for another operator.
+    ///
+    /// # Errors
+    /// An input that is missing.
+    pub fn of(view: &NodeView<'_>) -> Result<Option<Self>, OperatorError> {
+        if !view.is("MatMul") {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            input: view.value(0)?,
+            weight: view.value(1)?,
+        }))
     }
 }
 

@@ -3,7 +3,9 @@
 use super::error::OperatorError;
 use super::view::EXTENT_MAX;
 use super::view::{NodeView, axis_of};
-use crate::tensor::DType;
+use crate::attribute::{Attribute, AttributeValue};
+use crate::node::Node;
+use crate::tensor::{DType, Tensor};
 
 /// `Transpose`: axis `i` of the result is axis `order[i]` of the input.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +61,13 @@ pub enum ReshapeExtent {
     Copied,
     /// What is left of the elements; one extent at most.
     Rest,
+}
+
+/// `Expand`: the input, broadcast to a shape.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expand {
+    /// The shape that is asked for; the input's extents count where they are larger.
+    pub extents: Vec<usize>,
 }
 
 /// `Cast`.
@@ -164,12 +173,75 @@ impl<'a> Pad<'a> {
         Ok(ends)
     }
 
+    /// Position of the input that holds what the padding is made of.
+    pub const FILL: usize = 2;
+
+    /// Whether the pads belong to axes that an input lists.
+    pub fn names_axes(&self) -> bool {
+        self.axes.is_some()
+    }
+
+    /// `node`, a `Pad` of all axes, with other pads: all begins, then all ends. Where the node reads its pads, also which input they are
+    /// and the tensor to put there.
+    pub fn repadded(mut node: Node, pads: Vec<i64>) -> (Node, Option<(usize, Tensor)>) {
+        if node.input(1).is_some() {
+            return (node, Some((1, Tensor::from_i64(&[pads.len()], &pads))));
+        }
+        node.attributes
+            .retain(|a| !["pads", "paddings"].contains(&a.name.as_str()));
+        node.attributes.push(Attribute::new("pads", AttributeValue::Ints(pads)));
+        (node, None)
+    }
+
+    /// What the padding is made of as a tensor of one element of type `dtype`, that of the input.
+    ///
+    /// # Errors
+    /// A fill that is not constant, not one element or of another type; a type that has no zero.
+    pub fn fill_element(view: &NodeView<'_>, dtype: DType) -> Result<Tensor, OperatorError> {
+        let expected = OperatorError::Operand {
+            index: Self::FILL,
+            expected: "one constant element of the input's type",
+        };
+        if view.node.input(Self::FILL).is_some() {
+            let given = view.constant(Self::FILL).filter(|t| t.len() == 1 && t.dtype() == dtype);
+            return given.cloned().ok_or(expected);
+        }
+        match view.optional_float("value")? {
+            Some(value) if dtype.is_float() => Ok(Tensor::from_f64(dtype, &[], &[f64::from(value)])),
+            Some(_) => Err(expected),
+            None => {
+                let zero = dtype.size_bytes().map(|size| vec![0; size]);
+                let zero = zero.and_then(|zero| Tensor::new(dtype, Vec::new(), zero.into()).ok());
+                zero.ok_or(expected)
+            }
+        }
+    }
+
     /// The number that the padding is made of: that of input 2, or of the attribute `value`; 0 where there is none.
     ///
     /// # Errors
     /// A number that is not constant or not a real one.
     pub fn fill(view: &NodeView<'_>) -> Result<f64, OperatorError> {
-        view.number(2, "value").map(Option::unwrap_or_default)
+        view.number(Self::FILL, "value").map(Option::unwrap_or_default)
+    }
+}
+
+impl Expand {
+    /// The expansion that the node is; `None` for another operator.
+    ///
+    /// # Errors
+    /// A shape that is not constant or not one of extents.
+    pub fn of(view: &NodeView<'_>) -> Result<Option<Self>, OperatorError> {
+        if !view.is("Expand") {
+            return Ok(None);
+        }
+        let list = view.required_list(1, "shape")?;
+        let extents: Option<_> = list.iter().map(|extent| usize::try_from(*extent).ok()).collect();
+        let extents = extents.ok_or(OperatorError::Operand {
+            index: 1,
+            expected: "a list of extents",
+        })?;
+        Ok(Some(Self { extents }))
     }
 }
 

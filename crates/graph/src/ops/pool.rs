@@ -1,8 +1,10 @@
-//! Pools over a window.
+//! Pools: over a window, and over all pixels.
 
+use super::axes::Reduction;
 use super::error::OperatorError;
 use super::view::NodeView;
 use super::window::Window;
+use crate::value::ValueId;
 
 /// `AveragePool`, `MaxPool` or `LpPool`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +15,43 @@ pub struct Pool {
     pub rounds_up: bool,
     /// Whether an average counts the padding.
     pub counts_padding: bool,
+}
+
+/// The mean of all pixels of every channel: `GlobalAveragePool`, or a `ReduceMean` over all axes behind batch and channels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GlobalAverage {
+    /// What it reads.
+    pub input: ValueId,
+    /// Whether the result has an extent of 1 in place of each axis of pixels.
+    pub keeps_axes: bool,
+}
+
+impl GlobalAverage {
+    /// The mean of channels that the node is; `None` for another operator or other axes.
+    ///
+    /// # Errors
+    /// A reduction whose axes or whose input's rank are not known.
+    pub fn of(view: &NodeView<'_>) -> Result<Option<Self>, OperatorError> {
+        let keeps_axes = if view.is("GlobalAveragePool") {
+            true
+        } else if view.is("ReduceMean") {
+            let Some(mut reduction) = Reduction::of(view)? else {
+                return Ok(None);
+            };
+            reduction.axes.sort_unstable();
+            let rank = view.rank_of(0).unwrap_or_default();
+            if rank < 3 || !reduction.axes.into_iter().eq(2..rank) {
+                return Ok(None);
+            }
+            reduction.keeps_axes
+        } else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            input: view.value(0)?,
+            keeps_axes,
+        }))
+    }
 }
 
 impl Pool {

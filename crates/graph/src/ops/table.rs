@@ -17,6 +17,39 @@ pub struct Operator {
     pub elementwise: Elementwise,
     /// Which inputs' elements are passed on unchanged, if nothing is computed.
     pub moves: MovedInputs,
+    /// What linear map it is, where its parameters are constants.
+    pub linear: Option<LinearForm>,
+    /// Which inputs are parameters: weights, statistics, bounds. In a network they are constants.
+    pub parameters: &'static [usize],
+}
+
+/// What linear map of its data an operator is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinearForm {
+    /// A convolution.
+    Conv,
+    /// A matrix product with factors and a bias.
+    Gemm,
+    /// A matrix product.
+    MatMul,
+    /// A scale and a shift a channel.
+    BatchNormalization,
+    /// An average over a window.
+    AveragePool,
+    /// A border of a constant.
+    Pad,
+    /// The input times -1.
+    Negation,
+    /// The input.
+    Identity,
+    /// The input, unless the graph is one for training.
+    Dropout,
+    /// A sum of the inputs, each times a factor.
+    Sum,
+    /// A product or quotient of two inputs, of which one is a constant.
+    Scaling,
+    /// The input, rounded: linear but for the rounding.
+    Rounding,
 }
 
 /// How the shape of an operator's first output follows from its inputs.
@@ -28,6 +61,8 @@ pub enum ShapeRule {
     Broadcast,
     /// A convolution's.
     Conv,
+    /// A transposed convolution's.
+    ConvTranspose,
     /// A pool's.
     Pool,
     /// All extents behind batch and channels become 1.
@@ -91,6 +126,8 @@ const fn row(name: &'static str, shape: ShapeRule) -> Operator {
         keeps_type: true,
         elementwise: Elementwise::No,
         moves: MovedInputs::None,
+        linear: None,
+        parameters: &[],
     }
 }
 
@@ -115,6 +152,16 @@ const fn moving(name: &'static str, shape: ShapeRule, moved: &'static [usize]) -
     Operator {
         moves: MovedInputs::These(moved),
         ..row(name, shape)
+    }
+}
+
+impl LinearForm {
+    /// Whether it is what networks call a layer: it has weights, statistics or a window.
+    pub fn is_layer(self) -> bool {
+        matches!(
+            self,
+            Self::Conv | Self::Gemm | Self::MatMul | Self::BatchNormalization | Self::AveragePool
+        )
     }
 }
 
@@ -145,6 +192,21 @@ impl Operator {
         found.ok().map(|i| &OPERATORS[i]).filter(|row| node.is(row.name))
     }
 
+    /// Whether the first output has every element of the first input's extents, in this order of axes or another, passed on from the first
+    /// input or put in the place of what was there.
+    pub fn keeps_extents(&self) -> bool {
+        self.moves.contains(0) && matches!(self.shape, ShapeRule::Same | ShapeRule::Transpose)
+    }
+
+    /// The same row, of a linear map with these parameters.
+    const fn linear(self, form: LinearForm, parameters: &'static [usize]) -> Self {
+        Self {
+            linear: Some(form),
+            parameters,
+            ..self
+        }
+    }
+
     /// The same row, of which the result's type is another than the first input's.
     const fn retyping(self) -> Self {
         Self {
@@ -155,11 +217,11 @@ impl Operator {
 }
 
 /// All rows, by name.
-static OPERATORS: [Operator; 72] = [
+static OPERATORS: &[Operator] = &[
     unary("Abs"),
-    broadcasting("Add"),
-    row("AveragePool", ShapeRule::Pool),
-    row("BatchNormalization", ShapeRule::Same),
+    broadcasting("Add").linear(LinearForm::Sum, &[]),
+    row("AveragePool", ShapeRule::Pool).linear(LinearForm::AveragePool, &[]),
+    row("BatchNormalization", ShapeRule::Same).linear(LinearForm::BatchNormalization, &[1, 2, 3, 4]),
     Operator {
         moves: MovedInputs::These(&[0]),
         ..unary("Cast").retyping()
@@ -170,10 +232,13 @@ static OPERATORS: [Operator; 72] = [
         moves: MovedInputs::All,
         ..row("Concat", ShapeRule::Concat)
     },
-    row("Conv", ShapeRule::Conv),
-    row("DequantizeLinear", ShapeRule::Same).retyping(),
-    broadcasting("Div"),
-    row("Dropout", ShapeRule::Same),
+    row("Conv", ShapeRule::Conv).linear(LinearForm::Conv, &[1, 2]),
+    row("ConvTranspose", ShapeRule::ConvTranspose),
+    row("DequantizeLinear", ShapeRule::Same)
+        .retyping()
+        .linear(LinearForm::Rounding, &[1, 2]),
+    broadcasting("Div").linear(LinearForm::Scaling, &[]),
+    row("Dropout", ShapeRule::Same).linear(LinearForm::Dropout, &[]),
     unary("Elu"),
     unary("Erf"),
     unary("Exp"),
@@ -181,14 +246,14 @@ static OPERATORS: [Operator; 72] = [
     moving("Flatten", ShapeRule::Flatten, &[0]),
     moving("Gather", ShapeRule::Gather, &[0]),
     unary("Gelu"),
-    row("Gemm", ShapeRule::Gemm),
+    row("Gemm", ShapeRule::Gemm).linear(LinearForm::Gemm, &[1, 2]),
     row("GlobalAveragePool", ShapeRule::GlobalPool),
     row("GlobalMaxPool", ShapeRule::GlobalPool),
     unary("HardSigmoid"),
     unary("HardSwish"),
     Operator {
         moves: MovedInputs::These(&[0]),
-        ..unary("Identity")
+        ..unary("Identity").linear(LinearForm::Identity, &[])
     },
     row("InstanceNormalization", ShapeRule::Same),
     row("LRN", ShapeRule::Same),
@@ -197,18 +262,20 @@ static OPERATORS: [Operator; 72] = [
     unary("Log"),
     row("LogSoftmax", ShapeRule::Same),
     row("LpPool", ShapeRule::Pool),
-    row("MatMul", ShapeRule::MatMul),
+    row("MatMul", ShapeRule::MatMul).linear(LinearForm::MatMul, &[1]),
     broadcasting("Max"),
     row("MaxPool", ShapeRule::Pool),
-    broadcasting("Mean"),
+    broadcasting("Mean").linear(LinearForm::Sum, &[]),
     broadcasting("Min"),
     unary("Mish"),
-    broadcasting("Mul"),
-    unary("Neg"),
+    broadcasting("Mul").linear(LinearForm::Scaling, &[]),
+    unary("Neg").linear(LinearForm::Negation, &[]),
     row("PRelu", ShapeRule::Same),
-    moving("Pad", ShapeRule::Pad, &[0]),
+    moving("Pad", ShapeRule::Pad, &[0]).linear(LinearForm::Pad, &[1, 2, 3]),
     broadcasting("Pow"),
-    row("QuantizeLinear", ShapeRule::Same).retyping(),
+    row("QuantizeLinear", ShapeRule::Same)
+        .retyping()
+        .linear(LinearForm::Rounding, &[1, 2]),
     unary("Reciprocal"),
     row("ReduceL1", ShapeRule::Reduce),
     row("ReduceL2", ShapeRule::Reduce),
@@ -220,6 +287,7 @@ static OPERATORS: [Operator; 72] = [
     row("ReduceSumSquare", ShapeRule::Reduce),
     unary("Relu"),
     moving("Reshape", ShapeRule::Reshape, &[0]),
+    moving("Scatter", ShapeRule::Same, &[0, 2]),
     moving("ScatterElements", ShapeRule::Same, &[0, 2]),
     moving("ScatterND", ShapeRule::Same, &[0, 2]),
     unary("Selu"),
@@ -230,8 +298,8 @@ static OPERATORS: [Operator; 72] = [
     unary("Softsign"),
     unary("Sqrt"),
     moving("Squeeze", ShapeRule::Squeeze, &[0]),
-    broadcasting("Sub"),
-    broadcasting("Sum"),
+    broadcasting("Sub").linear(LinearForm::Sum, &[]),
+    broadcasting("Sum").linear(LinearForm::Sum, &[]),
     unary("Swish"),
     unary("Tanh"),
     moving("Transpose", ShapeRule::Transpose, &[0]),
@@ -245,7 +313,7 @@ mod tests {
 
     #[test]
     fn rows_are_sorted_so_that_each_is_found() {
-        for row in &OPERATORS {
+        for row in OPERATORS {
             let node = Node::new(row.name, Vec::new(), Vec::new());
             assert_eq!(Operator::of(&node), Some(row));
         }
@@ -260,5 +328,20 @@ mod tests {
         };
         assert_eq!(Operator::of(&node), None);
         assert_eq!(Operator::of(&Node::new("Nothing", Vec::new(), Vec::new())), None);
+    }
+
+    #[test]
+    fn what_only_moves_elements_about_keeps_extents_and_what_takes_some_does_not() {
+        let kept = OPERATORS.iter().filter(|row| row.keeps_extents()).map(|row| row.name);
+        let expected = [
+            "Cast",
+            "CastLike",
+            "Identity",
+            "Scatter",
+            "ScatterElements",
+            "ScatterND",
+            "Transpose",
+        ];
+        assert_eq!(kept.collect::<Vec<_>>(), expected);
     }
 }

@@ -238,7 +238,8 @@ fn a_matrix_product_has_factors_of_one_and_reads_no_odd_ones() {
 #[test]
 fn batch_normalization_trains_by_default_before_version_seven() {
     let trains = |opset, attribute: &str| {
-        let net = net("BatchNormalization", &[4], &[])
+        let statistics = [(); 4].map(|()| weights(&[4]));
+        let net = net("BatchNormalization", &[4], &statistics)
             .opset(opset)
             .with(attribute, int(1));
         net.decode(BatchNormalization::of).unwrap().unwrap().trains
@@ -314,4 +315,200 @@ fn axes_count_from_the_end_and_exist() {
     assert_eq!((axis_of(-1, 3), axis_of(2, 3)), (Some(2), Some(2)));
     assert_eq!((axis_of(3, 3), axis_of(-4, 3), axis_of(0, 0)), (None, None, None));
     assert_eq!(axis_of(i64::MIN, 3), None);
+}
+
+#[test]
+fn sums_have_a_factor_a_term() {
+    let factors = |op: &str, count: usize| {
+        let constants = vec![weights(&[4]); count - 1];
+        let sum = net(op, &[4], &constants).decode(Sum::of).map(Option::unwrap);
+        sum.map(|sum| (sum.terms.into_iter().map(|(_, factor)| factor).collect(), sum.variadic))
+    };
+    assert_eq!(factors("Add", 2), Ok((vec![1.0, 1.0], false)));
+    assert_eq!(factors("Sub", 2), Ok((vec![1.0, -1.0], false)));
+    assert_eq!(factors("Sum", 3), Ok((vec![1.0; 3], true)));
+    assert_eq!(factors("Mean", 4), Ok((vec![0.25; 4], true)));
+    assert_eq!(factors("Mean", 1), Ok((vec![1.0], true)));
+    assert_eq!(factors("Add", 1), Err(OperatorError::MissingInput(1)));
+    assert_eq!(net("Mul", &[4], &[weights(&[4])]).decode(Sum::of), Ok(None));
+}
+
+#[test]
+fn a_quotient_is_no_product() {
+    let divides = |op: &str| {
+        let scaling = net(op, &[4], &[weights(&[4])]).decode(Scaling::of);
+        scaling.map(|scaling| scaling.map(|scaling| scaling.divides))
+    };
+    assert_eq!(divides("Mul"), Ok(Some(false)));
+    assert_eq!(divides("Div"), Ok(Some(true)));
+    assert_eq!(divides("Add"), Ok(None));
+    assert_eq!(
+        net("Div", &[4], &[]).decode(Scaling::of),
+        Err(OperatorError::MissingInput(1))
+    );
+}
+
+#[test]
+fn operands_align_as_attributes_say_before_version_seven_and_at_their_ends_since() {
+    let add = |opset| net("Add", &[4, 9], &[weights(&[4])]).opset(opset);
+    let aligned = |net: Net| net.decode(Alignment::of);
+    assert_eq!(aligned(add(6)), Ok(Alignment::Same));
+    assert_eq!(aligned(add(6).with("broadcast", int(1))), Ok(Alignment::Last));
+    let at = |axis| add(6).with("broadcast", int(1)).with("axis", int(axis));
+    assert_eq!(aligned(at(1)), Ok(Alignment::From(1)));
+    assert_eq!(aligned(add(7)), Ok(Alignment::Last));
+    let odd = aligned(add(6).ints("broadcast", &[1]));
+    assert!(
+        matches!(odd, Err(OperatorError::Attribute { name: "broadcast", .. })),
+        "{odd:?}"
+    );
+}
+
+#[test]
+fn dropout_trains_where_it_is_asked_to_and_by_default_before_version_seven() {
+    let flag = |on: u8| Tensor::new(DType::Bool, Vec::new(), vec![on].into()).unwrap();
+    let trains = |net: Net| net.decode(Dropout::of).unwrap().unwrap().trains;
+    assert!(!trains(net("Dropout", &[4], &[])));
+    assert!(!trains(net("Dropout", &[4], &[weights(&[]), flag(0)])));
+    assert!(trains(net("Dropout", &[4], &[weights(&[]), flag(1)])));
+    assert!(trains(net("Dropout", &[4], &[]).opset(6)));
+    assert!(!trains(net("Dropout", &[4], &[]).opset(6).with("is_test", int(1))));
+    let mut open = net("Dropout", &[4], &[weights(&[])]);
+    open.node.inputs.push(open.node.input(0));
+    assert!(trains(open), "what is not constant may ask for it");
+}
+
+/// Extents of a transposed convolution with a 3x3 kernel over three by three pixels.
+#[track_caller]
+fn check_transposed(net: Net, expected: [usize; 2]) {
+    let conv = net.decode(ConvTranspose::of).unwrap().unwrap();
+    assert_eq!([0, 1].map(|axis| conv.places(axis, 3)), expected.map(Some));
+}
+
+#[test]
+fn transposed_convolutions_have_the_extents_of_the_standards_examples() {
+    let conv = || net("ConvTranspose", &[1, 3, 3], &[weights(&[1, 2, 3, 3])]);
+    check_transposed(conv(), [5, 5]);
+    let strided = || conv().ints("strides", &[3, 2]);
+    check_transposed(strided().ints("pads", &[1, 2, 1, 2]), [7, 3]);
+    check_transposed(strided().ints("output_padding", &[1, 1]), [10, 8]);
+    check_transposed(strided().ints("output_shape", &[10, 8]), [10, 8]);
+    check_transposed(conv().ints("strides", &[2, 2]).string("auto_pad", "SAME_UPPER"), [6, 6]);
+    check_transposed(strided().ints("pads", &[1; 4]).string("auto_pad", "VALID"), [9, 7]);
+    check_transposed(conv().ints("dilations", &[2, 2]), [7, 7]);
+}
+
+#[test]
+fn a_transposed_convolution_reads_its_channels_from_the_weights_and_odd_ones_are_reasons() {
+    let conv = |shape: &[usize]| net("ConvTranspose", &[4, 3, 3], &[weights(shape)]);
+    let found = conv(&[4, 3, 2, 2]).with("group", int(2)).decode(ConvTranspose::of);
+    let found = found.unwrap().unwrap();
+    assert_eq!((found.in_channels, found.out_channels, found.groups), (4, 6, 2));
+    assert_eq!(found.places(0, 0), None);
+    assert_eq!(found.places(2, 3), None);
+    for odd in [
+        conv(&[4, 3, 2]),
+        conv(&[4, 0, 2, 2]),
+        conv(&[4, 3, 2, 2]).with("group", int(3)),
+        conv(&[4, 3, 2, 2]).ints("output_padding", &[1]),
+        conv(&[4, 3, 2, 2]).ints("output_shape", &[-1, 1]),
+        conv(&[4, 3, 2, 2]).string("auto_pad", "SAME"),
+    ] {
+        assert!(odd.decode(ConvTranspose::of).is_err());
+    }
+    let cropped = conv(&[4, 3, 2, 2]).ints("pads", &[9; 4]).decode(ConvTranspose::of);
+    assert_eq!(cropped.unwrap().unwrap().places(0, 3), None);
+}
+
+#[test]
+fn a_mean_over_all_pixels_is_a_global_average_and_one_over_channels_is_not() {
+    let keeps = |net: Net| {
+        let found = net.decode(GlobalAverage::of);
+        found.map(|found| found.map(|found| found.keeps_axes))
+    };
+    let mean = |axes: &[i64]| net("ReduceMean", &[4, 9, 9], &[]).ints("axes", axes);
+    assert_eq!(keeps(net("GlobalAveragePool", &[4, 9, 9], &[])), Ok(Some(true)));
+    assert_eq!(keeps(mean(&[2, 3])), Ok(Some(true)));
+    assert_eq!(keeps(mean(&[-1, -2]).with("keepdims", int(0))), Ok(Some(false)));
+    assert_eq!(keeps(mean(&[1])), Ok(None));
+    assert_eq!(keeps(mean(&[3])), Ok(None));
+    assert_eq!(
+        keeps(net("ReduceMean", &[4, 9, 9], &[])),
+        Ok(None),
+        "it takes the batch too"
+    );
+    assert_eq!(keeps(net("GlobalMaxPool", &[4, 9, 9], &[])), Ok(None));
+    assert!(keeps(mean(&[7])).is_err());
+}
+
+#[test]
+fn scatters_overwrite_unless_a_reduction_is_asked_for() {
+    let scatter = |net: Net| net.decode(Scatter::of).map(Option::unwrap);
+    let elements = |axis| net("ScatterElements", &[4, 9], &[]).with("axis", int(axis));
+    let (axis, reduces) = (Some(2), false);
+    assert_eq!(scatter(elements(-1)), Ok(Scatter { axis, reduces }));
+    let added = scatter(net("ScatterND", &[4, 9], &[]).string("reduction", "add"));
+    assert_eq!(
+        added,
+        Ok(Scatter {
+            axis: None,
+            reduces: true
+        })
+    );
+    assert!(scatter(elements(3)).is_err());
+    assert!(!Scatter::is(&Node::new("Gather", Vec::new(), Vec::new())));
+}
+
+#[test]
+fn a_pad_is_rewritten_where_its_pads_stand() {
+    let list = |values: &[i64]| Tensor::from_i64(&[values.len()], values);
+    let own = net("Pad", &[4], &[list(&[0, 0, 0, 0])]);
+    let (node, constant) = Pad::repadded(own.node.clone(), vec![0, 1, 0, 2]);
+    assert_eq!(constant, Some((1, list(&[0, 1, 0, 2]))));
+    assert_eq!(node, own.node);
+    for name in ["pads", "paddings"] {
+        let mut old = net("Pad", &[4], &[]).opset(2).ints(name, &[0; 4]);
+        let constant;
+        (old.node, constant) = Pad::repadded(old.node, vec![0, 1, 0, 2]);
+        assert_eq!(constant, None);
+        let along = old.decode(|view| Pad::of(view).unwrap().unwrap().along(2));
+        assert_eq!(along, Ok([vec![0, 1], vec![0, 2]]));
+    }
+}
+
+#[test]
+fn a_padding_is_made_of_elements_of_the_inputs_type() {
+    let list = Tensor::from_i64(&[2], &[0, 0]);
+    let fill = |net: Net, dtype| net.decode(|view| Pad::fill_element(view, dtype));
+    let number = Tensor::from_f32(&[], &[1.5]);
+    let plain = || net("Pad", &[4], std::slice::from_ref(&list));
+    let filled = || net("Pad", &[4], &[list.clone(), number.clone()]);
+    assert_eq!(fill(filled(), DType::F32), Ok(number.clone()));
+    assert!(fill(filled(), DType::I64).is_err());
+    assert_eq!(fill(plain(), DType::I64), Ok(Tensor::from_i64(&[], &[0])));
+    let old = || net("Pad", &[4], &[]).with("value", AttributeValue::Float(1.5));
+    assert_eq!(fill(old(), DType::F32), Ok(number));
+    assert!(fill(old(), DType::I64).is_err());
+    assert!(fill(plain(), DType::Other(8)).is_err(), "strings have no zero");
+}
+
+#[test]
+fn constants_of_shapes_are_of_one_value() {
+    let value = |net: Net| net.decode(ConstantOfShape::of).map(|found| found.unwrap().value);
+    let made = || net("ConstantOfShape", &[], &[]);
+    assert_eq!(value(made()), Ok(Tensor::from_f32(&[1], &[0.0])));
+    let two = made().with("value", AttributeValue::Tensor(weights(&[2])));
+    assert!(value(two).is_err());
+    assert!(net("Constant", &[], &[]).decode(Constant::of).is_err());
+}
+
+#[test]
+fn an_expansion_asks_for_extents() {
+    let extents = |list: &[i64]| {
+        let target = Tensor::from_i64(&[list.len()], list);
+        let found = net("Expand", &[4], &[target]).decode(Expand::of);
+        found.map(|found| found.unwrap().extents)
+    };
+    assert_eq!(extents(&[3, 1, 4]), Ok(vec![3, 1, 4]));
+    assert!(extents(&[-1, 4]).is_err());
 }

@@ -2,7 +2,7 @@
 
 use super::rules::Inference;
 use crate::known::{fixed, unknown};
-use crate::ops::{Conv, Gemm, Pool, Window};
+use crate::ops::{Conv, ConvTranspose, Gemm, MatMul, Pool, Window};
 use crate::value::Dim;
 
 impl Inference<'_> {
@@ -10,6 +10,18 @@ impl Inference<'_> {
         let (conv, x) = (Conv::of(&self.node).ok()??, self.input(0)?);
         let mut shape = vec![x[0].clone(), Dim::Fixed(conv.out_channels)];
         shape.extend(slide(&conv.window, &x[2..], false)?);
+        Some(shape)
+    }
+
+    pub(super) fn conv_transpose(&self) -> Option<Vec<Dim>> {
+        let (conv, x) = (ConvTranspose::of(&self.node).ok()??, self.input(0)?);
+        let mut shape = vec![x[0].clone(), Dim::Fixed(conv.out_channels)];
+        for (axis, extent) in x[2..].iter().enumerate() {
+            shape.push(match fixed(extent) {
+                None => unknown(),
+                Some(n) => Dim::Fixed(conv.places(axis, n)?),
+            });
+        }
         Some(shape)
     }
 
@@ -27,7 +39,7 @@ impl Inference<'_> {
 
     pub(super) fn gemm(&self) -> Option<Vec<Dim>> {
         let gemm = Gemm::of(&self.node).ok()??;
-        let ([rows, columns], [first, second]) = (self.input(0)?, self.input(1)?) else {
+        let ([rows, columns], [first, second]) = (self.shape(gemm.input)?, self.shape(gemm.weight)?) else {
             return None;
         };
         let row = if gemm.input_transposed { columns } else { rows };
@@ -36,7 +48,8 @@ impl Inference<'_> {
     }
 
     pub(super) fn matmul(&self) -> Option<Vec<Dim>> {
-        let (a, b) = (self.input(0)?, self.input(1)?);
+        let product = MatMul::of(&self.node).ok()??;
+        let (a, b) = (self.shape(product.input)?, self.shape(product.weight)?);
         if a.len() < 2 || b.len() != 2 {
             return None;
         }

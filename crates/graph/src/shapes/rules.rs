@@ -2,9 +2,8 @@
 
 use crate::known::{Shapes, unknown};
 use crate::node::Node;
-use crate::ops::{GraphView, NodeView, Operator, ShapeRule};
-use crate::tensor::Tensor;
-use crate::value::Dim;
+use crate::ops::{Expand, GraphView, NodeView, Operator, ShapeRule};
+use crate::value::{Dim, ValueId};
 
 /// One node and what is known around it.
 pub(super) struct Inference<'a> {
@@ -23,6 +22,7 @@ pub(super) fn first_output(view: &GraphView<'_>, node: &Node) -> Option<Vec<Dim>
         ShapeRule::Same => inference.input(0).map(<[Dim]>::to_vec),
         ShapeRule::Broadcast => inference.broadcast(),
         ShapeRule::Conv => inference.conv(),
+        ShapeRule::ConvTranspose => inference.conv_transpose(),
         ShapeRule::Pool => inference.pool(),
         ShapeRule::GlobalPool => inference.global_pool(),
         ShapeRule::Gemm => inference.gemm(),
@@ -45,6 +45,10 @@ pub(super) fn first_output(view: &GraphView<'_>, node: &Node) -> Option<Vec<Dim>
 impl<'a> Inference<'a> {
     pub(super) fn input(&self, index: usize) -> Option<&'a [Dim]> {
         self.shapes.of(self.node.node.input(index)?)
+    }
+
+    pub(super) fn shape(&self, value: ValueId) -> Option<&'a [Dim]> {
+        self.shapes.of(value)
     }
 
     /// The shapes of all inputs.
@@ -79,19 +83,14 @@ impl<'a> Inference<'a> {
     /// The extents that `Expand` asks for and its input's.
     fn expand(&self) -> Option<Vec<Dim>> {
         let x = self.input(0)?;
-        let to = self.node.constant(1).and_then(Tensor::to_i64)?;
+        let to = Expand::of(&self.node).ok()??.extents;
         let rank = x.len().max(to.len());
         let own = |axis: usize| (axis + x.len()).checked_sub(rank).map(|i| x[i].clone());
-        let wanted = |axis: usize| {
-            (axis + to.len())
-                .checked_sub(rank)
-                .map_or(Some(1), |i| usize::try_from(to[i]).ok())
+        let wanted = |axis: usize| (axis + to.len()).checked_sub(rank).map_or(1, |i| to[i]);
+        let extent = |axis: usize| match (own(axis), wanted(axis)) {
+            (Some(d), 1) => d,
+            (None | Some(_), n) => Dim::Fixed(n),
         };
-        (0..rank)
-            .map(|axis| match (own(axis), wanted(axis)?) {
-                (Some(d), 1) => Some(d),
-                (None | Some(_), n) => Some(Dim::Fixed(n)),
-            })
-            .collect()
+        Some((0..rank).map(extent).collect())
     }
 }

@@ -102,3 +102,17 @@ fn what_makes_no_sense_stays_unknown() {
     check(auto("SAME"), &[1, 3, 8, 8], std::slice::from_ref(&weights), None);
     check(auto("SAME_LOWER"), &[1, 3, 8, 0], &[weights], Some(&[1, 4, 8, 0]));
 }
+
+#[test]
+fn a_transposed_convolution_widens_what_is_known() {
+    let conv = || node("ConvTranspose").with("strides", AttributeValue::Ints(vec![2, 2]));
+    let weights = || [Tensor::from_f32(&[3, 4, 2, 2], &[0.0; 48])];
+    check(conv(), &[1, 3, 8, 0], &weights(), Some(&[1, 4, 16, 0]));
+    check(conv(), &[1, 3, 8], &weights(), None);
+}
+
+#[test]
+fn an_expansion_keeps_extents_that_it_asks_a_one_for() {
+    check(node("Expand"), &[3, 1], &[ints(&[2, 1, 6])], Some(&[2, 3, 6]));
+    check(node("Expand"), &[3, 1], &[ints(&[-1, 6])], None);
+}

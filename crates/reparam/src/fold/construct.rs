@@ -1,32 +1,14 @@
-//! Tensors from attributes and shapes: `Constant`, `ConstantOfShape`, `Range`, `Shape`, `Cast`.
+//! Tensors from shapes and bounds, and of another type: `ConstantOfShape`, `Range`, `Shape`, `Cast`.
 
 use super::arithmetic::Numbers;
 use super::{Call, elements, extents};
-use repserve_graph::ops::ShapeOf;
-use repserve_graph::{AttributeValue, DType, Tensor};
+use repserve_graph::ops::{ConstantOfShape, ShapeOf};
+use repserve_graph::{DType, Tensor};
 
 impl Call<'_> {
-    pub(super) fn constant(&self) -> Option<Tensor> {
-        let [attribute] = &self.node.attributes[..] else {
-            return None;
-        };
-        Some(match (attribute.name.as_str(), &attribute.value) {
-            ("value", AttributeValue::Tensor(tensor)) => tensor.clone(),
-            ("value_float", AttributeValue::Float(v)) => Tensor::from_f32(&[], &[*v]),
-            ("value_floats", AttributeValue::Floats(v)) => Tensor::from_f32(&[v.len()], v),
-            ("value_int", AttributeValue::Int(v)) => Tensor::from_i64(&[], &[*v]),
-            ("value_ints", AttributeValue::Ints(v)) => Tensor::from_i64(&[v.len()], v),
-            _ => return None,
-        })
-    }
-
     pub(super) fn constant_of_shape(&self) -> Option<Tensor> {
         let shape = extents(&self.tensor(0)?.to_i64()?)?;
-        let value = match self.node.attribute("value") {
-            Some(AttributeValue::Tensor(tensor)) if tensor.len() == 1 => tensor.clone(),
-            Some(_) => return None,
-            None => Tensor::from_f32(&[1], &[0.0]),
-        };
+        let value = ConstantOfShape::of(&self.view).ok()??.value;
         let count = elements(&shape, value.dtype().size_bytes()?)?;
         Tensor::new(value.dtype(), shape, value.data().repeat(count).into()).ok()
     }

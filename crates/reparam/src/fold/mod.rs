@@ -15,7 +15,7 @@ mod scatter;
 mod tests;
 mod view;
 
-use repserve_graph::ops::{Cast, NodeView};
+use repserve_graph::ops::{Cast, Constant, NodeView};
 use repserve_graph::{DType, Node, Tensor};
 
 /// Bytes that one folded constant may take.
@@ -44,7 +44,7 @@ pub(crate) fn evaluate(node: &Node, inputs: &[Option<&Tensor>], opset: i64, like
         like,
     };
     match node.op.as_str() {
-        "Constant" => call.constant(),
+        "Constant" => Some(Constant::of(&call.view).ok()??.tensor),
         "ConstantOfShape" => call.constant_of_shape(),
         "Range" => call.range(),
         "Shape" => call.shape(),

@@ -4,12 +4,12 @@ use super::arithmetic::flat;
 use super::view::{broadcast_strides, strides, view, visit};
 use super::{Call, broadcast, elements, extents};
 use repserve_graph::Tensor;
-use repserve_graph::ops::{Concat, Gather, Pad, Slice, Transpose, axis_of};
+use repserve_graph::ops::{Concat, Expand, Gather, Pad, Slice, Transpose, axis_of};
 
 impl Call<'_> {
     pub(super) fn expand(&self) -> Option<Tensor> {
         let x = self.tensor(0)?;
-        let shape = broadcast(x.shape(), &extents(&self.tensor(1)?.to_i64()?)?)?;
+        let shape = broadcast(x.shape(), &Expand::of(&self.view).ok()??.extents)?;
         view(x, shape.clone(), 0, &broadcast_strides(x.shape(), &shape))
     }
 
@@ -104,25 +104,11 @@ impl Call<'_> {
         if pad.mode != "constant" {
             return None;
         }
-        let fill = match (self.node.input(2), self.node.attribute("value")) {
-            (Some(_), _) => self
-                .tensor(2)
-                .filter(|t| t.len() == 1 && t.dtype() == x.dtype())?
-                .data()
-                .to_vec(),
-            (None, Some(v)) => Tensor::from_f64(
-                Some(x.dtype()).filter(|t| t.is_float())?,
-                &[],
-                &[f64::from(v.as_float()?)],
-            )
-            .data()
-            .to_vec(),
-            (None, None) => vec![0; size],
-        };
+        let fill = Pad::fill_element(&self.view, x.dtype()).ok()?;
         let ends = before.iter().zip(&after);
         let wide = |(own, (before, after)): (&usize, (&usize, &usize))| own.checked_add(*before)?.checked_add(*after);
         let shape: Vec<usize> = x.shape().iter().zip(ends).map(wide).collect::<Option<_>>()?;
-        let mut out = fill.repeat(elements(&shape, size)?);
+        let mut out = fill.data().repeat(elements(&shape, size)?);
         let mut data = x.data().chunks_exact(size);
         visit(x.shape(), flat(&shape, &before) as isize, &strides(&shape), |at| {
             if let Some(element) = data.next() {

@@ -6,12 +6,12 @@ use super::Call;
 use super::arithmetic::flat;
 use super::view::{strides, visit};
 use repserve_graph::Tensor;
-use repserve_graph::ops::axis_of;
+use repserve_graph::ops::{Scatter, axis_of};
 
 impl Call<'_> {
     pub(super) fn scatter_nd(&self) -> Option<Tensor> {
         let (x, indices, updates) = (self.tensor(0)?, self.tensor(1)?, self.tensor(2)?);
-        if self.reduces() || x.dtype() != updates.dtype() {
+        if Scatter::of(&self.view).ok()??.reduces || x.dtype() != updates.dtype() {
             return None;
         }
         let size = x.dtype().size_bytes()?;
@@ -38,8 +38,8 @@ impl Call<'_> {
     pub(super) fn scatter_elements(&self) -> Option<Tensor> {
         let (x, indices, updates) = (self.tensor(0)?, self.tensor(1)?, self.tensor(2)?);
         let size = x.dtype().size_bytes()?;
-        let axis = self.node.attribute("axis").map_or(Some(0), |axis| axis.as_int())?;
-        let axis = axis_of(axis, x.shape().len())?;
+        let scatter = Scatter::of(&self.view).ok()??;
+        let axis = scatter.axis?;
         let within = indices.shape().len() == x.shape().len()
             && indices
                 .shape()
@@ -47,7 +47,7 @@ impl Call<'_> {
                 .zip(x.shape())
                 .enumerate()
                 .all(|(i, (a, b))| i == axis || a <= b);
-        if self.reduces() || x.dtype() != updates.dtype() || indices.shape() != updates.shape() || !within {
+        if scatter.reduces || x.dtype() != updates.dtype() || indices.shape() != updates.shape() || !within {
             return None;
         }
         let mut own = strides(x.shape());
@@ -66,11 +66,5 @@ impl Call<'_> {
             out.get_mut(start..start + size)?.copy_from_slice(update);
         }
         Tensor::new(x.dtype(), x.shape().to_vec(), Bytes::from(out)).ok()
-    }
-
-    fn reduces(&self) -> bool {
-        self.node
-            .attribute("reduction")
-            .is_some_and(|r| r.as_str() != Some("none"))
     }
 }

@@ -9,6 +9,7 @@ use crate::region::linear::{LinearMap, classify};
 use crate::region::lower::lower;
 use crate::region::{Context, Region, positions};
 use crate::report::Block;
+use repserve_graph::ops::{LinearForm, Operator, Sum};
 use repserve_graph::shapes::Shapes;
 use repserve_graph::{Graph, Node, NodeId, Value, ValueId};
 
@@ -40,10 +41,8 @@ struct Branch {
 
 /// Runs the pass; the blocks that it fused.
 pub(crate) fn run(graph: &mut Graph, opset: i64, shapes: &Shapes) -> Vec<Block> {
-    if !graph
-        .nodes()
-        .any(|(_, n)| matches!(n.op.as_str(), "Add" | "Sub" | "Sum"))
-    {
+    let is_sum = |node: &Node| Operator::of(node).is_some_and(|op| op.linear == Some(LinearForm::Sum));
+    if !graph.nodes().any(|(_, node)| is_sum(node)) {
         return Vec::new();
     }
     let positions = positions(graph);
@@ -90,23 +89,25 @@ impl Tree {
             .graph
             .producer(value)
             .and_then(|id| cx.graph.node(id).map(|n| (id, n)));
-        match node.filter(|(_, n)| inner && self.terms.len() < TERMS_MAX && is_plain_sum(cx, n)) {
+        let inner = node.filter(|_| inner && self.terms.len() < TERMS_MAX);
+        match inner.and_then(|(id, node)| Some((id, plain_sum(cx, node)?))) {
             None => self.terms.push((value, sign)),
-            Some((id, node)) => {
+            Some((id, sum)) => {
                 self.nodes.push(id);
-                for (i, input) in node.inputs.iter().flatten().enumerate() {
-                    let sign = if node.is("Sub") && i == 1 { -sign } else { sign };
-                    self.add(cx, *input, sign, false);
+                for (input, own) in sum.terms {
+                    self.add(cx, input, sign * own, false);
                 }
             }
         }
     }
 }
 
-/// `Add`, `Sub` or `Sum` of values alone.
-fn is_plain_sum(cx: &Context<'_>, node: &Node) -> bool {
-    let sum = matches!(classify(cx, node), Ok((LinearMap::Sum, data)) if data.len() == node.inputs.len());
-    sum && !node.is("Mean") && cx.opset >= 7
+/// A sum or difference of values alone.
+fn plain_sum(cx: &Context<'_>, node: &Node) -> Option<Sum> {
+    let (map, data) = classify(cx, node).ok()?;
+    let sum = Sum::of(&cx.view().node(node)).ok()??;
+    let plain = data.len() == sum.terms.len() && sum.terms.iter().all(|(_, factor)| factor.abs() == 1.0);
+    (map == LinearMap::Sum && plain && cx.opset >= 7).then_some(sum)
 }
 
 /// The terms that become one convolution: the largest set found.

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use repserve_graph::ops::{Elementwise, GraphView, Operator, Pad, Transpose};
 use repserve_graph::shapes::Shapes;
-use repserve_graph::{Attribute, AttributeValue, Graph, Node, NodeId, Patch, Tensor, Value, ValueId};
+use repserve_graph::{AttributeValue, Graph, Node, NodeId, Patch, Tensor, Value, ValueId};
 
 /// Runs the pass; how many transpositions there are fewer.
 pub(crate) fn run(graph: &mut Graph, opset: i64) -> usize {
@@ -174,7 +174,7 @@ impl Sinking<'_> {
     fn pad(&self, node: &Node) -> Option<Moved> {
         let pad = Pad::of(&self.view().node(node)).ok()??;
         let (source, turn) = self.before(node.input(0)?)?;
-        if node.input(3).is_some() {
+        if pad.names_axes() {
             return None;
         }
         let rank = turn.order.len();
@@ -185,13 +185,8 @@ impl Sinking<'_> {
         }
         let mut node = node.clone();
         node.inputs[0] = Some(source);
-        if node.input(1).is_some() {
-            return Some((node, vec![(1, Tensor::from_i64(&[turned.len()], &turned))], turn));
-        }
-        node.attributes.retain(|attribute| attribute.name != "pads");
-        node.attributes
-            .push(Attribute::new("pads", AttributeValue::Ints(turned)));
-        Some((node, Vec::new(), turn))
+        let (node, constant) = Pad::repadded(node, turned);
+        Some((node, constant.into_iter().collect(), turn))
     }
 }
 

@@ -6,7 +6,7 @@ use super::grow::Stop;
 use super::linear::{LinearMap, classify};
 use super::{Context, decoded};
 use crate::reason::Reason;
-use repserve_graph::ops::{Conv, Gemm};
+use repserve_graph::ops::{Conv, Gemm, MatMul};
 use repserve_graph::{Node, NodeId, Tensor, ValueId};
 
 /// A node of a region and the kind of map that it is.
@@ -45,7 +45,7 @@ pub(super) fn channels(cx: &Context<'_>, members: &[Member<'_>]) -> Result<HashM
 /// Channels that a convolution or matrix product reads and makes; `None` for other maps.
 pub(super) fn ends(cx: &Context<'_>, node: &Node, map: LinearMap) -> Result<Option<(usize, usize)>, Reason> {
     let view = cx.view().node(node);
-    let matrix = || match view.constant(1).map(Tensor::shape) {
+    let matrix = |weight: ValueId| match cx.graph.constant(weight).map(Tensor::shape) {
         Some(&[first, second]) if first > 0 && second > 0 => Ok([first, second]),
         _ => Err(Reason::NotUnderstood(node.op.clone())),
     };
@@ -55,11 +55,12 @@ pub(super) fn ends(cx: &Context<'_>, node: &Node, map: LinearMap) -> Result<Opti
             Some((conv.in_channels, conv.out_channels))
         }
         LinearMap::Gemm => {
-            let [input, output] = decoded(node, Gemm::of(&view))?.features(matrix()?);
+            let gemm = decoded(node, Gemm::of(&view))?;
+            let [input, output] = gemm.features(matrix(gemm.weight)?);
             Some((input, output))
         }
         LinearMap::MatMul => {
-            let [input, output] = matrix()?;
+            let [input, output] = matrix(decoded(node, MatMul::of(&view))?.weight)?;
             Some((input, output))
         }
         _ => None,

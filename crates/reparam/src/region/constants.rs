@@ -1,6 +1,7 @@
 //! Constant operands as one number a channel.
 
 use super::Context;
+use repserve_graph::ops::Alignment;
 use repserve_graph::{Dim, Node, Tensor, ValueId};
 
 /// Where the channels of a region's values are.
@@ -56,17 +57,13 @@ fn aligned(cx: &Context<'_>, node: &Node, shape: &[usize], layout: Layout) -> Op
     };
     let ones = |n: usize| std::iter::repeat_n(1, n);
     let free = rank.checked_sub(shape.len())?;
-    let int = |name: &str| node.attribute(name).and_then(|a| a.as_int());
-    if cx.opset < 7 && matches!(node.op.as_str(), "Add" | "Sub" | "Mul" | "Div") {
-        if int("broadcast").unwrap_or(0) == 0 {
-            return (free == 0).then(|| shape.to_vec());
-        }
-        if let Some(axis) = int("axis").and_then(|a| usize::try_from(a).ok()) {
-            let behind = free.checked_sub(axis)?;
-            return Some(ones(axis).chain(shape.iter().copied()).chain(ones(behind)).collect());
-        }
-    }
-    Some(ones(free).chain(shape.iter().copied()).collect())
+    let before = match Alignment::of(&cx.view().node(node)).ok()? {
+        Alignment::Same if free > 0 => return None,
+        Alignment::Same | Alignment::Last => free,
+        Alignment::From(axis) => axis,
+    };
+    let behind = free.checked_sub(before)?;
+    Some(ones(before).chain(shape.iter().copied()).chain(ones(behind)).collect())
 }
 
 /// Whether the value is known to have every extent of the operand's that is not 1.

@@ -2,7 +2,7 @@
 
 use super::{Context, decoded};
 use crate::reason::Reason;
-use repserve_graph::ops::{BatchNormalization, Pad};
+use repserve_graph::ops::{BatchNormalization, Dropout, LinearForm, Operator, Pad, Scaling, Sum};
 use repserve_graph::{Node, ValueId};
 
 /// An operator that is a linear map.
@@ -40,78 +40,67 @@ pub(crate) fn classify(cx: &Context<'_>, node: &Node) -> Result<(LinearMap, Vec<
         return Err(training(node).unwrap_or_else(not_linear));
     }
     let first = node.input(0).ok_or_else(not_linear)?;
-    let one = |kind| Ok((kind, vec![first]));
-    match node.op.as_str() {
-        "Conv" => constants(cx, node, 1..3).and_then(|()| one(LinearMap::Conv)),
-        "Gemm" => constants(cx, node, 1..3).and_then(|()| one(LinearMap::Gemm)),
-        "MatMul" => constants(cx, node, 1..2).and_then(|()| one(LinearMap::MatMul)),
-        "BatchNormalization" => {
-            if decoded(node, BatchNormalization::of(&cx.view().node(node)))?.trains {
-                return Err(Reason::TrainingMode(node.op.clone()));
-            }
-            constants(cx, node, 1..5).and_then(|()| one(LinearMap::BatchNorm))
-        }
-        "AveragePool" => one(LinearMap::AveragePool),
-        "Pad" => {
-            constants(cx, node, 1..4)?;
-            let pad = decoded(node, Pad::of(&cx.view().node(node)))?;
+    let operator = Operator::of(node).ok_or_else(not_linear)?;
+    let view = cx.view().node(node);
+    // Of a graph for training also the parameters are made at run time: that it is one says more.
+    let trains = match operator.linear {
+        Some(LinearForm::BatchNormalization) => decoded(node, BatchNormalization::of(&view))?.trains,
+        Some(LinearForm::Dropout) => decoded(node, Dropout::of(&view))?.trains,
+        _ => false,
+    };
+    if trains {
+        return Err(Reason::TrainingMode(node.op.clone()));
+    }
+    let mut parameters = operator.parameters.iter().filter_map(|i| node.input(*i));
+    let constant = parameters.all(|v| cx.graph.constant(v).is_some());
+    let map = match operator.linear.ok_or_else(not_linear)? {
+        LinearForm::Rounding => return Err(Reason::Quantized(node.op.clone())),
+        LinearForm::Sum => return sum(cx, node),
+        LinearForm::Scaling => return scaling(cx, node),
+        _ if !constant => return Err(Reason::DynamicWeights(node.op.clone())),
+        LinearForm::Conv => LinearMap::Conv,
+        LinearForm::Gemm => LinearMap::Gemm,
+        LinearForm::MatMul => LinearMap::MatMul,
+        LinearForm::BatchNormalization => LinearMap::BatchNorm,
+        LinearForm::AveragePool => LinearMap::AveragePool,
+        LinearForm::Pad => {
+            let pad = decoded(node, Pad::of(&view))?;
             if pad.mode != "constant" {
                 return Err(Reason::PadMode(pad.mode.to_owned()));
             }
-            one(LinearMap::Pad)
+            LinearMap::Pad
         }
-        "Neg" => one(LinearMap::Neg),
-        "Identity" => one(LinearMap::Pass),
-        "Dropout" => {
-            let trains = node.input(2).is_some_and(|v| {
-                let flag = cx.graph.constant(v).and_then(|t| t.to_i64());
-                flag.is_none_or(|f| f.iter().any(|x| *x != 0))
-            });
-            let old = cx.opset < 7 && node.attribute("is_test").and_then(|a| a.as_int()).unwrap_or(0) == 0;
-            if trains || old {
-                Err(Reason::TrainingMode(node.op.clone()))
-            } else {
-                one(LinearMap::Pass)
-            }
-        }
-        "Add" | "Sub" | "Sum" | "Mul" | "Div" | "Mean" => combination(cx, node),
-        "QuantizeLinear" | "DequantizeLinear" => Err(Reason::Quantized(node.op.clone())),
-        _ => Err(not_linear()),
-    }
+        LinearForm::Negation => LinearMap::Neg,
+        LinearForm::Identity | LinearForm::Dropout => LinearMap::Pass,
+    };
+    Ok((map, vec![first]))
 }
 
 fn training(node: &Node) -> Option<Reason> {
-    (node.is("BatchNormalization") || node.is("Dropout")).then(|| Reason::TrainingMode(node.op.clone()))
+    let form = Operator::of(node)?.linear?;
+    let trains = matches!(form, LinearForm::BatchNormalization | LinearForm::Dropout);
+    trains.then(|| Reason::TrainingMode(node.op.clone()))
 }
 
-fn constants(cx: &Context<'_>, node: &Node, inputs: std::ops::Range<usize>) -> Result<(), Reason> {
-    let mut present = inputs.filter_map(|i| node.input(i));
-    if present.all(|v| cx.graph.constant(v).is_some()) {
-        Ok(())
-    } else {
-        Err(Reason::DynamicWeights(node.op.clone()))
+/// A sum: of two operands one of which is a constant it shifts.
+fn sum(cx: &Context<'_>, node: &Node) -> Result<(LinearMap, Vec<ValueId>), Reason> {
+    let sum = decoded(node, Sum::of(&cx.view().node(node)))?;
+    let operands = sum.terms.iter().map(|(value, _)| *value);
+    let data: Vec<ValueId> = operands.filter(|v| cx.graph.constant(*v).is_none()).collect();
+    match data.len() {
+        0 => Err(Reason::NotLinear(node.op.clone())),
+        1 if !sum.variadic => Ok((LinearMap::Binary, data)),
+        _ => Ok((LinearMap::Sum, data)),
     }
 }
 
-/// Element-wise operators of several operands: with constants they scale and shift, without they sum.
-fn combination(cx: &Context<'_>, node: &Node) -> Result<(LinearMap, Vec<ValueId>), Reason> {
-    let not_linear = || Reason::NotLinear(node.op.clone());
-    if node.inputs.iter().any(Option::is_none) {
-        return Err(not_linear());
-    }
-    let operands: Vec<ValueId> = node.inputs.iter().flatten().copied().collect();
-    let data: Vec<ValueId> = operands
-        .iter()
-        .copied()
-        .filter(|v| cx.graph.constant(*v).is_none())
-        .collect();
-    let sums = matches!(node.op.as_str(), "Add" | "Sub" | "Sum" | "Mean");
-    match (data.len(), operands.len()) {
-        (0, _) => Err(not_linear()),
-        (1, 1) if sums => Ok((LinearMap::Sum, data)),
-        (1, 2) if node.is("Div") && cx.graph.constant(operands[0]).is_some() => Err(not_linear()),
-        (1, 2) if !matches!(node.op.as_str(), "Sum" | "Mean") => Ok((LinearMap::Binary, data)),
-        (n, m) if sums && (n > 1 || m > 2 || matches!(node.op.as_str(), "Sum" | "Mean")) => Ok((LinearMap::Sum, data)),
-        _ => Err(not_linear()),
+/// A product with a constant, or a quotient by one.
+fn scaling(cx: &Context<'_>, node: &Node) -> Result<(LinearMap, Vec<ValueId>), Reason> {
+    let scaling = decoded(node, Scaling::of(&cx.view().node(node)))?;
+    let [first, second] = scaling.operands;
+    match [first, second].map(|v| cx.graph.constant(v).is_some()) {
+        [false, true] => Ok((LinearMap::Binary, vec![first])),
+        [true, false] if !scaling.divides => Ok((LinearMap::Binary, vec![second])),
+        _ => Err(Reason::NotLinear(node.op.clone())),
     }
 }

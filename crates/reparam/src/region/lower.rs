@@ -8,9 +8,10 @@ use super::grow::Stop;
 use super::linear::{LinearMap, classify};
 use super::maps::{Affine, MapReader};
 use super::target::{Target, dtype, rounding, target};
-use super::{Context, Region};
+use super::{Context, Region, decoded};
 use crate::algebra::{Op, Program};
 use crate::reason::Reason;
+use repserve_graph::ops::Sum;
 use repserve_graph::{DType, Node, NodeId, ValueId};
 
 /// A region as a program.
@@ -113,7 +114,7 @@ impl<'a> Lowering<'a> {
             LinearMap::Pass => input,
             LinearMap::Conv => self.push(id, self.reader.conv(node, input, value)?),
             LinearMap::Gemm => self.push(id, self.reader.gemm(node, input)?),
-            LinearMap::MatMul => self.push(id, Op::Conv(self.reader.matrix(node, kind, input)?)),
+            LinearMap::MatMul => self.push(id, self.reader.matmul(node, input)?),
             LinearMap::BatchNorm => self.push(id, affine(input, self.reader.batch_norm(node, channels)?)),
             LinearMap::AveragePool => {
                 let window = self.reader.pool(node, value)?;
@@ -122,7 +123,7 @@ impl<'a> Lowering<'a> {
             LinearMap::Pad => self.push(id, self.reader.pad(node, input, channels)?),
             LinearMap::Neg => self.push(id, affine(input, (vec![-1.0; channels], vec![0.0; channels]))),
             LinearMap::Binary => self.push(id, affine(input, self.reader.binary(node, value, channels)?)),
-            LinearMap::Sum => self.sum(id, node, &data, inputs, channels)?,
+            LinearMap::Sum => self.sum(id, node, value, channels)?,
         };
         self.values.insert(output, made);
         Ok(())
@@ -148,32 +149,24 @@ impl<'a> Lowering<'a> {
         self.ops.len()
     }
 
-    /// A sum of several values and constants.
-    fn sum(
-        &mut self,
-        id: NodeId,
-        node: &Node,
-        data: &[ValueId],
-        inputs: Vec<usize>,
-        channels: usize,
-    ) -> Result<usize, Reason> {
-        let operands = node.inputs.len() as f64;
-        let factor = if node.is("Mean") { 1.0 / operands } else { 1.0 };
-        let signed = |i: usize| if node.is("Sub") && i == 1 { -factor } else { factor };
-        let terms = inputs.into_iter().enumerate().map(|(i, v)| (v, signed(i))).collect();
-        let sum = self.push(id, Op::Sum { terms });
+    /// A sum of several values and constants; `data` is one of the values.
+    fn sum(&mut self, id: NodeId, node: &Node, data: ValueId, channels: usize) -> Result<usize, Reason> {
+        let cx = self.reader.cx;
+        let sum = decoded(node, Sum::of(&cx.view().node(node)))?;
+        let mut terms = Vec::new();
         let mut shift: Option<Vec<f64>> = None;
-        for constant in node
-            .inputs
-            .iter()
-            .flatten()
-            .filter_map(|v| self.reader.cx.graph.constant(*v))
-        {
-            let own = per_channel(self.reader.cx, node, constant, data[0], self.reader.layout, channels)
+        for (value, factor) in sum.terms {
+            let Some(constant) = cx.graph.constant(value) else {
+                let term = self.values.get(&value).copied();
+                terms.push((term.ok_or_else(|| Reason::NotUnderstood(node.op.clone()))?, factor));
+                continue;
+            };
+            let own = per_channel(cx, node, constant, data, self.reader.layout, channels)
                 .ok_or_else(|| Reason::NotPerChannel(node.op.clone()))?;
             let shift = shift.get_or_insert_with(|| vec![0.0; channels]);
             shift.iter_mut().zip(own).for_each(|(s, v)| *s += factor * v);
         }
+        let sum = self.push(id, Op::Sum { terms });
         Ok(match shift {
             None => sum,
             Some(shift) => self.push(id, affine(sum, (vec![1.0; channels], shift))),

@@ -8,7 +8,7 @@ use super::linear::LinearMap;
 use super::{Context, decoded};
 use crate::algebra::{ConvMap, Op};
 use crate::reason::Reason;
-use repserve_graph::ops::{BatchNormalization, Conv, Gemm, NodeView, Pad, Pool, Window};
+use repserve_graph::ops::{BatchNormalization, Conv, Gemm, MatMul, NodeView, Pad, Pool, Scaling, Sum, Window};
 use repserve_graph::{Node, Tensor, ValueId};
 
 /// Spatial axes that the algebra handles.
@@ -31,27 +31,30 @@ impl<'a> MapReader<'a> {
         self.cx.view().node(node)
     }
 
-    fn constant(&self, node: &Node, index: usize) -> Option<&'a Tensor> {
-        node.input(index).and_then(|v| self.cx.graph.constant(v))
+    fn constant(&self, node: &Node, value: ValueId) -> Result<&'a Tensor, Reason> {
+        let constant = self.cx.graph.constant(value);
+        constant.ok_or_else(|| Reason::NotUnderstood(node.op.clone()))
     }
 
-    fn vector(&self, node: &Node, index: usize, len: usize) -> Result<Vec<f64>, Reason> {
-        let tensor = self.constant(node, index).filter(|t| t.len() == len);
+    fn vector(&self, node: &Node, value: ValueId, len: usize) -> Result<Vec<f64>, Reason> {
+        let tensor = self.cx.graph.constant(value).filter(|t| t.len() == len);
         tensor
             .and_then(Tensor::to_f64)
             .ok_or_else(|| Reason::NotUnderstood(node.op.clone()))
     }
 
     pub(super) fn conv(&self, node: &'a Node, input: usize, value: ValueId) -> Result<Op<'a>, Reason> {
-        let unclear = || Reason::NotUnderstood(node.op.clone());
         let conv = decoded(node, Conv::of(&self.view(node)))?;
         if self.channels.get(&value) != Some(&conv.in_channels) || conv.window.kernel.len() > AXES_MAX {
-            return Err(unclear());
+            return Err(Reason::NotUnderstood(node.op.clone()));
         }
-        let bias = conv.bias.map(|_| self.vector(node, 2, conv.out_channels)).transpose()?;
+        let bias = conv
+            .bias
+            .map(|bias| self.vector(node, bias, conv.out_channels))
+            .transpose()?;
         Ok(Op::Conv(ConvMap {
             input,
-            weight: self.constant(node, 1).ok_or_else(unclear)?,
+            weight: self.constant(node, conv.weight)?,
             transposed: false,
             factor: 1.0,
             bias,
@@ -68,23 +71,30 @@ impl<'a> MapReader<'a> {
         if gemm.input_transposed {
             return Err(Reason::NotUnderstood(node.op.clone()));
         }
-        let mut map = self.matrix(node, LinearMap::Gemm, input)?;
+        let mut map = self.product(node, LinearMap::Gemm, input, gemm.weight)?;
         map.transposed = !gemm.weight_transposed;
         map.factor = f64::from(gemm.alpha);
         map.bias = match gemm.bias {
             None => None,
-            Some(_) => Some(self.row_bias(node, map.out_channels, f64::from(gemm.beta))?),
+            Some(bias) => Some(self.row_bias(node, bias, map.out_channels, f64::from(gemm.beta))?),
         };
         Ok(Op::Conv(map))
     }
 
-    /// A product with a constant right side, stored as (inputs, outputs).
-    pub(super) fn matrix(&self, node: &'a Node, map: LinearMap, input: usize) -> Result<ConvMap<'a>, Reason> {
+    /// `MatMul` with a constant right side.
+    pub(super) fn matmul(&self, node: &'a Node, input: usize) -> Result<Op<'a>, Reason> {
+        let product = decoded(node, MatMul::of(&self.view(node)))?;
+        self.product(node, LinearMap::MatMul, input, product.weight)
+            .map(Op::Conv)
+    }
+
+    /// A product with the constant `weight`, stored as (inputs, outputs).
+    fn product(&self, node: &'a Node, map: LinearMap, input: usize, weight: ValueId) -> Result<ConvMap<'a>, Reason> {
         let unclear = || Reason::NotUnderstood(node.op.clone());
         let (in_channels, out_channels) = ends(self.cx, node, map)?.ok_or_else(unclear)?;
         Ok(ConvMap {
             input,
-            weight: self.constant(node, 1).ok_or_else(unclear)?,
+            weight: self.constant(node, weight)?,
             transposed: true,
             factor: 1.0,
             bias: None,
@@ -96,9 +106,9 @@ impl<'a> MapReader<'a> {
     }
 
     /// What a `Gemm` adds, a number an output channel.
-    fn row_bias(&self, node: &Node, channels: usize, factor: f64) -> Result<Vec<f64>, Reason> {
-        let tensor = self.constant(node, 2);
-        let own = tensor.and_then(|t| Some((t.to_f64()?, *t.shape().last().unwrap_or(&1))));
+    fn row_bias(&self, node: &Node, bias: ValueId, channels: usize, factor: f64) -> Result<Vec<f64>, Reason> {
+        let tensor = self.constant(node, bias)?;
+        let own = tensor.to_f64().map(|own| (own, *tensor.shape().last().unwrap_or(&1)));
         let (own, wide) = own.ok_or_else(|| Reason::NotUnderstood(node.op.clone()))?;
         if own.len() != wide || (wide != 1 && wide != channels) {
             return Err(Reason::NotPerChannel(node.op.clone()));
@@ -111,8 +121,9 @@ impl<'a> MapReader<'a> {
         if !norm.per_channel || !matches!(self.layout, Layout::Second(_)) {
             return Err(Reason::NotUnderstood(node.op.clone()));
         }
-        let [gamma, beta, mean, variance] = [1, 2, 3, 4].map(|i| self.vector(node, i, channels));
-        let (gamma, beta, mean, variance) = (gamma?, beta?, mean?, variance?);
+        let vector = |value| self.vector(node, value, channels);
+        let (gamma, beta) = (vector(norm.scale)?, vector(norm.shift)?);
+        let (mean, variance) = (vector(norm.mean)?, vector(norm.variance)?);
         let deviation = variance.iter().map(|v| (v + f64::from(norm.epsilon)).sqrt());
         let scale: Vec<f64> = gamma.iter().zip(deviation).map(|(g, d)| g / d).collect();
         let shift = beta
@@ -166,19 +177,31 @@ impl<'a> MapReader<'a> {
     }
 
     /// Scale and shift of an operator with one constant operand.
-    pub(super) fn binary(&self, node: &Node, value: ValueId, channels: usize) -> Result<Affine, Reason> {
-        let first = node.input(0) == Some(value);
-        let own = self
-            .constant(node, usize::from(first))
-            .and_then(|t| per_channel(self.cx, node, t, value, self.layout, channels))
-            .ok_or_else(|| Reason::NotPerChannel(node.op.clone()))?;
-        let same = |v: f64| vec![v; channels];
-        Ok(match node.op.as_str() {
-            "Add" => (same(1.0), own),
-            "Sub" if first => (same(1.0), own.iter().map(|v| -v).collect()),
-            "Sub" => (same(-1.0), own),
-            "Mul" => (own, same(0.0)),
-            _ => (own.iter().map(|v| 1.0 / v).collect(), same(0.0)),
-        })
+    pub(super) fn binary(&self, node: &'a Node, value: ValueId, channels: usize) -> Result<Affine, Reason> {
+        let view = self.view(node);
+        let own = |operand: ValueId| {
+            let tensor = self.cx.graph.constant(operand);
+            let own = tensor.and_then(|t| per_channel(self.cx, node, t, value, self.layout, channels));
+            own.ok_or_else(|| Reason::NotPerChannel(node.op.clone()))
+        };
+        let unclear = || Reason::NotUnderstood(node.op.clone());
+        if let Some(scaling) = Scaling::of(&view).map_err(|_| unclear())? {
+            let [first, second] = scaling.operands;
+            let mut scale = own(if first == value { second } else { first })?;
+            if scaling.divides {
+                scale.iter_mut().for_each(|v| *v = 1.0 / *v);
+            }
+            return Ok((scale, vec![0.0; channels]));
+        }
+        let sum = decoded(node, Sum::of(&view))?;
+        let mut affine = (vec![0.0; channels], vec![0.0; channels]);
+        for (operand, factor) in sum.terms {
+            if operand == value {
+                affine.0.fill(factor);
+            } else {
+                affine.1 = own(operand)?.into_iter().map(|v| factor * v).collect();
+            }
+        }
+        Ok(affine)
     }
 }

@@ -6,7 +6,8 @@ use super::grow::Stop;
 use super::linear::LinearMap;
 use super::{Context, Region};
 use crate::reason::Reason;
-use repserve_graph::{DType, Tensor};
+use repserve_graph::ops::Operator;
+use repserve_graph::{DType, Node, Tensor};
 
 /// The operator that a region becomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,10 +27,10 @@ pub(super) fn target(
     members: &[Member<'_>],
 ) -> Result<Option<(Target, Layout)>, Stop> {
     let has = |kind| members.iter().any(|m| m.2 == kind);
-    let mut ranks = members.iter().filter(|m| m.2 == LinearMap::Conv).map(|(id, node, _)| {
-        let weight = node.input(1).and_then(|v| cx.graph.constant(v));
-        (*id, weight.map_or(0, |w| w.shape().len()))
-    });
+    let mut ranks = members
+        .iter()
+        .filter(|m| m.2 == LinearMap::Conv)
+        .map(|(id, node, _)| (*id, weight(cx, node).map_or(0, |w| w.shape().len())));
     if let Some((_, rank)) = ranks.next() {
         let other = ranks.find(|(_, r)| *r != rank).map(|(id, _)| id);
         let matrix = members
@@ -53,6 +54,12 @@ pub(super) fn target(
     })
 }
 
+/// The weights of a convolution or matrix product.
+fn weight<'a>(cx: &Context<'a>, node: &Node) -> Option<&'a Tensor> {
+    let first = Operator::of(node)?.parameters.first()?;
+    cx.graph.constant(node.input(*first)?)
+}
+
 /// The element type of a region's weights.
 pub(super) fn dtype(cx: &Context<'_>, members: &[Member<'_>]) -> Result<DType, Stop> {
     let mut found = None;
@@ -60,7 +67,7 @@ pub(super) fn dtype(cx: &Context<'_>, members: &[Member<'_>]) -> Result<DType, S
         if !matches!(kind, LinearMap::Conv | LinearMap::Gemm | LinearMap::MatMul) {
             continue;
         }
-        let own = node.input(1).and_then(|v| cx.graph.constant(v)).map(Tensor::dtype);
+        let own = weight(cx, node).map(Tensor::dtype);
         match own {
             Some(t) if !t.is_float() => {
                 return Err(Stop {

@@ -203,7 +203,7 @@ impl<'a> Trial<'a> {
                     reads: input.into_iter().chain(site.residual.map(|r| (r, made))).collect(),
                     output: (site.output, made),
                     leaves: graph.use_count(site.output)
-                        > readers.get(&site.output).copied().unwrap_or(0) + sites::means(graph, site.output),
+                        > readers.get(&site.output).copied().unwrap_or(0) + site.means.len(),
                 }
             })
             .collect()

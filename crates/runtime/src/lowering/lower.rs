@@ -117,17 +117,15 @@ impl Rewrite<'_> {
             return;
         };
         let channels = AttributeValue::Int(site.conv.out_channels as i64);
-        for reader in self.graph.users(site.output).collect::<Vec<_>>() {
-            let Some(node) = self.graph.node(reader).filter(|n| n.is("GlobalAveragePool")) else {
+        for id in &site.means {
+            let Some((output, node)) = self.graph.node(*id).and_then(|n| Some((n.output(0)?, n))) else {
                 continue;
             };
-            let (Some(output), name) = (node.output(0), node.name.clone()) else {
-                continue;
-            };
-            self.graph.remove_node(reader);
-            let mean = operator("MeanOfBlocked", format!("{CONVERSION}{name}"), vec![blocked], output);
+            let name = format!("{CONVERSION}{}", node.name);
+            self.graph.remove_node(*id);
+            let mean = operator("MeanOfBlocked", name, vec![blocked], output);
             self.graph
-                .insert_node(Some(reader), mean.with("channels", channels.clone()));
+                .insert_node(Some(*id), mean.with("channels", channels.clone()));
         }
         if self.graph.use_count(site.output) > 0 {
             let name = self.graph.value(site.output).name.clone();

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use repserve_graph::ops::{Conv, GraphView};
+use repserve_graph::ops::{Clip, Conv, GlobalAverage, GraphView, Sum};
 use repserve_graph::shapes::Shapes;
 use repserve_graph::{DType, Dim, Graph, Model, Node, NodeId, Tensor, ValueId};
 use repserve_kernels::{Algorithm, Convolution, Isa, SourceLayout, fastest};
@@ -20,6 +20,8 @@ pub(super) struct Site {
     pub(super) residual: Option<ValueId>,
     /// What the last of `nodes` produces.
     pub(super) output: ValueId,
+    /// Readers that want only the mean of every channel of `output`, which a lowered graph takes from blocks.
+    pub(super) means: Vec<NodeId>,
     pub(super) conv: Convolution,
     pub(super) weights: Tensor,
     pub(super) bias: Option<Tensor>,
@@ -63,7 +65,8 @@ pub(super) fn find(model: &Model, isa: Isa, shape: [usize; 3]) -> Vec<Site> {
     };
     for (id, node) in graph.nodes() {
         if let Some(mut site) = of_conv(&view, id, node, isa) {
-            follow(graph, &shapes, &mut site, &mut taken);
+            follow(&view, &mut site, &mut taken);
+            site.means = means(&view, site.output);
             sites.push(site);
         }
     }
@@ -82,12 +85,6 @@ pub(super) fn readers(sites: &[Site]) -> HashMap<ValueId, usize> {
         }
     }
     readers
-}
-
-/// How many operators want only the mean of every channel of `value`, which a lowered graph takes from blocks.
-pub(super) fn means(graph: &Graph, value: ValueId) -> usize {
-    let users = graph.users(value).filter_map(|id| graph.node(id));
-    users.filter(|n| n.is("GlobalAveragePool")).count()
 }
 
 /// The shapes of all values once the input is an image of `shape`.
@@ -143,6 +140,7 @@ fn of_conv(view: &GraphView<'_>, id: NodeId, node: &Node, isa: Isa) -> Option<Si
         input: decoded.input,
         residual: None,
         output: node.output(0)?,
+        means: Vec::new(),
         conv,
         weights: weights.clone(),
         bias,
@@ -150,25 +148,48 @@ fn of_conv(view: &GraphView<'_>, id: NodeId, node: &Node, isa: Isa) -> Option<Si
     })
 }
 
-/// Takes the `Add` and the `Relu` that alone read what comes before.
-fn follow(graph: &Graph, shapes: &Shapes, site: &mut Site, taken: &mut HashSet<NodeId>) {
-    if let Some((id, node)) = only_reader(graph, site.output, "Add")
+/// Takes the sum of two values and the clip at zero that alone read what comes before.
+fn follow(view: &GraphView<'_>, site: &mut Site, taken: &mut HashSet<NodeId>) {
+    let graph = view.graph;
+    if let Some((id, node)) = only_reader(graph, site.output)
         && !taken.contains(&id)
-        && let (Some(a), Some(b), Some(sum)) = (node.input(0), node.input(1), node.output(0))
+        && let (Some(other), Some(sum)) = (added(view, node, site.output), node.output(0))
+        && graph.constant(other).is_none()
+        && alike(view.shapes, other, site.output)
     {
-        let other = if a == site.output { b } else { a };
-        if other != site.output && graph.constant(other).is_none() && alike(shapes, other, site.output) {
-            taken.insert(id);
-            site.nodes.push(id);
-            (site.residual, site.output) = (Some(other), sum);
-        }
+        taken.insert(id);
+        site.nodes.push(id);
+        (site.residual, site.output) = (Some(other), sum);
     }
-    if let Some((id, node)) = only_reader(graph, site.output, "Relu")
+    if let Some((id, node)) = only_reader(graph, site.output)
+        && let Ok(Some(Clip {
+            low: Some(0.0),
+            high: None,
+        })) = Clip::of(&view.node(node))
         && let Some(output) = node.output(0)
     {
         site.nodes.push(id);
         site.output = output;
         site.conv.relu = true;
+    }
+}
+
+/// The readers of `value` that are means of its channels, of the shape that a global pool gives.
+fn means(view: &GraphView<'_>, value: ValueId) -> Vec<NodeId> {
+    let is_mean = |id: &NodeId| {
+        let node = view.graph.node(*id).map(|node| view.node(node));
+        let mean = node.and_then(|node| GlobalAverage::of(&node).ok()?);
+        mean.is_some_and(|mean| mean.keeps_axes)
+    };
+    view.graph.users(value).filter(is_mean).collect()
+}
+
+/// What the node adds to `value`, if it is a sum of the two.
+fn added(view: &GraphView<'_>, node: &Node, value: ValueId) -> Option<ValueId> {
+    let sum = Sum::of(&view.node(node)).ok()??;
+    match sum.terms[..] {
+        [(a, 1.0), (b, 1.0)] if a != b => Some(if a == value { b } else { a }),
+        _ => None,
     }
 }
 
@@ -180,8 +201,8 @@ fn alike(shapes: &Shapes, a: ValueId, b: ValueId) -> bool {
     }
 }
 
-fn only_reader<'a>(graph: &'a Graph, value: ValueId, op: &str) -> Option<(NodeId, &'a Node)> {
+fn only_reader(graph: &Graph, value: ValueId) -> Option<(NodeId, &Node)> {
     let id = graph.only_user(value)?;
     let node = graph.node(id)?;
-    (node.is(op) && !node.captures.contains(&value)).then_some((id, node))
+    (!node.captures.contains(&value)).then_some((id, node))
 }

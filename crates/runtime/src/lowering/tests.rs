@@ -170,6 +170,27 @@ fn a_lowered_network_computes_what_the_plain_one_does() {
 }
 
 #[test]
+fn a_sum_a_clip_at_zero_and_a_reduction_are_lowered_as_an_addition_a_relu_and_a_global_pool() {
+    let (mut b, input) = Builder::new(16);
+    let left = b.conv(input, [32, 16, 3], 1, 1);
+    let right = b.conv(input, [32, 16, 1], 1, 1);
+    let sum = b.node("Sum", vec![left, right], &[]);
+    let zero = b.model.graph.add_constant("zero", Tensor::from_f32(&[], &[0.0]));
+    let clip = b.node("Clip", vec![sum, zero], &[]);
+    let axes = AttributeValue::Ints(vec![2, -1]);
+    let mean = b.node("ReduceMean", vec![clip], &[("axes", axes)]);
+    let flat = b.node("Flatten", vec![mean], &[]);
+    let model = b.finish(flat, &[32]);
+    let shape = [16, 12, 9];
+    assert_eq!(check(&model, KernelMode::On, shape), 2);
+    let onnx = lowered(&model, KernelMode::On, shape).model.onnx;
+    let written = repserve_graph::onnx::read(onnx, &repserve_graph::onnx::ExternalData::None).unwrap();
+    let operators: Vec<String> = written.graph.op_counts().into_keys().collect();
+    let expected = ["BlockedConv", "BlockedConvAdd", "MeanOfBlocked", "ToBlocked"].map(|op| format!("repserve::{op}"));
+    assert_eq!(operators, [&["Flatten".to_owned()], &expected[..]].concat());
+}
+
+#[test]
 fn measuring_chooses_something_that_computes_the_same() {
     check(&network(), KernelMode::Auto, [3, 64, 64]);
 }

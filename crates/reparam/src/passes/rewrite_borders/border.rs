@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::chain::{CHAIN_NODES_MAX, Chain};
 use super::run::Run;
+use repserve_graph::ops::Expand;
 use repserve_graph::shapes::fixed;
 use repserve_graph::{Graph, Node, Patch, Tensor, ValueId};
 
@@ -54,15 +55,8 @@ fn batches(chain: &Chain<'_>) -> Vec<usize> {
         let constants = node.inputs.iter().flatten().filter_map(|v| chain.graph.constant(*v));
         let frozen = constants.filter(|t| t.shape().len() > 3).map(|t| t.shape()[0]);
         batches.extend(frozen.filter(|n| *n <= FROZEN_MAX));
-        if let Some(shape) = node
-            .input(1)
-            .filter(|_| node.is("Expand"))
-            .and_then(|v| chain.graph.constant(v))
-        {
-            let first = shape
-                .to_i64()
-                .and_then(|s| s.first().and_then(|n| usize::try_from(*n).ok()));
-            batches.extend(first.filter(|n| *n <= FROZEN_MAX));
+        if let Ok(Some(expand)) = Expand::of(&chain.view().node(node)) {
+            batches.extend(expand.extents.first().copied().filter(|n| *n <= FROZEN_MAX));
         }
         open.extend(node.inputs.iter().flatten());
     }

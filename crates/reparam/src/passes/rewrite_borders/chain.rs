@@ -1,6 +1,6 @@
 //! What lies between a `Pad` and a result.
 
-use repserve_graph::ops::{GraphView, NodeView, Pad};
+use repserve_graph::ops::{GraphView, NodeView, Operator, Pad};
 use repserve_graph::shapes::{Shapes, fixed};
 use repserve_graph::{DType, Graph, Node, ValueId};
 
@@ -66,6 +66,15 @@ impl<'a> Chain<'a> {
         })
     }
 
+    /// The graph as the decoders of operators read it.
+    pub(super) fn view(&self) -> GraphView<'a> {
+        GraphView {
+            graph: self.graph,
+            shapes: self.shapes,
+            opset: self.opset,
+        }
+    }
+
     /// The element type of the image, where the file says it.
     pub(super) fn dtype(&self) -> Option<DType> {
         let stated = |v: ValueId| self.graph.value(v).dtype;
@@ -73,23 +82,15 @@ impl<'a> Chain<'a> {
     }
 }
 
-/// Whether an operator passes elements on without computing, and the one of its inputs that they come from.
+/// Whether an operator passes the elements of its first input on without computing, all but those that it overwrites.
 pub(super) fn passes_elements_on(node: &Node) -> bool {
-    const OPS: [&str; 6] = [
-        "ScatterND",
-        "ScatterElements",
-        "Transpose",
-        "Identity",
-        "CastLike",
-        "Cast",
-    ];
-    node.is(&node.op) && OPS.contains(&node.op.as_str())
+    Operator::of(node).is_some_and(Operator::keeps_extents)
 }
 
 /// Rows in front, columns in front, rows behind, columns behind of a zero `Pad` of an image.
 fn pads_of(view: &NodeView<'_>) -> Option<[usize; 4]> {
     let pad = Pad::of(view).ok()??;
-    if pad.mode != "constant" || Pad::fill(view) != Ok(0.0) || view.node.input(3).is_some() {
+    if pad.mode != "constant" || Pad::fill(view) != Ok(0.0) || pad.names_axes() {
         return None;
     }
     let [before, after] = pad.along(4).ok()?;

@@ -23,6 +23,7 @@ mod tests;
 
 use border::border;
 use chain::{Chain, passes_elements_on};
+use repserve_graph::ops::Scatter;
 use repserve_graph::shapes::Shapes;
 use repserve_graph::{Graph, NodeId, ValueId};
 
@@ -30,7 +31,7 @@ use repserve_graph::{Graph, NodeId, ValueId};
 pub(crate) fn run(graph: &mut Graph, opset: i64) -> usize {
     let ids: Vec<NodeId> = graph
         .nodes()
-        .filter(|(_, n)| n.is("ScatterND") || n.is("ScatterElements"))
+        .filter(|(_, n)| Scatter::is(n))
         .map(|(id, _)| id)
         .collect();
     if ids.is_empty() {
@@ -59,7 +60,7 @@ fn last_of_chain(graph: &Graph, id: NodeId) -> Option<ValueId> {
         let mut next = None;
         for user in graph.users(value) {
             let node = graph.node(user)?;
-            if node.is("ScatterND") || node.is("ScatterElements") || node.is("Slice") {
+            if Scatter::is(node) || node.is("Slice") {
                 return None;
             }
             if passes_elements_on(node) && node.input(0) == Some(value) {

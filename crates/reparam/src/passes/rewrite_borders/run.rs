@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::chain::{CHAIN_NODES_MAX, Chain, LABELS_MAX};
 use crate::fold::evaluate;
-use repserve_graph::ops::{Cast, GraphView, MovedInputs, Operator, ShapeOf};
+use repserve_graph::ops::{Cast, MovedInputs, Operator, Pad, ShapeOf};
 use repserve_graph::{DType, Dim, Node, Tensor, ValueId};
 
 /// A value of a run: numbers, or labels in place of elements that are not looked at.
@@ -71,14 +71,14 @@ impl<'c, 'a> Run<'c, 'a> {
             return self.constant(tensor);
         }
         let node = graph.node(graph.producer(value)?)?;
-        if let Some(asked) = ShapeOf::of(&self.view().node(node)).ok()? {
+        if let Some(asked) = ShapeOf::of(&self.chain.view().node(node)).ok()? {
             return self.shape(node, asked).map(number);
         }
         let mut inputs: Vec<Option<Known>> = Vec::with_capacity(node.inputs.len());
         for (i, input) in node.inputs.iter().enumerate() {
             inputs.push(match input {
                 None => None,
-                Some(_) if node.is("Pad") && i == 2 => Some(number(Tensor::from_i64(&[], &[0]))),
+                Some(_) if node.is("Pad") && i == Pad::FILL => Some(number(Tensor::from_i64(&[], &[0]))),
                 Some(v) => Some(self.value(*v)?),
             });
         }
@@ -108,7 +108,7 @@ impl<'c, 'a> Run<'c, 'a> {
 
     /// A cast of elements that are not looked at: to the chain's own type, which changes nothing.
     fn cast(&self, node: &Node, inputs: &[Option<Known>]) -> Option<Known> {
-        let to = Cast::of(&self.view().node(node)).ok()?.map(|cast| cast.to);
+        let to = Cast::of(&self.chain.view().node(node)).ok()?.map(|cast| cast.to);
         let own = to.is_some() && to == self.chain.dtype();
         let like = inputs.get(1).and_then(Option::as_ref).is_some_and(|k| k.is_label);
         (own || like).then(|| inputs.first().cloned().flatten()).flatten()
@@ -127,14 +127,6 @@ impl<'c, 'a> Run<'c, 'a> {
             }
         };
         Some(Tensor::from_i64(&[part.len()], &part))
-    }
-
-    fn view(&self) -> GraphView<'a> {
-        GraphView {
-            graph: self.chain.graph,
-            shapes: self.chain.shapes,
-            opset: self.chain.opset,
-        }
     }
 
     fn extent(&self, dim: &Dim) -> Option<i64> {
