@@ -68,6 +68,16 @@ fn a_model_is_parsed_once_and_each_graph_encoded_once() {
 }
 
 #[test]
+fn kernels_that_are_measured_write_a_graph_more_only_where_some_layers_are_chosen() {
+    let (compiled, found) = compiled(&settings(Precision::Fp32, KernelMode::Auto, false));
+    let kernels = compiled.facts.kernels.unwrap();
+    let some = kernels.lowered > 0 && kernels.lowered < kernels.layers.len();
+    // The deploy graph, the one that is measured with all layers lowered, and that with the chosen ones, which is another.
+    let written = 2 + usize::from(some);
+    assert_eq!(found, Counts { read: 1, written });
+}
+
+#[test]
 fn int8_computes_in_the_same_kernels_whether_or_not_weights_are_shared() {
     let run = |share| {
         let (mut compiled, _) = compiled(&settings(Precision::Int8, KernelMode::Auto, share));
