@@ -7,15 +7,17 @@ use serde::{Deserialize, Serialize};
 
 use repserve_compile::{Manifest, Package, PackageError, Parts};
 use repserve_quantize::Precision;
+use repserve_settings::settings;
 
-/// Section `[model]`.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ModelSettings {
-    /// Folder with `model.toml`; empty for the model that is built into the binary.
-    pub path: PathBuf,
-    /// Arithmetic of the deploy graph.
-    pub precision: PrecisionChoice,
+settings! {
+    /// Which model is served, and in which arithmetic.
+    pub struct ModelSettings {
+        /// Folder with model.toml; empty: the model that is built into the binary.
+        path: PathBuf = PathBuf::new(),
+        /// Arithmetic of the deploy graph: fp32, int8 (needs a calibration.json, which `repserve calibrate` writes), or model: as
+        /// the model's model.toml says, fp32 where it says nothing.
+        precision: PrecisionChoice = PrecisionChoice::Model,
+    }
 }
 
 /// Where the arithmetic of the deploy graph is set.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use super::settings::{ServedArgs, SettingsArgs};
 use super::{Outcome, output};
 use crate::app::memory;
-use crate::config::{Loaded, as_json, as_toml};
+use crate::config::{Loaded, as_json, as_toml, default_toml};
 
 /// Print the settings in force and where each came from
 #[derive(Debug, clap::Args)]
@@ -17,9 +17,16 @@ pub(super) struct Args {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Print every key with its default and what it is for, whatever is in force: a file to copy from
+    #[arg(long = "default", conflicts_with_all = ["json", "set", "model", "precision", "onnxruntime"])]
+    defaults: bool,
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
+    if args.defaults {
+        output::print(&default_toml()?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut loaded = args.settings.load(&[], &args.served.flags())?;
     note_limits(&mut loaded);
     let text = if args.json {

@@ -33,17 +33,20 @@ pub struct Layers {
 }
 
 impl Layers {
-    /// The ground layer: every key there is.
-    pub(super) fn defaults(text: &str) -> Result<Self, ConfigError> {
-        let path = Path::new("config/default.toml");
-        let entries = flatten(text, path)?
-            .into_iter()
-            .map(|(key, entry)| {
-                let source = Source::Default;
-                (key, Entry { source, ..entry })
-            })
-            .collect();
-        Ok(Self { entries })
+    /// The lowest layer: every key there is, by section.
+    pub(super) fn defaults(values: &toml::Table) -> Self {
+        let mut entries = BTreeMap::new();
+        for (section, keys) in values {
+            for (name, value) in keys.as_table().into_iter().flatten() {
+                let entry = Entry {
+                    value: value.clone(),
+                    source: Source::Default,
+                    in_force: None,
+                };
+                entries.insert(format!("{section}.{name}"), entry);
+            }
+        }
+        Self { entries }
     }
 
     /// Lays a file's keys over what is there.
@@ -86,23 +89,13 @@ impl Layers {
 
     fn set(&mut self, key: String, mut entry: Entry) -> Result<(), ConfigError> {
         let known = self.known(&key, &entry.source)?;
-        entry.value = fit(&known.value, entry.value).map_err(|found| ConfigError::Value {
-            reason: format!(
-                "wants {}, found {} ({found})",
-                self.wanted(&key, &known.value),
-                type_name(&found)
-            ),
-            key: key.clone(),
-            source_of: entry.source.clone(),
+        entry.value = fit(&known.value, entry.value).map_err(|found| {
+            let kind = type_name(&found);
+            let wants = Settings::wants(&key).unwrap_or_else(|| type_name(&known.value).to_owned());
+            ConfigError::refused(key.clone(), entry.source.clone(), &wants, format!("{kind} ({found})"))
         })?;
         self.entries.insert(key, entry);
         Ok(())
-    }
-
-    /// What the key takes, in words.
-    fn wanted(&self, key: &str, known: &Value) -> String {
-        let words = known.as_str().and_then(|_| words(&self.table(), key));
-        words.unwrap_or_else(|| type_name(known).to_owned())
     }
 
     fn known(&self, key: &str, source: &Source) -> Result<&Entry, ConfigError> {
@@ -138,6 +131,11 @@ impl Layers {
     /// Where the value in force came from.
     pub(super) fn source(&self, key: &str) -> Source {
         self.entries.get(key).map_or(Source::Default, |e| e.source.clone())
+    }
+
+    /// The value in force.
+    pub(super) fn value(&self, key: &str) -> Option<&Value> {
+        self.entries.get(key).map(|entry| &entry.value)
     }
 
     /// Notes what the value of `key` stands for, if that is another.
@@ -211,22 +209,6 @@ fn walk(spans: &DeTable<'_>, values: &toml::Table, prefix: &str, visit: &mut imp
             (_, None) => {}
         }
     }
-}
-
-/// The words that the key takes, for a message; `None` where it takes any text. The settings' own types say which they are.
-fn words(settings: &toml::Table, key: &str) -> Option<String> {
-    let mut settings = settings.clone();
-    let (section, leaf) = key.rsplit_once('.')?;
-    let table = section
-        .split('.')
-        .try_fold(&mut settings, |table, part| table.get_mut(part)?.as_table_mut())?;
-    table.insert(leaf.to_owned(), Value::String(String::new()));
-    let error = serde_path_to_error::deserialize::<_, Settings>(settings).err()?;
-    if error.path().to_string() != key {
-        return None;
-    }
-    let (_, words) = error.inner().message().split_once("unknown variant ``, expected ")?;
-    Some(words.to_owned())
 }
 
 fn from_text(known: &Value, text: &str) -> Value {

@@ -1,69 +1,23 @@
 //! The settings: defaults < a file < `REPSERVE__SECTION__KEY` variables < flags, validated once.
 //!
-//! Each part of the server brings the struct of its own section; here they are laid over each other ([`layers`]), with
-//! the source of every value kept, and checked. Nothing below this floor sees [`Settings`] as a whole.
+//! Each part of the server declares its own section (`repserve_settings::settings!`) and is given that alone; [`sections`] lists them.
+//! Here their values are laid over each other ([`layers`]), with the source of every value kept, and checked.
 
 mod layers;
-mod rules;
+mod sections;
 mod show;
 mod source;
+mod template;
 
 pub use layers::{Entry, Layers};
+pub use sections::{DecodeSettings, Settings};
 pub use show::{as_json, as_toml};
 pub use source::{ConfigError, Source};
+pub use template::default_toml;
 
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-
-use crate::http::{LimitSettings, SecuritySettings, ServerSettings};
-use crate::model::ModelSettings;
-use crate::telemetry::{LogSettings, TraceSettings};
-use repserve_compile::VerifySettings;
 use repserve_files as files;
-use repserve_preprocess::JpegDecode;
-use repserve_quantize::GateSettings;
-use repserve_runtime::RuntimeSettings;
-use repserve_scheduler::BatchSettings;
-
-/// The ground layer: every key with its default and a comment.
-pub const DEFAULT_TOML: &str = include_str!("../../config/default.toml");
-
-/// What is in force. One struct a part.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Settings {
-    /// Listener, timeouts, drain.
-    pub server: ServerSettings,
-    /// What a request and an image may cost.
-    pub limits: LimitSettings,
-    /// API keys and TLS.
-    pub security: SecuritySettings,
-    /// Which model is served and how.
-    pub model: ModelSettings,
-    /// Comparison of the deploy graph with the train-time graph.
-    pub verify: VerifySettings,
-    /// Comparison of the int8 graph with the fp32 graph.
-    pub quantize: GateSettings,
-    /// Decoding.
-    pub decode: DecodeSettings,
-    /// Queue and batches.
-    pub batch: BatchSettings,
-    /// ONNX Runtime.
-    pub runtime: RuntimeSettings,
-    /// Export of spans.
-    pub trace: TraceSettings,
-    /// Log level and format.
-    pub log: LogSettings,
-}
-
-/// Decoding.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DecodeSettings {
-    /// How large a JPEG is decoded.
-    pub jpeg: JpegDecode,
-}
 
 /// Where settings are taken from, besides the defaults.
 #[derive(Debug, Clone, Default)]
@@ -103,7 +57,7 @@ pub struct Loaded {
 /// # Errors
 /// The first thing that is wrong, naming the key and where it was given.
 pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
-    let mut layers = Layers::defaults(DEFAULT_TOML)?;
+    let mut layers = Layers::defaults(&template::default_values()?);
     if let Some(path) = &sources.file {
         layers.lay_file(&read(path)?, path)?;
     }
@@ -112,7 +66,11 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
         layers.set_text(key.clone(), value, Source::Flag(flag.clone()))?;
     }
     let settings = deserialize(&layers)?;
-    rules::check(&settings, &layers)?;
+    settings.check().map_err(|(section, refused)| {
+        let key = format!("{section}.{}", refused.key);
+        let source_of = layers.source(&key);
+        ConfigError::refused(key, source_of, &refused.wants, &refused.found)
+    })?;
     Ok(Loaded { settings, layers })
 }
 
@@ -129,9 +87,14 @@ fn read(path: &Path) -> Result<String, ConfigError> {
 fn deserialize(layers: &Layers) -> Result<Settings, ConfigError> {
     serde_path_to_error::deserialize(layers.table()).map_err(|error| {
         let key = error.path().to_string();
-        let reason = error.into_inner().message().replace('\n', ", ");
-        let source_of = layers.source(&key);
-        ConfigError::Value { key, source_of, reason }
+        match (Settings::wants(&key), layers.value(&key)) {
+            (Some(wants), Some(value)) => ConfigError::refused(key.clone(), layers.source(&key), &wants, value),
+            _ => ConfigError::Value {
+                source_of: layers.source(&key),
+                reason: error.into_inner().message().replace('\n', ", "),
+                key,
+            },
+        }
     })
 }
 

@@ -8,7 +8,7 @@ use repserve_files::FileError;
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
-    /// `config/default.toml`, built into the binary.
+    /// The key's declaration.
     Default,
     /// A configuration file.
     File {
@@ -45,6 +45,9 @@ pub enum ConfigError {
         /// Why not.
         error: FileError,
     },
+    /// A default has no form in TOML: a fault of the program.
+    #[error("the default settings cannot be written as TOML: {0}")]
+    Defaults(toml::ser::Error),
     /// The file is not TOML.
     #[error("{}:{line}: not valid TOML: {message}", path.display())]
     Syntax {
@@ -85,4 +88,12 @@ pub enum ConfigError {
         /// What is wrong with it.
         reason: String,
     },
+}
+
+impl ConfigError {
+    /// A value that a key does not take: what it takes, and what was given.
+    pub(super) fn refused(key: String, source_of: Source, wants: &str, found: impl fmt::Display) -> Self {
+        let reason = format!("wants {wants}, found {found}");
+        Self::Value { key, source_of, reason }
+    }
 }

@@ -38,10 +38,22 @@ fn check(file: &str, variables: &[(&str, &str)], flags: &[(&str, &str, &str)], m
     assert_eq!(error, message);
 }
 
+const DEFAULT_TOML: &str = include_str!("../../config/default.toml");
+
 #[test]
 fn the_file_of_defaults_is_the_default() {
     let loaded = load(&Sources::default()).unwrap();
     assert_eq!(loaded.settings, Settings::default());
+    let (sources, _dir) = sources(DEFAULT_TOML, &[], &[]);
+    assert_eq!(load(&sources).unwrap().settings, Settings::default());
+}
+
+#[test]
+fn the_file_of_defaults_is_what_the_declarations_say() {
+    assert!(
+        default_toml().unwrap() == DEFAULT_TOML,
+        "config/default.toml is stale; write it with `cargo run -- config --default > config/default.toml`"
+    );
 }
 
 #[test]
@@ -125,13 +137,13 @@ fn a_wrong_type_is_named_with_its_place() {
         "[server]\ntop_k = \"five\"\n",
         &[],
         &[],
-        "`server.top_k` (my.toml:2): wants a whole number, found a string (\"five\")",
+        "`server.top_k` (my.toml:2): wants a whole number (at least 1), found a string (\"five\")",
     );
     check(
         "",
         &[("REPSERVE__SERVER__TOP_K", "five")],
         &[],
-        "`server.top_k` (variable REPSERVE__SERVER__TOP_K): wants a whole number, found a string (\"five\")",
+        "`server.top_k` (variable REPSERVE__SERVER__TOP_K): wants a whole number (at least 1), found a string (\"five\")",
     );
     check("server = 3\n", &[], &[], "unknown key `server` (my.toml:1)");
 }
@@ -154,13 +166,14 @@ fn a_wrong_type_names_the_words_that_are_allowed() {
         "",
         &[("REPSERVE__RUNTIME__KERNELS", "false")],
         &[],
-        "`runtime.kernels` (variable REPSERVE__RUNTIME__KERNELS): unknown variant `false`, expected one of `auto`, `on`, `off`",
+        "`runtime.kernels` (variable REPSERVE__RUNTIME__KERNELS): wants one of `auto`, `on`, `off`, found \"false\"",
     );
     check(
         "[log]\nlevel = 3\n",
         &[],
         &[],
-        "`log.level` (my.toml:2): wants a string, found a whole number (3)",
+        "`log.level` (my.toml:2): wants a string (error, warn, info, debug, trace or off, or a list such as \"info,repserve::http=debug\"), \
+         found a whole number (3)",
     );
 }
 
@@ -180,38 +193,92 @@ fn an_impossible_value_is_named_with_its_place() {
         "[server]\ntop_k = 0\n",
         &[],
         &[],
-        "`server.top_k` (my.toml:2): must be at least 1",
+        "`server.top_k` (my.toml:2): wants a whole number (at least 1), found 0",
     );
     check(
         "",
         &[("REPSERVE__SERVER__TOP_K", "-1")],
         &[],
-        "`server.top_k` (variable REPSERVE__SERVER__TOP_K): invalid value: integer `-1`, expected usize",
+        "`server.top_k` (variable REPSERVE__SERVER__TOP_K): wants a whole number (at least 1), found -1",
     );
     check(
         "",
         &[],
         &[("server.listen", "nowhere", "--listen")],
-        "`server.listen` (flag --listen): invalid socket address syntax",
+        "`server.listen` (flag --listen): wants a string (an address and port, such as 127.0.0.1:8080), found \"nowhere\"",
     );
     check(
         "",
         &[],
         &[("model.precision", "int4", "--precision")],
-        "`model.precision` (flag --precision): unknown variant `int4`, expected one of `model`, `fp32`, `int8`",
+        "`model.precision` (flag --precision): wants one of `model`, `fp32`, `int8`, found \"int4\"",
     );
     check(
         "[limits]\nrequest_bytes_max = 10\n",
         &[],
         &[],
-        "`limits.request_bytes_max` (my.toml:2): must not be less than limits.image_bytes_max",
+        "`limits.request_bytes_max` (my.toml:2): wants a whole number (at least limits.image_bytes_max), found 10",
     );
     check(
         "",
         &[],
         &[("log.level", "loud=quiet=7", "--set")],
-        "`log.level` (flag --set): must be error, warn, info, debug, trace or off, or a list such as \"info,repserve::http=debug\"",
+        "`log.level` (flag --set): wants a string (error, warn, info, debug, trace or off, or a list such as \"info,repserve::http=debug\"), \
+         found \"loud=quiet=7\"",
     );
+}
+
+#[test]
+fn a_value_that_other_keys_or_memory_bound_names_them() {
+    check(
+        "[limits]\ndecode_bytes_max = 1\n",
+        &[],
+        &[],
+        "`limits.decode_bytes_max` (my.toml:2): \
+         wants a whole number (0: from the memory there is, or at least 16777216), found 1",
+    );
+    check(
+        "[limits]\nbodies_bytes_max = 1\n",
+        &[],
+        &[],
+        "`limits.bodies_bytes_max` (my.toml:2): \
+         wants a whole number (0: from the memory there is, or at least limits.request_bytes_max), found 1",
+    );
+    check(
+        "",
+        &[],
+        &[("security.tls_key_file", "key.pem", "--set")],
+        "`security.tls_key_file` (flag --set): \
+         wants a string (given where security.tls_certificate_file is, and only there), found \"key.pem\"",
+    );
+    check(
+        "[trace]\nsample_ratio = nan\n",
+        &[],
+        &[],
+        "`trace.sample_ratio` (my.toml:2): wants a number (0 to 1), found NaN",
+    );
+    check(
+        "[server]\nadmin_listen = \"9090\"\n",
+        &[],
+        &[],
+        "`server.admin_listen` (my.toml:2): \
+         wants a string (an address and port, such as 127.0.0.1:9090, or empty), found \"9090\"",
+    );
+    check(
+        "[server]\ndrain_limit_ms = 86400001\n",
+        &[],
+        &[],
+        "`server.drain_limit_ms` (my.toml:2): wants a whole number (0 to 86400000, a day), found 86400001",
+    );
+}
+
+#[test]
+fn every_key_takes_its_default_and_says_what_it_wants() {
+    Settings::default().check().unwrap();
+    for (key, entry) in load(&Sources::default()).unwrap().layers.entries() {
+        let wants = Settings::wants(key).unwrap();
+        assert_ne!(wants, "a value", "{key} = {}", entry.value);
+    }
 }
 
 #[test]

@@ -3,69 +3,73 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer};
-
 use super::pace::MinimumRate;
 use super::timeouts::Timeouts;
 use repserve_preprocess::Limits;
+use repserve_settings::{TextForm, rule, settings, text_form, time_ms, zero_or};
 
-/// Section `[server]`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ServerSettings {
-    /// Address and port; port 0 takes a free one.
-    pub listen: SocketAddr,
-    /// Second address, for `/metrics` and the probes alone; empty: they are at the first.
-    #[serde(deserialize_with = "address_or_none")]
-    pub admin_listen: Option<SocketAddr>,
-    /// How long metrics and probes are still answered after a model could not be served.
-    pub failure_linger_ms: u64,
-    /// Connections at one time.
-    pub connections_max: usize,
-    /// Time for a request head.
-    pub header_timeout_ms: u64,
-    /// Time that a connection without a request is kept.
-    pub idle_timeout_ms: u64,
-    /// Time without a byte of an answer that the client takes.
-    pub write_timeout_ms: u64,
-    /// Rate at which a client must take an answer after that time, bytes a second.
-    pub write_bytes_per_second_min: u64,
-    /// Time for a request body.
-    pub body_timeout_ms: u64,
-    /// Bytes a second at which a body must arrive, over each span of [`Self::body_grace_ms`]; 0: any.
-    pub body_rate_bytes_min: usize,
-    /// How long a body may fall behind that.
-    pub body_grace_ms: u64,
-    /// Time for an answer, from the request head.
-    pub request_timeout_ms: u64,
-    /// Classes in an answer, unless the request says otherwise.
-    pub top_k: usize,
-    /// How long requests are still taken after a signal.
-    pub drain_delay_ms: u64,
-    /// How long what was admitted may take after that.
-    pub drain_limit_ms: u64,
-}
+const ADDRESS: TextForm = text_form("an address and port, such as 127.0.0.1:8080");
+const ADDRESS_OR_NONE: TextForm = text_form("an address and port, such as 127.0.0.1:9090, or empty");
 
-impl Default for ServerSettings {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
-            admin_listen: None,
-            failure_linger_ms: 0,
-            connections_max: 1024,
-            header_timeout_ms: 30_000,
-            idle_timeout_ms: 15_000,
-            write_timeout_ms: 10_000,
-            write_bytes_per_second_min: 1024,
-            body_timeout_ms: 30_000,
-            body_rate_bytes_min: 4096,
-            body_grace_ms: 5_000,
-            request_timeout_ms: 30_000,
-            top_k: 5,
-            drain_delay_ms: 2_000,
-            drain_limit_ms: 30_000,
-        }
+/// What 0 stands for in limits on memory.
+const FROM_MEMORY: &str = "from the memory there is";
+
+/// Less does not decode an ordinary photograph.
+const DECODE_BYTES_MIN: u64 = 16 << 20;
+
+settings! {
+    /// Where the server listens, how long a client may take, and how the server ends.
+    pub struct ServerSettings {
+        /// Address and port. Only this machine can connect by default; use 0.0.0.0:8080 for all. Port 0 takes a free one.
+        #[allowed(ADDRESS)]
+        listen: SocketAddr = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+        /// A second address for /metrics and the probes (/livez, /readyz, /healthz), such as "127.0.0.1:9090". /metrics is then
+        /// there alone, and needs no API key. Empty: all are at the first address.
+        #[serde(with = "address_or_none")]
+        #[allowed(ADDRESS_OR_NONE)]
+        admin_listen: Option<SocketAddr> = None,
+        /// Where the model cannot be served, the process ends. How long before that metrics and probes still answer, so that what
+        /// watches the server sees why; 0: not at all.
+        #[allowed(time_ms(0))]
+        failure_linger_ms: u64 = 0,
+        /// Connections at one time. A further one takes the place of the one that has had no request for the longest; where all have
+        /// one, probes are still answered and everything else is answered 503.
+        #[allowed(1..)]
+        connections_max: usize = 1024,
+        /// A connection that has begun a request head and does not complete it within this time is closed.
+        #[allowed(time_ms(1))]
+        header_timeout_ms: u64 = 30_000,
+        /// A connection on which no request begins within this time is closed. What keeps connections to the server (a load balancer)
+        /// should give them up earlier.
+        #[allowed(time_ms(1))]
+        idle_timeout_ms: u64 = 15_000,
+        /// A connection whose client takes no byte of its answer within this time is closed.
+        #[allowed(time_ms(1))]
+        write_timeout_ms: u64 = 10_000,
+        /// So is one whose client, having used up that time, takes its answers at fewer bytes a second.
+        #[allowed(1..)]
+        write_bytes_per_second_min: u64 = 1024,
+        /// A request whose body has not arrived within this time is answered 408.
+        #[allowed(time_ms(1))]
+        body_timeout_ms: u64 = 30_000,
+        /// The least rate at which a body must arrive, in bytes a second over each span of body_grace_ms; one that falls behind is
+        /// answered 408. 0: any rate will do.
+        body_rate_bytes_min: usize = 4096,
+        /// How long a body may fall behind that rate.
+        #[allowed(time_ms(1))]
+        body_grace_ms: u64 = 5_000,
+        /// A request that is not answered within this time is answered 504. `?timeout_ms=` may only shorten it.
+        #[allowed(time_ms(1))]
+        request_timeout_ms: u64 = 30_000,
+        /// Classes an answer holds unless `?top_k=` says otherwise.
+        #[allowed(1..)]
+        top_k: usize = 5,
+        /// After SIGTERM: how long new requests are still taken while `/readyz` says 503, so that load balancers notice.
+        #[allowed(time_ms(0))]
+        drain_delay_ms: u64 = 2_000,
+        /// After that: how long admitted requests may take to finish before they are answered 503.
+        #[allowed(time_ms(0))]
+        drain_limit_ms: u64 = 30_000,
     }
 }
 
@@ -111,51 +115,68 @@ impl ServerSettings {
     }
 }
 
-fn address_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    if text.is_empty() {
-        return Ok(None);
-    }
-    text.parse()
-        .map(Some)
-        .map_err(|_| D::Error::custom("invalid socket address syntax"))
-}
+/// An address as text; none is the empty text.
+mod address_or_none {
+    use std::net::SocketAddr;
 
-/// Section `[limits]`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LimitSettings {
-    /// Bytes of one encoded image.
-    pub image_bytes_max: usize,
-    /// Pixels of one image.
-    pub image_pixels_max: u64,
-    /// Images in one request.
-    pub request_images_max: usize,
-    /// Bytes of one request's body.
-    pub request_bytes_max: usize,
-    /// What the images of one request may take to decode, in pixels of an ordinary JPEG.
-    pub request_pixels_max: u64,
-    /// Bytes of all requests' bodies in memory at one time; 0: as much as the process's memory allows.
-    pub bodies_bytes_max: usize,
-    /// Bytes that all decoding together may hold; 0: as much as the process's memory allows.
-    pub decode_bytes_max: u64,
-    /// Bytes of all answers that wait for their clients to read them.
-    pub answers_bytes_max: usize,
-}
+    use serde::de::{Deserialize, Deserializer, Error as _};
+    use serde::ser::Serializer;
 
-impl Default for LimitSettings {
-    fn default() -> Self {
-        let image = Limits::default();
-        Self {
-            image_bytes_max: image.bytes_max,
-            image_pixels_max: image.pixels_max,
-            request_images_max: 64,
-            request_bytes_max: 64 << 20,
-            request_pixels_max: 800_000_000,
-            bodies_bytes_max: 0,
-            decode_bytes_max: 0,
-            answers_bytes_max: 64 << 20,
+    pub(super) fn serialize<S: Serializer>(address: &Option<SocketAddr>, serializer: S) -> Result<S::Ok, S::Error> {
+        match address {
+            Some(address) => serializer.collect_str(address),
+            None => serializer.serialize_str(""),
         }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        text.parse().map(Some).map_err(D::Error::custom)
+    }
+}
+
+settings! {
+    /// What an image, a request and all requests together may cost.
+    #[derive(Eq)]
+    pub struct LimitSettings {
+        /// Bytes of one encoded image.
+        #[allowed(1..)]
+        image_bytes_max: usize = Limits::default().bytes_max,
+        /// Pixels (width times height) of one image, checked from its header.
+        #[allowed(1..)]
+        image_pixels_max: u64 = Limits::default().pixels_max,
+        /// Images in one request.
+        #[allowed(1..)]
+        request_images_max: usize = 64,
+        /// Bytes of one request's body.
+        #[allowed(rule("at least limits.image_bytes_max", |limits: &LimitSettings| {
+            limits.request_bytes_max >= limits.image_bytes_max
+        }))]
+        request_bytes_max: usize = 64 << 20,
+        /// What the images of one request may take to decode, known from their headers; more is answered 413. Counted in pixels of an ordinary
+        /// JPEG: one of any other format counts 4, one of a JPEG of several scans (progressive) 1 for every two scans.
+        #[allowed(rule("at least limits.image_pixels_max", |limits: &LimitSettings| {
+            limits.request_pixels_max >= limits.image_pixels_max
+        }))]
+        request_pixels_max: u64 = 800_000_000,
+        /// Memory for the bodies of all requests, and for what is made of them while they are read, in bytes; a request that goes
+        /// beyond is answered 429. A quarter of it (less where request_bytes_max leaves less) is kept for requests up to a
+        /// sixteenth of it (at most image_bytes_max). A client (by its API key where keys are in use, else by its address) holds at
+        /// most two thirds of what others leave. 0: a sixth of the memory there is (the cgroup's limit or the machine's), from 16 MiB to 256 MiB.
+        #[allowed(zero_or(FROM_MEMORY, rule("at least limits.request_bytes_max", |limits: &LimitSettings| {
+            limits.bodies_bytes_max >= limits.request_bytes_max
+        })))]
+        bodies_bytes_max: usize = 0,
+        /// Bytes that all decoding together may hold, known from the images' headers; an image that finds too little left waits in the queue, and one
+        /// that takes more alone is answered 413. 0: three eighths of the memory there is, at least 32 MiB.
+        #[allowed(zero_or(FROM_MEMORY, DECODE_BYTES_MIN..))]
+        decode_bytes_max: u64 = 0,
+        /// Bytes of all answers (those up to 4 KiB are not counted) that their clients have not read; one that goes beyond is replaced by 429.
+        #[allowed(1..)]
+        answers_bytes_max: usize = 64 << 20,
     }
 }
 

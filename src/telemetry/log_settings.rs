@@ -1,35 +1,32 @@
 //! Section `[log]`.
 
-use serde::Deserialize;
+use repserve_settings::{rule, settings};
+use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 
-/// Section `[log]`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LogSettings {
-    /// A level or a list of `module=level`.
-    pub level: String,
-    /// How a line looks.
-    pub format: LogFormat,
+settings! {
+    /// The log, which goes to stderr.
+    pub struct LogSettings {
+        /// error, warn, info, debug, trace or off; also filters by module, such as "info,repserve::http=debug". Refused requests make
+        /// a line of each kind (route and code) in ten seconds, with their count and an example; debug logs each.
+        #[allowed(rule(
+            "error, warn, info, debug, trace or off, or a list such as \"info,repserve::http=debug\"",
+            |log: &LogSettings| log.filter().is_ok(),
+        ))]
+        level: String = "info".to_owned(),
+        /// text (readable) or json (a line an event).
+        format: LogFormat = LogFormat::Text,
+    }
 }
 
 /// How a line of the log looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// For people.
     Text,
     /// For collectors: a JSON object a line.
     Json,
-}
-
-impl Default for LogSettings {
-    fn default() -> Self {
-        Self {
-            level: "info".to_owned(),
-            format: LogFormat::Text,
-        }
-    }
 }
 
 /// What a level may be.

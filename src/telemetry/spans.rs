@@ -2,29 +2,21 @@
 
 use std::time::{Duration, SystemTime};
 
-use serde::Deserialize;
+use repserve_settings::settings;
 
 use super::labels::Stage;
 
-/// Section `[trace]`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TraceSettings {
-    /// Base URL of a collector that takes OTLP over HTTP; empty: nothing is exported.
-    pub otlp_endpoint: String,
-    /// Share of the requests that are exported where the client does not say, 0 to 1.
-    pub sample_ratio: f64,
-    /// `service.name` of what is exported.
-    pub service_name: String,
-}
-
-impl Default for TraceSettings {
-    fn default() -> Self {
-        Self {
-            otlp_endpoint: String::new(),
-            sample_ratio: 1.0,
-            service_name: "repserve".to_owned(),
-        }
+settings! {
+    /// Export of spans.
+    pub struct TraceSettings {
+        /// Base URL of an OpenTelemetry collector that takes OTLP over HTTP, such as `http://collector:4318`; empty: no export.
+        /// Needs a binary with the feature `otlp`, as the image's is. `traceparent` is read and answered either way.
+        otlp_endpoint: String = String::new(),
+        /// Share of the requests that are exported where `traceparent` does not say.
+        #[allowed(0.0..=1.0)]
+        sample_ratio: f64 = 1.0,
+        /// `service.name` of what is exported.
+        service_name: String = "repserve".to_owned(),
     }
 }
 

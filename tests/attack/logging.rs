@@ -194,7 +194,7 @@ fn unknown_levels_are_refused() {
         assert_eq!(output.status.code(), Some(2), "{level}");
         let said = stderr(&output);
         assert!(
-            said.contains("`log.level` (flag --set): must be error, warn, info, debug, trace or off"),
+            said.contains("`log.level` (flag --set): wants a string (error, warn, info, debug, trace or off"),
             "{said}"
         );
     }

@@ -15,12 +15,12 @@ fn what_is_wrong_is_one_line_and_exit_code_2() {
             .output()
             .unwrap(),
         2,
-        "`server.top_k` (variable REPSERVE__SERVER__TOP_K): wants a whole number, found a string (\"many\")",
+        "`server.top_k` (variable REPSERVE__SERVER__TOP_K): wants a whole number (at least 1), found a string (\"many\")",
     );
     check_error(
         &run(&["serve", "--listen", "here"]),
         2,
-        "`server.listen` (flag --listen): invalid socket address syntax",
+        "`server.listen` (flag --listen): wants a string (an address and port, such as 127.0.0.1:8080), found \"here\"",
     );
     check_error(
         &run(&["config", "--config", "/nowhere.toml"]),
@@ -61,4 +61,15 @@ fn what_is_in_force_is_shown_with_its_source() {
     assert_eq!(line("top_k"), "top_k = 3 # variable REPSERVE__SERVER__TOP_K");
     assert_eq!(line("level"), "level = \"debug\" # flag --set");
     assert_eq!(line("format"), "format = \"text\" # default");
+}
+
+#[test]
+fn the_file_of_defaults_is_printed_whatever_is_in_force() {
+    let output = repserve(&["config", "--default"])
+        .env("REPSERVE_CONFIG", "/nowhere.toml")
+        .env("REPSERVE__SERVER__TOP_K", "3")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(stdout(&output), include_str!("../../config/default.toml"));
 }

@@ -1,10 +1,9 @@
 //! The settings of compiling.
 
-use serde::Deserialize;
-
 use repserve_preprocess::Limits;
 use repserve_quantize::{GateSettings, Precision};
 use repserve_runtime::RuntimeSettings;
+use repserve_settings::{rule, settings};
 
 /// The settings of compiling.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -21,30 +20,24 @@ pub struct CompileSettings {
     pub limits: Limits,
 }
 
-/// Comparison of the deploy graph with the train-time graph before serving.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct VerifySettings {
-    /// Batches of random inputs.
-    pub batches: usize,
-    /// Inputs in a batch.
-    pub batch_size: usize,
-    /// Seed of the random inputs.
-    pub seed: u64,
-    /// Largest difference of the outputs, relative to the largest output.
-    pub relative_error_max: f64,
-    /// Smallest share of inputs whose best class agrees, 0 to 1.
-    pub top1_agreement_min: f64,
-}
-
-impl Default for VerifySettings {
-    fn default() -> Self {
-        Self {
-            batches: 3,
-            batch_size: 4,
-            seed: 2024,
-            relative_error_max: 1e-4,
-            top1_agreement_min: 1.0,
-        }
+settings! {
+    /// The deploy graph is compared with the train-time graph on random inputs before it is served.
+    pub struct VerifySettings {
+        /// Batches that are run.
+        #[allowed(1..)]
+        batches: usize = 3,
+        /// Inputs in each batch (a graph of fixed batch size keeps its own).
+        #[allowed(1..)]
+        batch_size: usize = 4,
+        /// Seed of the random inputs.
+        seed: u64 = 2024,
+        /// Largest difference of the outputs, relative to the largest output.
+        #[allowed(rule("positive, not infinite", |verify: &VerifySettings| {
+            verify.relative_error_max.is_finite() && verify.relative_error_max > 0.0
+        }))]
+        relative_error_max: f64 = 1e-4,
+        /// Smallest share of inputs whose best class agrees.
+        #[allowed(0.0..=1.0)]
+        top1_agreement_min: f64 = 1.0,
     }
 }

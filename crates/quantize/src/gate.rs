@@ -1,5 +1,6 @@
 //! How far the outputs of an int8 graph are from those of its fp32 graph.
 
+use repserve_settings::settings;
 use serde::{Deserialize, Serialize};
 
 /// int8 against fp32 on some images.
@@ -19,20 +20,23 @@ pub struct Agreement {
     pub snr_db: f64,
 }
 
-/// What the comparison at start-up must reach.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct GateSettings {
-    /// Smallest share of images whose best class agrees, 0 to 1.
-    pub top1_agreement_min: f64,
-    /// Largest mean divergence, nats.
-    pub kl_divergence_max: f64,
-    /// What happens below that.
-    pub otherwise: Otherwise,
+settings! {
+    /// An int8 graph is compared with the fp32 graph on images that were held out from calibration, before it is served.
+    #[derive(Copy)]
+    pub struct GateSettings {
+        /// Smallest share of these images whose best class agrees.
+        #[allowed(0.0..=1.0)]
+        top1_agreement_min: f64 = 0.98,
+        /// Largest mean Kullback-Leibler divergence of the int8 probabilities from the fp32 ones, in nats.
+        #[allowed(0.0..)]
+        kl_divergence_max: f64 = 0.1,
+        /// What happens below that. refuse: the model is not served. fp32: the fp32 graph is served, with a warning.
+        otherwise: Otherwise = Otherwise::Refuse,
+    }
 }
 
 /// What a server does with an int8 graph that differs too much from fp32.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Otherwise {
     /// It does not serve.
@@ -40,16 +44,6 @@ pub enum Otherwise {
     Refuse,
     /// It serves the fp32 graph.
     Fp32,
-}
-
-impl Default for GateSettings {
-    fn default() -> Self {
-        Self {
-            top1_agreement_min: 0.98,
-            kl_divergence_max: 0.1,
-            otherwise: Otherwise::Refuse,
-        }
-    }
 }
 
 impl Agreement {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use repserve_settings::{settings, time_ms};
 use serde::{Deserialize, Serialize};
 
 /// How the thread plan comes about.
@@ -28,39 +29,32 @@ pub enum KernelMode {
     Off,
 }
 
-/// The section `runtime` of the configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RuntimeSettings {
-    /// The shared library; empty: it is searched.
-    pub library: PathBuf,
-    /// Whether warm-up measures and decides.
-    pub plan: PlanMode,
-    /// Cores to use, each with a worker and a one-core session; 0: what affinity and cgroup quota leave.
-    pub cores: usize,
-    /// Whether an explicit plan has an all-core session for light load.
-    pub wide_session: bool,
-    /// Time that measuring the batch-latency curve may take, in milliseconds.
-    pub measure_ms_max: u64,
-    /// Largest batch that is measured.
-    pub measure_batch_max: usize,
-    /// Whether a model's sessions share one copy of its weights.
-    pub share_weights: bool,
-    /// Which layers this program's own kernels compute, in f32 and in int8.
-    pub kernels: KernelMode,
-}
-
-impl Default for RuntimeSettings {
-    fn default() -> Self {
-        Self {
-            library: PathBuf::new(),
-            plan: PlanMode::Auto,
-            cores: 0,
-            wide_session: true,
-            measure_ms_max: 2000,
-            measure_batch_max: 16,
-            share_weights: true,
-            kernels: KernelMode::Auto,
-        }
+settings! {
+    /// ONNX Runtime, this program's own kernels, and the plan of threads and sessions.
+    #[derive(Eq)]
+    pub struct RuntimeSettings {
+        /// ONNX Runtime's shared library. Empty: ORT_DYLIB_PATH, beside the executable, .onnxruntime/, the loader's path.
+        library: PathBuf = PathBuf::new(),
+        /// auto: cores from the affinity mask and the cgroup quota, batch size and wide session from what warm-up measures.
+        /// explicit: `cores` and `wide_session` hold, nothing is measured, and `batch.batch_max = 0` means 1.
+        plan: PlanMode = PlanMode::Auto,
+        /// Cores to use, each with a worker and a one-core session. 0: all that this process may use.
+        #[allowed(0..=1024)]
+        cores: usize = 0,
+        /// Whether an explicit plan has an all-core session, which serves a request that is alone.
+        wide_session: bool = true,
+        /// Milliseconds that measuring the batch-latency curve may take at the start.
+        #[allowed(time_ms(0))]
+        measure_ms_max: u64 = 2000,
+        /// Largest batch that is measured.
+        #[allowed(1..=1024)]
+        measure_batch_max: usize = 16,
+        /// Whether all sessions of a model share one copy of its weights.
+        share_weights: bool = true,
+        /// Whether this program's own kernels compute layers in place of ONNX Runtime's: convolutions of any stride in fp32 (Winograd's algorithm
+        /// for 3x3 where it fits), convolutions and linear layers in int8 where the processor has VNNI (AVX-512 or AVX).
+        /// auto: in fp32 those that measure faster when the model is loaded, in int8 all that the kernels compute;
+        /// on: all that the kernels compute, unmeasured; off: none.
+        kernels: KernelMode = KernelMode::Auto,
     }
 }

@@ -2,27 +2,19 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use repserve_settings::settings;
 
-/// Settings of the queue and the batches.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BatchSettings {
-    /// Images that may wait for a session; a request whose images do not all fit is answered 429.
-    pub queue_capacity: usize,
-    /// Images in one run at most; 0 lets the warm-up measure which size is best.
-    pub batch_max: usize,
-    /// How long an incomplete batch may wait for more while a session is free, microseconds.
-    pub delay_us_max: u64,
-}
-
-impl Default for BatchSettings {
-    fn default() -> Self {
-        Self {
-            queue_capacity: 256,
-            batch_max: 0,
-            delay_us_max: 0,
-        }
+settings! {
+    /// The queue and the batches.
+    #[derive(Eq)]
+    pub struct BatchSettings {
+        /// Images that may wait for a session. A request that finds no room for all of its images is answered 429.
+        #[allowed(1..)]
+        queue_capacity: usize = 256,
+        /// Images in one run of a session at most; 0: measured when the model is loaded.
+        batch_max: usize = 0,
+        /// Microseconds that an incomplete batch may wait for more images while a session is free.
+        delay_us_max: u64 = 0,
     }
 }
 

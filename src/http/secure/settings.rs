@@ -3,30 +3,23 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Deserialize;
+use repserve_settings::{rule, settings, time_ms};
 
-/// Section `[security]`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SecuritySettings {
-    /// File of API keys, one a line; empty: no key is needed.
-    pub api_keys_file: PathBuf,
-    /// PEM certificate chain; empty: no TLS.
-    pub tls_certificate_file: PathBuf,
-    /// PEM key of the certificate.
-    pub tls_key_file: PathBuf,
-    /// How often these files are looked at.
-    pub reload_interval_ms: u64,
-}
-
-impl Default for SecuritySettings {
-    fn default() -> Self {
-        Self {
-            api_keys_file: PathBuf::new(),
-            tls_certificate_file: PathBuf::new(),
-            tls_key_file: PathBuf::new(),
-            reload_interval_ms: 10_000,
-        }
+settings! {
+    /// API keys and TLS.
+    #[derive(Eq)]
+    pub struct SecuritySettings {
+        /// File of API keys, one a line (# begins a comment). Requests for predictions, model metadata and /metrics must then bring
+        /// one, as `authorization: Bearer KEY` or `x-api-key: KEY`. Empty: none is needed.
+        api_keys_file: PathBuf = PathBuf::new(),
+        /// PEM certificate chain; the first address then speaks HTTPS only. Empty: HTTP.
+        tls_certificate_file: PathBuf = PathBuf::new(),
+        /// The key of that certificate, PEM.
+        #[allowed(rule("given where security.tls_certificate_file is, and only there", SecuritySettings::tls_is_whole))]
+        tls_key_file: PathBuf = PathBuf::new(),
+        /// How often these three files are looked at; a change takes effect without a restart.
+        #[allowed(time_ms(1))]
+        reload_interval_ms: u64 = 10_000,
     }
 }
 
