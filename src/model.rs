@@ -15,7 +15,7 @@ settings! {
         /// Folder with model.toml; empty: the model that is built into the binary.
         path: PathBuf = PathBuf::new(),
         /// Arithmetic of the deploy graph: fp32, int8 (needs a calibration.json, which `repserve calibrate` writes), or model: as
-        /// the model's model.toml says, fp32 where it says nothing.
+        /// the model's model.toml sets it, fp32 where it does not.
         precision: PrecisionChoice = PrecisionChoice::Model,
     }
 }

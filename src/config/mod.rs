@@ -1,7 +1,7 @@
 //! The settings: defaults < a file < `REPSERVE__SECTION__KEY` variables < flags, validated once.
 //!
 //! Each part of the server declares its own section (`repserve_settings::settings!`) and is given that alone; [`sections`] lists them.
-//! Here their values are laid over each other ([`layers`]), with the source of every value kept, and checked.
+//! Here their values override one another ([`layers`]), with the source of every value kept, and checked.
 
 mod layers;
 mod sections;

@@ -28,12 +28,12 @@ settings! {
         #[serde(with = "address_or_none")]
         #[allowed(ADDRESS_OR_NONE)]
         admin_listen: Option<SocketAddr> = None,
-        /// Where the model cannot be served, the process ends. How long before that metrics and probes still answer, so that what
-        /// watches the server sees why; 0: not at all.
+        /// Where the model cannot be served, the process ends. How long before that metrics and probes are still served, so that what
+        /// monitors the server sees why; 0: not at all.
         #[allowed(time_ms(0))]
         failure_linger_ms: u64 = 0,
         /// Connections at one time. A further one takes the place of the one that has had no request for the longest; where all have
-        /// one, probes are still answered and everything else is answered 503.
+        /// one, probes are still served and everything else gets 503.
         #[allowed(1..)]
         connections_max: usize = 1024,
         /// A connection that has begun a request head and does not complete it within this time is closed.
@@ -43,31 +43,31 @@ settings! {
         /// should give them up earlier.
         #[allowed(time_ms(1))]
         idle_timeout_ms: u64 = 15_000,
-        /// A connection whose client takes no byte of its answer within this time is closed.
+        /// A connection whose client takes no byte of its response within this time is closed.
         #[allowed(time_ms(1))]
         write_timeout_ms: u64 = 10_000,
-        /// So is one whose client, having used up that time, takes its answers at fewer bytes a second.
+        /// So is one whose client, having used up that time, takes its responses at fewer bytes a second.
         #[allowed(1..)]
         write_bytes_per_second_min: u64 = 1024,
-        /// A request whose body has not arrived within this time is answered 408.
+        /// A request whose body has not arrived within this time gets 408.
         #[allowed(time_ms(1))]
         body_timeout_ms: u64 = 30_000,
-        /// The least rate at which a body must arrive, in bytes a second over each span of body_grace_ms; one that falls behind is
-        /// answered 408. 0: any rate will do.
+        /// The least rate at which a body must arrive, in bytes a second over each span of body_grace_ms; one that falls behind
+        /// gets 408. 0: any rate will do.
         body_rate_bytes_min: usize = 4096,
         /// How long a body may fall behind that rate.
         #[allowed(time_ms(1))]
         body_grace_ms: u64 = 5_000,
-        /// A request that is not answered within this time is answered 504. `?timeout_ms=` may only shorten it.
+        /// A request without a response within this time gets 504. `?timeout_ms=` may only shorten it.
         #[allowed(time_ms(1))]
         request_timeout_ms: u64 = 30_000,
-        /// Classes an answer holds unless `?top_k=` says otherwise.
+        /// Classes of each image unless `?top_k=` sets another number.
         #[allowed(1..)]
         top_k: usize = 5,
         /// After SIGTERM: how long new requests are still taken while `/readyz` says 503, so that load balancers notice.
         #[allowed(time_ms(0))]
         drain_delay_ms: u64 = 2_000,
-        /// After that: how long admitted requests may take to finish before they are answered 503.
+        /// After that: how long admitted requests may take to finish before they get 503.
         #[allowed(time_ms(0))]
         drain_limit_ms: u64 = 30_000,
     }
@@ -99,7 +99,7 @@ impl ServerSettings {
         Duration::from_millis(timeout_ms.map_or(self.request_timeout_ms, |ms| ms.min(self.request_timeout_ms)))
     }
 
-    /// How long metrics and probes are still answered after a model could not be served.
+    /// How long metrics and probes are still served after a model could not be served.
     pub fn failure_linger(&self) -> Duration {
         Duration::from_millis(self.failure_linger_ms)
     }
@@ -156,14 +156,14 @@ settings! {
             limits.request_bytes_max >= limits.image_bytes_max
         }))]
         request_bytes_max: usize = 64 << 20,
-        /// What the images of one request may take to decode, known from their headers; more is answered 413. Counted in pixels of an ordinary
+        /// What the images of one request may take to decode, known from their headers; more gets 413. Counted in pixels of an ordinary
         /// JPEG: one of any other format counts 4, one of a JPEG of several scans (progressive) 1 for every two scans.
         #[allowed(rule("at least limits.image_pixels_max", |limits: &LimitSettings| {
             limits.request_pixels_max >= limits.image_pixels_max
         }))]
         request_pixels_max: u64 = 800_000_000,
         /// Memory for the bodies of all requests, and for what is made of them while they are read, in bytes; a request that goes
-        /// beyond is answered 429. A quarter of it (less where request_bytes_max leaves less) is kept for requests up to a
+        /// beyond gets 429. A quarter of it (less where request_bytes_max leaves less) is kept for requests up to a
         /// sixteenth of it (at most image_bytes_max). A client (by its API key where keys are in use, else by its address) holds at
         /// most two thirds of what others leave. 0: a sixth of the memory there is (the cgroup's limit or the machine's), from 16 MiB to 256 MiB.
         #[allowed(zero_or(FROM_MEMORY, rule("at least limits.request_bytes_max", |limits: &LimitSettings| {
@@ -171,10 +171,10 @@ settings! {
         })))]
         bodies_bytes_max: usize = 0,
         /// Bytes that all decoding together may hold, known from the images' headers; an image that finds too little left waits in the queue, and one
-        /// that takes more alone is answered 413. 0: three eighths of the memory there is, at least 32 MiB.
+        /// that takes more alone gets 413. 0: three eighths of the memory there is, at least 32 MiB.
         #[allowed(zero_or(FROM_MEMORY, DECODE_BYTES_MIN..))]
         decode_bytes_max: u64 = 0,
-        /// Bytes of all answers (those up to 4 KiB are not counted) that their clients have not read; one that goes beyond is replaced by 429.
+        /// Bytes of all responses (those up to 4 KiB are not counted) that their clients have not read; one that goes beyond is replaced by 429.
         #[allowed(1..)]
         answers_bytes_max: usize = 64 << 20,
     }

@@ -10,9 +10,9 @@ settings! {
     /// Export of spans.
     pub struct TraceSettings {
         /// Base URL of an OpenTelemetry collector that takes OTLP over HTTP, such as `http://collector:4318`; empty: no export.
-        /// Needs a binary with the feature `otlp`, as the image's is. `traceparent` is read and answered either way.
+        /// Needs a binary with the feature `otlp`, as the image's is. `traceparent` is read and returned either way.
         otlp_endpoint: String = String::new(),
-        /// Share of the requests that are exported where `traceparent` does not say.
+        /// Share of the requests that are exported where `traceparent` does not decide it.
         #[allowed(0.0..=1.0)]
         sample_ratio: f64 = 1.0,
         /// `service.name` of what is exported.

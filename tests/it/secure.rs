@@ -279,7 +279,10 @@ async fn health_gives_up_on_a_server_that_says_nothing() {
         let file = file.path().to_str().unwrap();
         let (code, said) = health(&["--url", &url, "--timeout-ms", "50", "--certificate-file", file]).await;
         assert_eq!(code, Some(1));
-        assert_eq!(said, format!("repserve: cannot request {url}: no response within 50 ms\n"));
+        assert_eq!(
+            said,
+            format!("repserve: cannot request {url}: no response within 50 ms\n")
+        );
     }
 }
 

@@ -8,7 +8,7 @@ settings! {
     /// The queue and the batches.
     #[derive(Eq)]
     pub struct BatchSettings {
-        /// Images that may wait for a session. A request that finds no room for all of its images is answered 429.
+        /// Images that may wait for a session. A request whose images do not all fit gets 429.
         #[allowed(1..)]
         queue_capacity: usize = 256,
         /// Images in one run of a session at most; 0: measured when the model is loaded.

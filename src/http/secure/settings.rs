@@ -12,7 +12,7 @@ settings! {
         /// File of API keys, one a line (# begins a comment). Requests for predictions, model metadata and /metrics must then bring
         /// one, as `authorization: Bearer KEY` or `x-api-key: KEY`. Empty: none is needed.
         api_keys_file: PathBuf = PathBuf::new(),
-        /// PEM certificate chain; the first address then speaks HTTPS only. Empty: HTTP.
+        /// PEM certificate chain; the first address then serves HTTPS only. Empty: HTTP.
         tls_certificate_file: PathBuf = PathBuf::new(),
         /// The key of that certificate, PEM.
         #[allowed(rule("given where security.tls_certificate_file is, and only there", SecuritySettings::tls_is_whole))]
