@@ -11,7 +11,7 @@ use std::time::Duration;
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use repserve_scheduler::{
-    BatchSettings, Engine, Memory, Prepared, Session, SessionError, Sessions, Tuning, Width, Work, pair,
+    BatchSettings, Engine, Memory, Payload, Prepared, Request, Session, SessionError, Sessions, Tuning, Width, pair,
 };
 
 struct Nothing;
@@ -85,7 +85,11 @@ fn requests_under_way(bencher: Bencher<'_, '_>, under_way: usize) {
     );
     let workers = scheduler.spawn().unwrap();
     bencher.counter(ItemsCount::new(under_way)).bench_local(|| {
-        let submit = |item| batcher.submit(vec![Work::Raw(item)], None).unwrap();
+        let submit = |item| {
+            batcher
+                .submit(vec![Payload::Raw(item)], &Request::default(), None)
+                .unwrap()
+        };
         let pending: Vec<_> = (0..under_way as u64).map(submit).collect();
         pending.into_iter().for_each(|one| drop(wait(one)));
     });

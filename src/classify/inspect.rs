@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::engine::{Encoded, ImageEngine, Tensor};
 use super::{Failure, part};
 use repserve_preprocess::ImageError;
-use repserve_scheduler::{Batcher, SessionError, Work};
+use repserve_scheduler::{Batcher, Payload, SessionError};
 
 /// Reading the headers of so many encoded bytes takes less than a millisecond; more of them are read beside the threads that serve
 /// connections.
@@ -17,12 +17,12 @@ const INLINE_BYTES_MAX: usize = 64 << 10;
 /// The first image's that cannot be decoded, or that all together take too long.
 pub(super) async fn inspect(
     batcher: &Batcher<ImageEngine>,
-    work: Vec<Work<Bytes, Tensor>>,
+    work: Vec<Payload<Bytes, Tensor>>,
     names: &[Option<String>],
-) -> Result<Vec<Work<Encoded, Tensor>>, Failure> {
-    let encoded = |work: &Work<Bytes, Tensor>| match work {
-        Work::Raw(bytes) => bytes.len(),
-        Work::Ready(_) => 0,
+) -> Result<Vec<Payload<Encoded, Tensor>>, Failure> {
+    let encoded = |work: &Payload<Bytes, Tensor>| match work {
+        Payload::Raw(bytes) => bytes.len(),
+        Payload::Ready(_) => 0,
     };
     let inspected = if work.iter().map(encoded).sum::<usize>() <= INLINE_BYTES_MAX {
         headers(batcher.engine(), work)
@@ -39,8 +39,8 @@ pub(super) async fn inspect(
         error,
     })?;
     let images = work.iter().filter_map(|work| match work {
-        Work::Raw(image) => Some(image),
-        Work::Ready(_) => None,
+        Payload::Raw(image) => Some(image),
+        Payload::Ready(_) => None,
     });
     batcher.engine().check_request(images).map_err(Failure::TooMuchWork)?;
     Ok(work)
@@ -49,14 +49,14 @@ pub(super) async fn inspect(
 /// The error carries the index of the image that cannot be decoded.
 fn headers(
     engine: &ImageEngine,
-    work: Vec<Work<Bytes, Tensor>>,
-) -> Result<Vec<Work<Encoded, Tensor>>, (usize, ImageError)> {
+    work: Vec<Payload<Bytes, Tensor>>,
+) -> Result<Vec<Payload<Encoded, Tensor>>, (usize, ImageError)> {
     let header = |(index, work)| match work {
-        Work::Raw(bytes) => {
+        Payload::Raw(bytes) => {
             let encoded = engine.inspect(bytes).map_err(|error| (index, error))?;
-            Ok(Work::Raw(encoded))
+            Ok(Payload::Raw(encoded))
         }
-        Work::Ready(tensor) => Ok(Work::Ready(tensor)),
+        Payload::Ready(tensor) => Ok(Payload::Ready(tensor)),
     };
     work.into_iter().enumerate().map(header).collect()
 }

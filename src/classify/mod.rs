@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use repserve_preprocess::ImageError;
-use repserve_scheduler::{Deadline, Outcome, Rejected, SessionError, Timings, Work};
+use repserve_scheduler::{Outcome, Payload, Rejected, Request, Reservation, SessionError, Timings};
 
 /// Characters of an image's name that an error repeats at most.
 const NAME_CHARS_MAX: usize = 100;
@@ -34,6 +34,9 @@ pub struct Item {
     /// The encoded image.
     pub bytes: Bytes,
 }
+
+/// A place that is kept for a request.
+pub type Reserved = Reservation<ImageEngine>;
 
 /// What a request for classes returns.
 #[derive(Debug)]
@@ -102,7 +105,8 @@ impl Failure {
     }
 }
 
-/// Classifies the images of one request: all of them or none. Dropping the future abandons them.
+/// Classifies the images of one request: all of them or none. Dropping the future abandons them. `reservation` is what was kept for it
+/// when its head arrived.
 ///
 /// # Errors
 /// That of the first image that failed; see [`Failure`].
@@ -110,10 +114,12 @@ pub async fn classify(
     served: &Served,
     items: Vec<Item>,
     top_k: usize,
-    deadline: Deadline,
+    request: &Request,
+    reservation: Option<Reserved>,
 ) -> Result<Classification, Failure> {
-    let (names, work): (Vec<_>, Vec<_>) = items.into_iter().map(|item| (item.name, Work::Raw(item.bytes))).unzip();
-    let (outputs, timings) = run(served, work, &names, deadline).await?;
+    let payload = |item: Item| (item.name, Payload::Raw(item.bytes));
+    let (names, work): (Vec<_>, Vec<_>) = items.into_iter().map(payload).unzip();
+    let (outputs, timings) = run(served, work, &names, request, reservation).await?;
     let began = Instant::now();
     let predict = |(name, output): (Option<String>, Vec<f32>)| {
         let classes = topk::classes(&output, served.output_kind(), top_k).ok_or(Failure::NotFinite)?;
@@ -138,24 +144,30 @@ pub async fn classify(
 /// That of the first item that failed; see [`Failure`].
 pub async fn infer(
     served: &Served,
-    work: Vec<Work<Bytes, Tensor>>,
-    deadline: Deadline,
+    work: Vec<Payload<Bytes, Tensor>>,
+    request: &Request,
+    reservation: Option<Reserved>,
 ) -> Result<(Vec<Vec<f32>>, Timings), Failure> {
     let names = vec![None; work.len()];
-    run(served, work, &names, deadline).await
+    run(served, work, &names, request, reservation).await
 }
 
 async fn run(
     served: &Served,
-    work: Vec<Work<Bytes, Tensor>>,
+    work: Vec<Payload<Bytes, Tensor>>,
     names: &[Option<String>],
-    deadline: Deadline,
+    request: &Request,
+    reservation: Option<Reserved>,
 ) -> Result<(Vec<Vec<f32>>, Timings), Failure> {
     let batcher = served.batcher();
-    batcher.would_admit(work.len(), deadline)?;
+    // Before the headers are read: what cannot be admitted is to cost little.
+    let reservation = match reservation {
+        Some(reservation) => reservation,
+        None => batcher.reserve(work.len(), encoded_bytes(&work), request)?,
+    };
     let work = inspect::inspect(batcher, work, names).await?;
-    let mut pending = batcher.submit(work, deadline)?;
-    let outcomes = match deadline {
+    let mut pending = batcher.submit(work, request, Some(reservation))?;
+    let outcomes = match request.deadline {
         None => pending.await,
         Some(at) => match tokio::time::timeout_at(at.into(), &mut pending).await {
             Ok(outcomes) => outcomes,
@@ -175,6 +187,14 @@ async fn run(
     Ok((outputs, timings))
 }
 
+fn encoded_bytes(work: &[Payload<Bytes, Tensor>]) -> u64 {
+    let bytes = work.iter().map(|payload| match payload {
+        Payload::Raw(encoded) => encoded.len() as u64,
+        Payload::Ready(_) => 0,
+    });
+    bytes.sum()
+}
+
 fn completed(
     outcome: Outcome<Vec<f32>, ImageError>,
     index: usize,
@@ -182,7 +202,7 @@ fn completed(
     name: Option<&str>,
 ) -> Result<(Vec<f32>, Timings), Failure> {
     match outcome {
-        Outcome::Answered { output, timings } => Ok((output, timings)),
+        Outcome::Completed { output, timings } => Ok((output, timings)),
         Outcome::Invalid(error) => Err(Failure::Invalid {
             part: part(index, of, name),
             error,

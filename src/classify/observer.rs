@@ -19,8 +19,8 @@ impl Observer for MetricsObserver {
         tracing::error!(?width, %reason, "a session failed and is made anew");
     }
 
-    fn ended(&self, end: End, timings: &Timings) {
-        if end != End::Answered {
+    fn ended(&self, end: End, timings: &Timings, _in_time: Option<bool>) {
+        if end != End::Completed {
             return;
         }
         self.0.images(1);

@@ -19,6 +19,7 @@ use super::timing::StageTimes;
 use super::{Shared, body, wire};
 use crate::classify::{Classification, Served, classify as run};
 use crate::telemetry::Stage;
+use repserve_scheduler::Request;
 
 /// Bytes that a class takes in a response, about.
 const CLASS_BYTES: usize = 64;
@@ -73,7 +74,12 @@ pub(super) async fn classify(
     let items = body::images(&headers, body, &charge, &shared.limits, within).await?;
     let deadline = arrived + shared.server.request_timeout(params.timeout_ms);
     let top_k = params.top_k.unwrap_or(shared.server.top_k);
-    let classification = run(&served, items, top_k, Some(deadline)).await?;
+    let request = Request {
+        deadline: Some(deadline),
+        own_deadline: params.timeout_ms.is_some(),
+        ..Request::default()
+    };
+    let classification = run(&served, items, top_k, &request, None).await?;
     shared.metrics.stage(Stage::Postprocess, classification.postprocess);
     let classes: usize = classification.predictions.iter().map(|p| p.classes.len()).sum();
     offload(classes * CLASS_BYTES, move || respond(&served, &classification)).await

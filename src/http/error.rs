@@ -316,7 +316,7 @@ impl From<Failure> for Problem {
         match &failure {
             // What went wrong in the runtime is for the log.
             Failure::Session(_) => Self::internal(),
-            Failure::Rejected(Rejected::Overloaded { retry_after }) => {
+            Failure::Rejected(Rejected::Overloaded { retry_after, .. }) => {
                 Self::new(Code::of(failure.code()), failure.to_string()).retry_after(*retry_after)
             }
             _ => Self::new(Code::of(failure.code()), failure.to_string()),
@@ -337,7 +337,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use repserve_preprocess::{Format, ImageError};
-    use repserve_scheduler::SessionError;
+    use repserve_scheduler::{Refusal, SessionError};
 
     use super::*;
     use crate::classify::TooMuchWork;
@@ -375,7 +375,11 @@ mod tests {
     #[test]
     fn what_the_parts_call_their_errors_is_in_the_table() {
         let retry_after = Duration::from_secs(3);
-        check(Rejected::Overloaded { retry_after }, Code::Overloaded);
+        for reason in Refusal::ALL {
+            check(Rejected::Overloaded { reason, retry_after }, Code::Overloaded);
+        }
+        let needed = Duration::from_millis(20);
+        check(Rejected::TooShort { needed }, Code::Deadline);
         check(Rejected::TooMany { capacity: 1 }, Code::TooLarge);
         check(Rejected::Expired, Code::Deadline);
         check(Rejected::Draining, Code::Draining);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use repserve::classify::{Failure, infer};
 use repserve_compile::{Fused, Source};
-use repserve_scheduler::Work;
+use repserve_scheduler::{Payload, Request};
 
 use crate::support::binary::{run, stderr};
 use crate::support::images::png;
@@ -63,12 +63,17 @@ async fn check(server: &Server, images: Vec<Vec<u8>>) {
 async fn a_failed_run_is_told_and_the_session_is_made_again() {
     let server = Server::ready(settings()).await;
     let served = server.served();
-    let wrong = infer(&served, vec![Work::Ready(vec![0.0; 3])], None).await;
+    let wrong = infer(&served, vec![Payload::Ready(vec![0.0; 3])], &Request::default(), None).await;
     assert!(matches!(wrong, Err(Failure::Session(_))), "{wrong:?}");
     server.classify(png(1)).await;
-    let nan = infer(&served, vec![Work::Ready(vec![f32::NAN; 3 * 32 * 32])], None)
-        .await
-        .unwrap();
+    let nan = infer(
+        &served,
+        vec![Payload::Ready(vec![f32::NAN; 3 * 32 * 32])],
+        &Request::default(),
+        None,
+    )
+    .await
+    .unwrap();
     assert!(nan.0[0].iter().any(|v| v.is_nan()));
     server.classify(png(1)).await;
 }

@@ -2,7 +2,7 @@
 
 use image::ImageFormat;
 use repserve::classify::infer;
-use repserve_scheduler::Work;
+use repserve_scheduler::{Payload, Request};
 use reqwest::multipart::{Form, Part};
 use serde_json::Value;
 
@@ -15,7 +15,9 @@ async fn the_probe_gives_the_logits_that_pytorch_gave() {
     let accuracy = std::fs::read(checkout("models/repvgg-cifar10/accuracy.json")).unwrap();
     let accuracy: Value = serde_json::from_slice(&accuracy).unwrap();
     let input: Vec<f32> = (0..3 * 32 * 32).map(|k| (0.37 * f64::from(k)).sin() as f32).collect();
-    let (rows, _) = infer(&server.served(), vec![Work::Ready(input)], None).await.unwrap();
+    let (rows, _) = infer(&server.served(), vec![Payload::Ready(input)], &Request::default(), None)
+        .await
+        .unwrap();
     let expected = accuracy["probe_logits"].as_array().unwrap();
     assert_eq!(rows[0].len(), expected.len());
     for (got, expected) in rows[0].iter().zip(expected) {

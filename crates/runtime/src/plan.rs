@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::cores::Cores;
-use super::curve::Curve;
+use super::curve::{Curve, Point};
 use super::settings::{PlanMode, RuntimeSettings};
-use repserve_scheduler::{BatchSettings, Tuning};
+use repserve_scheduler::{BatchSettings, RunTimes, Tuning};
 
 /// Batch of an explicit plan that names none.
 const BATCH_UNMEASURED: usize = 1;
@@ -78,6 +78,10 @@ impl Plan {
             batch_max,
             wide_max: self.wide_max.max(1),
             fill: fill.unwrap_or(Tuning::from(settings).fill),
+            run_times: RunTimes {
+                narrow: run_times(&self.curve.narrow),
+                wide: run_times(&self.curve.wide),
+            },
             ..Tuning::from(settings)
         }
     }
@@ -91,9 +95,13 @@ impl Plan {
     }
 }
 
+fn run_times(points: &[Point]) -> Vec<(usize, Duration)> {
+    let time = |point: &Point| (point.batch_size, Duration::from_secs_f64(point.latency_ms / 1e3));
+    points.iter().map(time).collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::curve::Point;
     use super::*;
 
     fn curve() -> Curve {

@@ -38,8 +38,12 @@ pub trait Engine: Send + Sync + 'static {
 pub struct Cost {
     /// Memory that is held until it is done, in bytes; taken out of [`Memory`](crate::Memory) before it begins.
     pub bytes: u64,
-    /// How long it takes, in a unit of the engine's choice; nothing counts as 1.
-    pub work: u64,
+    /// How long it should take one core, as far as that is known from before; what is seen corrects it.
+    pub expected: Duration,
+    /// What is corrected together: items of one class and of about the same `expected` time.
+    pub class: u8,
+    /// The size of the item as it came; what is seen says what to expect of a request of which only the size is known.
+    pub encoded_bytes: u64,
 }
 
 /// A prepared item and how long the parts of preparing took.

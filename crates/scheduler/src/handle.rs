@@ -1,23 +1,24 @@
 //! The two ends of a scheduler: [`Batcher`], which many hold and submit to, and [`Scheduler`], which becomes the [`Workers`].
 
 use std::future::Future;
-use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
 use super::engine::{Cost, Engine, Sessions};
-use super::item::{Deadline, End, Outcome, Rejected, Work};
+use super::item::{End, Outcome, Payload, Rejected};
 use super::memory::Memory;
 use super::observer::Observer;
-use super::policy::{Event, Shape};
+use super::policy::{RequestId, Shape};
+use super::request::Request;
+use super::reservations::ReservationId;
 use super::settings::Tuning;
 use super::shared::Shared;
-use super::state::{OutcomeOf, Phase, Snapshot, WorkOf};
+use super::state::{Ended, OutcomeOf, PayloadOf, Phase, Snapshot};
 use super::worker;
 
 /// Submits work. Cheap to clone.
@@ -38,10 +39,17 @@ pub struct Workers<E: Engine> {
 /// The outcomes of one request, in the order of its items. Dropped before it is done, it abandons the request.
 pub struct Pending<E: Engine> {
     shared: Arc<Shared<E>>,
-    request: u64,
-    items: Range<u64>,
-    outcomes: oneshot::Receiver<Vec<OutcomeOf<E>>>,
+    request: RequestId,
+    items: usize,
+    outcomes: oneshot::Receiver<Ended<E>>,
     done: bool,
+}
+
+/// A place in the backlog for a request of which only the head has arrived. It counts until it is handed to [`Batcher::submit`], dropped, or
+/// a quarter of a second old: a body that takes longer finds what there is.
+pub struct Reservation<E: Engine> {
+    shared: Arc<Shared<E>>,
+    id: ReservationId,
 }
 
 /// Added to the worker threads' niceness, so that accepting, rejecting and probing go on while every core computes.
@@ -68,35 +76,42 @@ pub fn pair<E: Engine>(
         batch_max: tuning.batch_max.max(1),
         delay: tuning.delay,
         fill: tuning.fill,
+        queue_capacity: tuning.queue_capacity,
+        wait_max: tuning.wait_max,
+        run_times: tuning.run_times,
     };
-    let capacity = tuning.queue_capacity;
-    let shared = Arc::new(Shared::new(engine, sessions, shape, capacity, memory, observer));
+    let shared = Arc::new(Shared::new(engine, sessions, shape, memory, observer));
     (Batcher(shared.clone()), Scheduler { shared, workers })
 }
 
 impl<E: Engine> Batcher<E> {
-    /// Admits all items of a request or none.
+    /// Admits all items of a request or none. The reservation, if there is one, is used up.
     ///
     /// # Errors
     /// Where the queue, the deadline or draining forbid it.
-    pub fn submit(&self, work: Vec<WorkOf<E>>, deadline: Deadline) -> Result<Pending<E>, Rejected> {
-        let count = work.len();
-        let cost = |work: WorkOf<E>| {
-            let cost = match &work {
-                Work::Raw(raw) => self.0.engine.cost(raw),
-                Work::Ready(_) => Cost::default(),
-            };
-            (work, cost)
+    pub fn submit(
+        &self,
+        payloads: Vec<PayloadOf<E>>,
+        request: &Request,
+        reservation: Option<Reservation<E>>,
+    ) -> Result<Pending<E>, Rejected> {
+        let cost = |payload: &PayloadOf<E>| match payload {
+            Payload::Raw(raw) => Some(self.0.engine.cost(raw)),
+            Payload::Ready(_) => None,
         };
-        let work = work.into_iter().map(cost).collect();
+        let costs: Vec<Option<Cost>> = payloads.iter().map(cost).collect();
+        let count = payloads.len();
+        drop(reservation);
+        let reply_time = self.0.reply_time.allowance();
         let mut state = self.0.lock();
-        let (request, items, outcomes) = state.admit(work, deadline, Instant::now())?;
+        let admitted = state.admit(payloads, &costs, request, reply_time, Instant::now());
         self.0.wake_one(&state);
         drop(state);
+        let (items, outcomes) = admitted.inspect_err(|rejected| self.0.observer.rejected(rejected))?;
         Ok(Pending {
             shared: self.0.clone(),
-            request,
-            items,
+            request: RequestId(items.start),
+            items: count,
             outcomes,
             done: count == 0,
         })
@@ -107,17 +122,52 @@ impl<E: Engine> Batcher<E> {
         &self.0.engine
     }
 
-    /// Whether a request of `count` items would be admitted now; to turn a client away before its body is read.
+    /// Keeps a place for a request of `items` items, of so many encoded bytes together, of which only the head has arrived; to refuse a
+    /// request before its body is read.
     ///
     /// # Errors
     /// As [`Self::submit`].
-    pub fn would_admit(&self, count: usize, deadline: Deadline) -> Result<(), Rejected> {
-        self.0.lock().would_admit(count, deadline, Instant::now())
+    pub fn reserve(&self, items: usize, encoded_bytes: u64, request: &Request) -> Result<Reservation<E>, Rejected> {
+        let reply_time = self.0.reply_time.allowance();
+        let mut state = self.0.lock();
+        let id = state.open().and_then(|()| {
+            state
+                .policy
+                .reserve((items, encoded_bytes), request, reply_time, Instant::now())
+        });
+        drop(state);
+        let id = id.inspect_err(|rejected| self.0.observer.rejected(rejected))?;
+        let shared = self.0.clone();
+        Ok(Reservation { shared, id })
+    }
+
+    /// Whether [`Self::reserve`] would succeed now. Keeps nothing and is not observed.
+    ///
+    /// # Errors
+    /// As [`Self::submit`].
+    pub fn check(&self, items: usize, encoded_bytes: u64, request: &Request) -> Result<(), Rejected> {
+        let reply_time = self.0.reply_time.allowance();
+        let mut state = self.0.lock();
+        state.open()?;
+        let checked = state
+            .policy
+            .check((items, encoded_bytes), request, reply_time, Instant::now());
+        checked.map(|_| ())
+    }
+
+    /// Completes when the backlog has become less since the last call completed. For one who waits: of several, one is notified each time.
+    pub async fn room(&self) {
+        self.0.room.notified().await;
+    }
+
+    /// How long all workers together would take for everything that was admitted.
+    pub fn backlog(&self) -> Duration {
+        self.0.lock().policy.backlog(Instant::now())
     }
 
     /// Queue, items and sessions at this moment.
     pub fn snapshot(&self) -> Snapshot {
-        self.0.lock().snapshot()
+        self.0.lock().snapshot(Instant::now())
     }
 
     /// Turns new requests away from now on; what was admitted finishes.
@@ -132,12 +182,12 @@ impl<E: Engine> Batcher<E> {
     /// Holds the scheduler: items are admitted and nothing is started until [`Self::release`]. Lets tests fill the queue
     /// without racing the workers.
     pub fn hold(&self) {
-        self.0.lock().policy.on(Event::Held(true), Instant::now());
+        self.0.lock().policy.hold(true);
     }
 
     /// Lets a held scheduler go on.
     pub fn release(&self) {
-        self.0.lock().policy.on(Event::Held(false), Instant::now());
+        self.0.lock().policy.hold(false);
         self.0.work.notify_all();
     }
 }
@@ -213,7 +263,7 @@ impl<E: Engine> Pending<E> {
     pub fn expire(mut self) {
         if !self.done {
             self.done = true;
-            self.shared.forget(self.request, self.items.clone(), End::Expired);
+            self.shared.forget(self.request, End::Expired);
         }
     }
 }
@@ -222,20 +272,32 @@ impl<E: Engine> Future for Pending<E> {
     type Output = Vec<OutcomeOf<E>>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if self.items.is_empty() {
+        if self.items == 0 {
             return Poll::Ready(Vec::new());
         }
-        Pin::new(&mut self.outcomes).poll(context).map(|outcomes| {
-            self.done = true;
-            outcomes.unwrap_or_else(|_| self.items.clone().map(|_| Outcome::Aborted).collect())
+        let ended = ready!(Pin::new(&mut self.outcomes).poll(context));
+        self.done = true;
+        Poll::Ready(match ended {
+            Ok((ended, outcomes)) => {
+                self.shared.reply_time.push(ended.elapsed());
+                outcomes
+            }
+            Err(_) => (0..self.items).map(|_| Outcome::Aborted).collect(),
         })
+    }
+}
+
+impl<E: Engine> Drop for Reservation<E> {
+    fn drop(&mut self) {
+        self.shared.lock().policy.release(self.id);
+        self.shared.room.notify_one();
     }
 }
 
 impl<E: Engine> Drop for Pending<E> {
     fn drop(&mut self) {
         if !self.done {
-            self.shared.forget(self.request, self.items.clone(), End::Abandoned);
+            self.shared.forget(self.request, End::Abandoned);
         }
     }
 }

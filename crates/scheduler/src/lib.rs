@@ -8,7 +8,7 @@
 //! use std::time::Duration;
 //!
 //! use repserve_scheduler::{
-//!     BatchSettings, Engine, Memory, Outcome, Prepared, Session, SessionError, Sessions, Width, Work, pair,
+//!     BatchSettings, Engine, Memory, Outcome, Payload, Prepared, Request, Session, SessionError, Sessions, Width, pair,
 //! };
 //!
 //! /// Reads numbers and doubles them.
@@ -46,32 +46,42 @@
 //! let (batcher, scheduler) = pair(Arc::new(Doubling), sessions, &BatchSettings::default(), memory, Arc::new(()));
 //! let workers = scheduler.spawn()?;
 //!
-//! let pending = batcher.submit(vec![Work::Raw("21"), Work::Raw("one")], None).expect("the queue is empty");
+//! let pending = batcher.submit(vec![Payload::Raw("21"), Payload::Raw("one")], &Request::default(), None)?;
 //! let outcomes = tokio::runtime::Builder::new_current_thread().build()?.block_on(pending);
-//! assert!(matches!(outcomes[0], Outcome::Answered { output: 42, .. }));
+//! assert!(matches!(outcomes[0], Outcome::Completed { output: 42, .. }));
 //! assert!(matches!(outcomes[1], Outcome::Invalid(_)));
 //! assert!(workers.drain(Duration::from_secs(10)));
-//! # Ok::<(), std::io::Error>(())
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod admission;
 mod backoff;
+mod cost;
 mod engine;
+mod fair_queue;
 mod handle;
 mod item;
+mod jobs;
 mod memory;
 mod observer;
-mod pace;
 mod policy;
+mod recent;
+mod reply;
+mod request;
+mod reservations;
 mod settings;
 mod shared;
+mod standing_queue;
 mod state;
+mod sum_tree;
 mod worker;
 
 pub use engine::{Cost, Engine, Prepared, Session, SessionError, Sessions, Width};
-pub use handle::{Batcher, Pending, Scheduler, Workers, pair};
-pub use item::{Deadline, End, Outcome, Rejected, Timings, Work};
+pub use handle::{Batcher, Pending, Reservation, Scheduler, Workers, pair};
+pub use item::{End, Outcome, Payload, Refusal, Rejected, Timings};
 pub use memory::Memory;
 pub use observer::Observer;
-pub use policy::{BatchPolicy, Decision, Event, ItemId, Shape};
-pub use settings::{BatchSettings, Tuning};
+pub use policy::{BatchPolicy, Decision, ItemId, Predicted, RequestId, Shape};
+pub use request::{ClientId, Deadline, Priority, Request};
+pub use settings::{BatchSettings, RunTimes, Tuning};
 pub use state::Snapshot;

@@ -1,39 +1,55 @@
-//! The scheduler's decisions as a pure state machine: events and a time in, decisions out. No threads, no clock, no items.
+//! The scheduler's decisions as a pure state machine: events and a time in, decisions out. No threads, no clock, no payloads.
 //!
-//! Rules, in the order in which [`BatchPolicy::decide`] applies them for a worker that is free:
+//! **Admission** ([`BatchPolicy::admit`]). The work of a request is estimated in core time ([`cost`](super::cost)), and when it would be done
+//! is predicted from the backlog before it: what the workers are at, and what the queue would let go first. It is refused when it
+//! would be late, or while the queue stands ([`admission`](super::admission)).
+//!
+//! **Order**. [`FairQueue`] says whose turn it is: clients share the workers evenly, within a client small requests do not wait for large
+//! ones, and the earliest deadline goes first.
+//!
+//! **Decisions**, in the order in which [`BatchPolicy::decide`] makes them for a worker that is free:
 //! 1. While it is held, or while the wide session runs, nothing starts.
-//! 2. An item whose deadline has passed is expired, never started.
-//! 3. The first raw item is prepared if it came before one that came ready, or while fewer items are ready than a batch holds
-//!    and the oldest of these has not waited longer than `fill`; but only when the memory that it takes is left.
-//! 4. Ready items that are all there is (no raw item, nothing running) run on the wide session, on all cores, if they are
-//!    no more than `wide_max`.
-//! 5. Otherwise they run on a narrow session, oldest first, shared evenly among the free workers, at once; only
-//!    `delay` may make an incomplete batch wait.
-//!
-//! Which raw item is the first: each has a time by which it would be done if requests shared the workers evenly, in units of work
-//! (start-time fair queueing: the time at which its request came, and all work of the request up to and with the item). The earliest
-//! goes first, so a small request does not wait for all of a large one that came before, and a large one waits for no more than as
-//! much work as it brings. Where memory is short the first one waits for it and no other overtakes, so none waits for ever.
+//! 2. An item that cannot be done by its deadline any more is dropped, and with it all of its request.
+//! 3. The item whose turn it is joins the next run if it is ready. If it is raw it is prepared, while fewer items are ready than a batch
+//!    holds and the oldest of these has not waited longer than `fill`, and only when the memory that it takes is left. Items that take long to
+//!    prepare leave one worker to the others.
+//! 4. Ready items that are all there is (nothing waits, nothing runs) run on the wide session, on all cores, if they are no more than
+//!    `wide_max`.
+//! 5. Otherwise they run on a narrow session, shared evenly among the free workers, at once; only `delay` may make an incomplete
+//!    batch wait. A batch is no larger than its earliest deadline allows, nor, where several clients send, than what three single runs take.
 //!
 //! So cores are never oversubscribed (a worker does one thing, the wide session runs alone) and never idle while something can run.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+mod admit;
+mod choose;
+mod requests;
+
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::engine::{Cost, Width};
-use super::item::Deadline;
+use super::admission::Errors;
+use super::cost::CostModel;
+use super::engine::Width;
+use super::fair_queue::FairQueue;
+use super::jobs::Jobs;
 use super::memory::Memory;
-
-/// How often is looked whether another scheduler has given memory back: nobody notifies this one.
-const MEMORY_POLL: Duration = Duration::from_millis(10);
+use super::request::ClientId;
+use super::reservations::{ReservationId, Reservations};
+use super::settings::RunTimes;
+use super::standing_queue::StandingQueue;
+use requests::{Requests, Stage};
 
 /// An admitted item; ids grow in the order of admission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ItemId(pub u64);
 
+/// An admitted request: the number of its first item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
 /// What the policy schedules for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shape {
     /// Workers, one a core, each with a narrow session.
     pub workers: usize,
@@ -45,42 +61,12 @@ pub struct Shape {
     pub delay: Duration,
     /// How long ready items may wait while more of their batch are prepared.
     pub fill: Duration,
-}
-
-/// What happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
-    /// An item was admitted that a session can take as it is.
-    Ready {
-        /// The item; greater than every one before.
-        item: ItemId,
-        /// When it must have been started.
-        deadline: Deadline,
-    },
-    /// An item was admitted that needs preparing.
-    Raw {
-        /// The item; greater than every one before.
-        item: ItemId,
-        /// When it must have been started.
-        deadline: Deadline,
-        /// What preparing it takes.
-        cost: Cost,
-        /// Work of the items before it in the same request, in the unit of [`Cost::work`].
-        work_before: u64,
-    },
-    /// A worker has prepared an item, or found that it cannot be.
-    Prepared {
-        /// The item.
-        item: ItemId,
-        /// Whether a session can take it.
-        ok: bool,
-    },
-    /// A session's run has ended.
-    Ran(Width),
-    /// Nobody waits for the item any more.
-    Abandoned(ItemId),
-    /// From now on nothing starts (true) or work goes on (false).
-    Held(bool),
+    /// Items that may wait for a session.
+    pub queue_capacity: usize,
+    /// How long requests without a deadline of their own may wait while the queue stands; zero: as long as they like.
+    pub wait_max: Duration,
+    /// How long runs take, as measured beforehand.
+    pub run_times: RunTimes,
 }
 
 /// What a free worker is to do.
@@ -94,44 +80,41 @@ pub enum Decision {
     Wait(Option<Instant>),
 }
 
-#[derive(Debug)]
-struct Preparing {
-    deadline: Deadline,
-    bytes: u64,
-    abandoned: bool,
+/// How long a request took and how long it was predicted to take, from its admission on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Predicted {
+    /// As predicted when it was admitted.
+    pub predicted: Duration,
+    /// As it was.
+    pub actual: Duration,
 }
 
-#[derive(Debug)]
-struct Waiting {
-    deadline: Deadline,
-    bytes: u64,
-}
-
+/// An item that has been prepared, or came so, and waits for its run.
 #[derive(Debug)]
 struct Ready {
+    /// Items keep the order in which the queue let them go.
+    turn: u64,
     item: ItemId,
-    deadline: Deadline,
     since: Instant,
-    /// Whether it came so. What was prepared here has had its turn among the raw ones.
-    came_ready: bool,
 }
-
-/// When a raw item would be done in a fair share, in units of work; equal ones go in the order of admission.
-type Turn = (u64, ItemId);
 
 /// The queue and what the workers do, as far as decisions need it.
 #[derive(Debug)]
 pub struct BatchPolicy {
     shape: Shape,
     memory: Arc<Memory>,
-    raw: BTreeMap<Turn, Waiting>,
-    turns: HashMap<ItemId, Turn>,
-    /// The latest turn that has come.
-    work_now: u64,
+    costs: CostModel,
+    errors: Errors,
+    standing: StandingQueue,
+    reservations: Reservations,
+    requests: Requests,
+    queue: FairQueue,
     ready: VecDeque<Ready>,
-    preparing: BTreeMap<ItemId, Preparing>,
-    narrow_running: usize,
-    wide_running: bool,
+    jobs: Jobs,
+    /// The client that came last, and when one came after another.
+    client_last: Option<ClientId>,
+    clients_mixed: Option<Instant>,
+    turns: u64,
     held: bool,
 }
 
@@ -139,184 +122,138 @@ impl BatchPolicy {
     /// An empty queue and idle workers.
     pub fn new(shape: Shape, memory: Arc<Memory>) -> Self {
         Self {
-            shape,
             memory,
-            raw: BTreeMap::new(),
-            turns: HashMap::new(),
-            work_now: 0,
+            costs: CostModel::new(shape.run_times.clone(), shape.workers),
+            errors: Errors::new(),
+            standing: StandingQueue::new(shape.wait_max),
+            reservations: Reservations::default(),
+            requests: Requests::default(),
+            queue: FairQueue::default(),
             ready: VecDeque::new(),
-            preparing: BTreeMap::new(),
-            narrow_running: 0,
-            wide_running: false,
+            jobs: Jobs::default(),
+            client_last: None,
+            clients_mixed: None,
+            turns: 0,
             held: false,
+            shape,
         }
     }
 
     /// Items that no session has taken yet.
     pub fn waiting(&self) -> usize {
-        self.raw.len() + self.ready.len() + self.preparing.len()
+        self.queue.len() + self.ready.len() + self.jobs.preparing.len()
     }
 
     /// Whether some item waits for a worker.
     pub fn startable(&self) -> bool {
-        let waiting = !self.raw.is_empty() || !self.ready.is_empty();
-        waiting && !self.held && !self.wide_running
+        let waiting = self.queue.len() > 0 || !self.ready.is_empty();
+        waiting && !self.held && !self.jobs.wide()
     }
 
     /// Sessions that run: narrow, wide.
     pub fn running(&self) -> (usize, usize) {
-        (self.narrow_running, usize::from(self.wide_running))
+        let wide = usize::from(self.jobs.wide());
+        (self.jobs.running.len() - wide, wide)
     }
 
-    /// Takes note of an event. Returns whether the item it names has left the queue by it.
-    pub fn on(&mut self, event: Event, now: Instant) -> bool {
-        match event {
-            Event::Raw {
-                item,
-                deadline,
-                cost: Cost { bytes, work },
-                work_before,
-            } => {
-                let turn = self.work_now.saturating_add(work_before).saturating_add(work.max(1));
-                self.turns.insert(item, (turn, item));
-                self.raw.insert((turn, item), Waiting { deadline, bytes });
-            }
-            Event::Ready { item, deadline } => self.make_ready(Ready {
-                item,
-                deadline,
-                since: now,
-                came_ready: true,
-            }),
-            Event::Prepared { item, ok } => {
-                let Some(Preparing {
-                    deadline,
-                    bytes,
-                    abandoned,
-                }) = self.preparing.remove(&item)
-                else {
-                    return true;
-                };
-                self.memory.give(bytes);
-                if !ok || abandoned {
-                    return true;
-                }
-                self.make_ready(Ready {
-                    item,
-                    deadline,
-                    since: now,
-                    came_ready: false,
-                });
-            }
-            Event::Ran(Width::Narrow) => self.narrow_running -= 1,
-            Event::Ran(Width::Wide) => self.wide_running = false,
-            Event::Abandoned(item) => return self.abandon(item),
-            Event::Held(held) => self.held = held,
-        }
-        false
+    /// How long all workers together would take for everything that was admitted.
+    pub fn backlog(&self, now: Instant) -> Duration {
+        (self.in_service(now) + self.queue.work()) / self.shape.workers.max(1) as u32
     }
 
-    /// What a free worker is to do now, and which items have expired.
-    pub fn decide(&mut self, now: Instant) -> (Decision, Vec<ItemId>) {
-        let mut expired = Vec::new();
-        if self.held || self.wide_running {
-            return (Decision::Wait(None), expired);
-        }
-        let mut passed = |item: ItemId, deadline: Deadline| {
-            let passed = deadline.is_some_and(|d| d <= now);
-            if passed {
-                expired.push(item);
-            }
-            passed
-        };
-        self.ready.retain(|ready| !passed(ready.item, ready.deadline));
-        while let Some(first) = self.raw.first_entry()
-            && passed(first.key().1, first.get().deadline)
-        {
-            self.turns.remove(&first.key().1);
-            first.remove();
-        }
-        (self.choose(now), expired)
-    }
-
-    fn choose(&mut self, now: Instant) -> Decision {
-        if self.prepares_first(now)
-            && let Some(item) = self.take_raw()
-        {
-            return Decision::Prepare(item);
-        }
-        // The end of what is prepared here is an event; the end of what another scheduler prepares is not.
-        let elsewhere = !self.raw.is_empty() && self.preparing.is_empty();
-        let Some(Ready { since: oldest, .. }) = self.ready.front() else {
-            return Decision::Wait(elsewhere.then_some(now + MEMORY_POLL));
-        };
-        let alone = self.raw.is_empty() && self.preparing.is_empty() && self.narrow_running == 0;
-        let due = *oldest + self.shape.delay;
-        if self.ready.len() < self.shape.batch_max && due > now {
-            return Decision::Wait(Some(due));
-        }
-        if alone && self.ready.len() <= self.shape.wide_max {
-            self.wide_running = true;
-            return Decision::Run(Width::Wide, self.take(self.shape.wide_max));
-        }
-        let busy = self.preparing.len() + self.narrow_running;
-        let free = self.shape.workers.saturating_sub(busy).max(1);
-        let share = self.ready.len().div_ceil(free).min(self.shape.batch_max);
-        self.narrow_running += 1;
-        Decision::Run(Width::Narrow, self.take(share))
-    }
-
-    /// The first raw item, with the memory that it takes, if so much is left.
-    fn take_raw(&mut self) -> Option<ItemId> {
-        let first = self.raw.first_entry()?;
-        if !self.memory.take(first.get().bytes) {
-            return None;
-        }
-        let ((turn, item), Waiting { deadline, bytes }) = first.remove_entry();
-        self.turns.remove(&item);
-        self.work_now = self.work_now.max(turn);
-        self.preparing.insert(
-            item,
-            Preparing {
-                deadline,
-                bytes,
-                abandoned: false,
-            },
-        );
-        Some(item)
-    }
-
-    fn prepares_first(&self, now: Instant) -> bool {
-        let (Some(((_, raw), _)), Some(ready)) = (self.raw.first_key_value(), self.ready.front()) else {
+    /// A worker has prepared an item, or found that it cannot be (`ok`). Returns whether the item has left by it.
+    pub fn prepared(&mut self, item: ItemId, ok: bool, now: Instant) -> bool {
+        let Some(job) = self.jobs.preparing.remove(&item) else {
             return true;
         };
-        let has_room = self.ready.len() < self.shape.batch_max;
-        (ready.came_ready && *raw < ready.item)
-            || (has_room && now < ready.since + self.shape.fill.max(self.shape.delay))
-    }
-
-    fn take(&mut self, count: usize) -> Vec<ItemId> {
-        let count = count.min(self.ready.len());
-        self.ready.drain(..count).map(|ready| ready.item).collect()
-    }
-
-    /// Prepared items come back in any order; the queue keeps the order of admission.
-    fn make_ready(&mut self, ready: Ready) {
-        let at = self.ready.partition_point(|other| other.item < ready.item);
-        self.ready.insert(at, ready);
-    }
-
-    fn abandon(&mut self, item: ItemId) -> bool {
-        if let Some(turn) = self.turns.remove(&item) {
-            return self.raw.remove(&turn).is_some();
+        self.memory.give(job.bytes);
+        let Some(entry) = self.requests.item_mut(item) else {
+            return true;
+        };
+        let Stage::Preparing { turn } = entry.stage else {
+            return true;
+        };
+        if ok {
+            let (cost, took) = (entry.cost, now.saturating_duration_since(job.began));
+            entry.stage = Stage::Ready;
+            self.costs.prepared(&cost.unwrap_or_default(), took, now);
         }
-        if let Ok(at) = self.ready.binary_search_by_key(&item, |ready| ready.item) {
-            return self.ready.remove(at).is_some();
+        if !ok || self.requests.is_gone(item) {
+            self.requests.end(item, false, now);
+            return true;
         }
-        // The worker that is at it still takes a core; the item leaves when it comes back.
-        if let Some(preparing) = self.preparing.get_mut(&item) {
-            preparing.abandoned = true;
-        }
+        self.make_ready(turn, item, now);
         false
+    }
+
+    /// The session that ran `first` and others has come back, with outputs (`ok`) or without. Returns how well the ends of those
+    /// requests were predicted whose last item ran.
+    pub fn ran(&mut self, first: ItemId, ok: bool, now: Instant) -> Vec<Predicted> {
+        let Some(run) = self.jobs.running.remove(&first) else {
+            return Vec::new();
+        };
+        if ok {
+            let took = now.saturating_duration_since(run.began);
+            self.costs.ran(run.width, run.items.len(), took, now);
+        }
+        let ended = run.items.iter().filter_map(|item| self.requests.end(*item, ok, now));
+        let ended: Vec<Predicted> = ended.collect();
+        for Predicted { predicted, actual } in &ended {
+            self.errors.push(*predicted, *actual, now);
+        }
+        ended
+    }
+
+    /// Nobody waits for a request any more. Returns its items that have left by it; others leave when a worker comes back with them.
+    pub fn abandon(&mut self, request: RequestId) -> Vec<ItemId> {
+        let mut left = Vec::new();
+        for item in self.requests.abandon(request) {
+            let Some(entry) = self.requests.item_mut(item) else {
+                continue;
+            };
+            match entry.stage {
+                Stage::Queued(place) => self.queue.remove(place),
+                Stage::Ready => self.ready.retain(|ready| ready.item != item),
+                Stage::Preparing { .. } | Stage::Running => continue,
+            }
+            self.requests.remove(item);
+            left.push(item);
+        }
+        self.note_empty();
+        left
+    }
+
+    /// The numbers of a request's items, of those that have ended too; none where all have.
+    pub(crate) fn items_of(&self, request: RequestId) -> impl Iterator<Item = ItemId> + use<> {
+        self.requests.items_of(request)
+    }
+
+    /// From now on nothing starts (true) or work goes on (false).
+    pub fn hold(&mut self, held: bool) {
+        self.held = held;
+    }
+
+    /// Gives a reservation up.
+    pub(crate) fn release(&mut self, reservation: ReservationId) {
+        self.reservations.remove(&mut self.queue, reservation);
+    }
+
+    /// Core time that is left of what has left the queue.
+    fn in_service(&self, now: Instant) -> Duration {
+        let to_run = (self.ready.len() + self.jobs.preparing.len()) as u32;
+        self.jobs.left(self.shape.workers, now) + self.run_share(self.batch_expected(0), now).mean * to_run
+    }
+
+    /// Prepared items come back in any order; they keep the order in which the queue let them go.
+    fn make_ready(&mut self, turn: u64, item: ItemId, now: Instant) {
+        let at = self.ready.partition_point(|other| other.turn < turn);
+        self.ready.insert(at, Ready { turn, item, since: now });
+    }
+
+    fn note_empty(&mut self) {
+        if self.queue.len() == 0 {
+            self.standing.emptied();
+        }
     }
 }
 

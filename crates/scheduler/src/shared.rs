@@ -1,16 +1,18 @@
 //! What the scheduler's threads share: its [`State`] under one lock that is held for bookkeeping only, never while an item is
 //! prepared or run, and whom to notify.
 
-use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
+
+use tokio::sync::Notify;
 
 use super::engine::{Engine, Sessions};
 use super::item::{End, Outcome};
 use super::memory::Memory;
 use super::observer::Observer;
-use super::policy::{Event, ItemId, Shape};
-use super::state::{Completed, Item, OutcomeOf, Phase, Request, State};
+use super::policy::{ItemId, RequestId, Shape};
+use super::reply::ReplyTime;
+use super::state::{Item, OutcomeOf, Phase, State};
 
 pub(super) struct Shared<E: Engine> {
     pub(super) engine: Arc<E>,
@@ -19,6 +21,9 @@ pub(super) struct Shared<E: Engine> {
     pub(super) work: Condvar,
     /// Notified when an item has ended.
     pub(super) ended: Condvar,
+    /// Notified when the backlog has become less.
+    pub(super) room: Notify,
+    pub(super) reply_time: ReplyTime,
     state: Mutex<State<E>>,
 }
 
@@ -27,7 +32,6 @@ impl<E: Engine> Shared<E> {
         engine: Arc<E>,
         sessions: Sessions<E::Session>,
         shape: Shape,
-        capacity: usize,
         memory: Arc<Memory>,
         observer: Arc<dyn Observer>,
     ) -> Self {
@@ -36,7 +40,9 @@ impl<E: Engine> Shared<E> {
             observer,
             work: Condvar::new(),
             ended: Condvar::new(),
-            state: Mutex::new(State::new(sessions, shape, capacity, memory)),
+            room: Notify::new(),
+            reply_time: ReplyTime::new(),
+            state: Mutex::new(State::new(sessions, shape, memory)),
         }
     }
 
@@ -51,10 +57,8 @@ impl<E: Engine> Shared<E> {
         }
         let completed = std::mem::take(&mut state.outbox);
         drop(state);
-        for Completed { reply, outcomes } in completed {
-            // A client that has just gone away does not want them.
-            let _ = reply.send(outcomes);
-        }
+        completed.into_iter().for_each(super::state::Completed::send);
+        self.room.notify_one();
         self.lock()
     }
 
@@ -70,6 +74,7 @@ impl<E: Engine> Shared<E> {
         let Some(Item {
             request,
             index,
+            deadline,
             timings,
             forgotten,
             ..
@@ -80,36 +85,55 @@ impl<E: Engine> Shared<E> {
         if state.phase != Phase::Open {
             self.ended.notify_all();
         }
+        let now = Instant::now();
         let Some(waiting) = state.requests.get_mut(&request) else {
-            self.observer.ended(forgotten, &timings);
+            let late = forgotten == End::Expired;
+            self.observer.ended(forgotten, &timings, late.then_some(false));
             return;
         };
-        self.observer.ended(end_of(&outcome), &timings);
+        let end = end_of(&outcome);
+        let in_time = |deadline| end == End::Completed && now <= deadline;
+        self.observer.ended(end, &timings, deadline.map(in_time));
         waiting.outcomes[index] = Some(outcome);
         waiting.left -= 1;
         if waiting.left == 0
-            && let Some(Request { outcomes, reply, .. }) = state.requests.remove(&request)
+            && let Some(waiting) = state.requests.remove(&request)
         {
-            let outcomes = outcomes.into_iter().flatten().collect();
-            state.outbox.push(Completed { reply, outcomes });
+            state.outbox.push(waiting.completed(now, || Outcome::Aborted));
         }
     }
 
     /// Forgets a request; its items that have not been started never are, and all count as `end`.
-    pub(super) fn forget(&self, request: u64, items: Range<u64>, end: End) {
+    pub(super) fn forget(&self, request: RequestId, end: End) {
         let mut state = self.lock();
         if state.requests.remove(&request).is_none() {
             return;
         }
-        let now = Instant::now();
-        for item in items.map(ItemId) {
-            let Some(entry) = state.items.get_mut(&item) else {
-                continue;
-            };
-            entry.forgotten = end;
-            if state.policy.on(Event::Abandoned(item), now) {
-                self.end(&mut state, item, Outcome::Aborted);
+        let left = state.policy.abandon(request);
+        self.forget_items(&mut state, request, left, end);
+        drop(state);
+        self.room.notify_one();
+    }
+
+    /// Ends a request that cannot be done in time any more; the policy has dropped it, and `left` are the items that are out of its hands.
+    pub(super) fn expire(&self, state: &mut State<E>, request: RequestId, left: Vec<ItemId>) {
+        if let Some(waiting) = state.requests.remove(&request) {
+            state
+                .outbox
+                .push(waiting.completed(Instant::now(), || Outcome::Expired));
+        }
+        self.forget_items(state, request, left, End::Expired);
+    }
+
+    /// Ends the items that have left; those that workers are at end, as `end`, when they come back.
+    fn forget_items(&self, state: &mut State<E>, request: RequestId, left: Vec<ItemId>, end: End) {
+        for item in state.policy.items_of(request).chain(left.iter().copied()) {
+            if let Some(entry) = state.items.get_mut(&item) {
+                entry.forgotten = end;
             }
+        }
+        for item in left {
+            self.end(state, item, Outcome::Aborted);
         }
     }
 
@@ -128,7 +152,7 @@ impl<E: Engine> Shared<E> {
 
 fn end_of<O, I>(outcome: &Outcome<O, I>) -> End {
     match outcome {
-        Outcome::Answered { .. } => End::Answered,
+        Outcome::Completed { .. } => End::Completed,
         Outcome::Invalid(_) => End::Invalid,
         Outcome::Expired => End::Expired,
         Outcome::Failed(_) => End::Failed,

@@ -9,13 +9,13 @@ use tokio::sync::oneshot;
 
 use super::backoff::Backoff;
 use super::engine::{Cost, Engine, Sessions, Width};
-use super::item::{Deadline, End, Outcome, Rejected, Timings, Work};
+use super::item::{End, Outcome, Payload, Rejected, Timings};
 use super::memory::Memory;
-use super::pace::Pace;
-use super::policy::{BatchPolicy, Event, ItemId, Shape};
+use super::policy::{BatchPolicy, ItemId, RequestId, Shape};
+use super::request::{Deadline, Request};
 
 pub(super) type OutcomeOf<E> = Outcome<<E as Engine>::Output, <E as Engine>::Invalid>;
-pub(super) type WorkOf<E> = Work<<E as Engine>::Raw, <E as Engine>::Input>;
+pub(super) type PayloadOf<E> = Payload<<E as Engine>::Raw, <E as Engine>::Input>;
 
 /// Whether work is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,12 +30,9 @@ pub(super) enum Phase {
 pub(super) struct State<E: Engine> {
     pub(super) policy: BatchPolicy,
     pub(super) phase: Phase,
-    pub(super) pace: Pace,
-    shape: Shape,
-    capacity: usize,
+    sessions: usize,
     pub(super) items: HashMap<ItemId, Item<E>>,
-    pub(super) requests: HashMap<u64, Request<E>>,
-    next_item: u64,
+    pub(super) requests: HashMap<RequestId, Waiting<E>>,
     narrow: Vec<Option<E::Session>>,
     wide: Option<E::Session>,
     pub(super) rebuilding: usize,
@@ -46,25 +43,30 @@ pub(super) struct State<E: Engine> {
     pub(super) outbox: Vec<Completed<E>>,
 }
 
-type Reply<E> = oneshot::Sender<Vec<OutcomeOf<E>>>;
+/// When the last item ended, and what became of all.
+pub(super) type Ended<E> = (Instant, Vec<OutcomeOf<E>>);
+type Reply<E> = oneshot::Sender<Ended<E>>;
 
 /// A request whose items have all ended.
 pub(super) struct Completed<E: Engine> {
-    pub(super) reply: Reply<E>,
-    pub(super) outcomes: Vec<OutcomeOf<E>>,
+    reply: Reply<E>,
+    ended: Instant,
+    outcomes: Vec<OutcomeOf<E>>,
 }
 
 pub(super) struct Item<E: Engine> {
-    pub(super) request: u64,
+    pub(super) request: RequestId,
     pub(super) index: usize,
-    work: Option<WorkOf<E>>,
+    pub(super) deadline: Deadline,
+    payload: Option<PayloadOf<E>>,
     admitted: Instant,
     pub(super) timings: Timings,
     /// How it counts once its request is forgotten.
     pub(super) forgotten: End,
 }
 
-pub(super) struct Request<E: Engine> {
+/// Who waits for a request.
+pub(super) struct Waiting<E: Engine> {
     pub(super) outcomes: Vec<Option<OutcomeOf<E>>>,
     pub(super) left: usize,
     pub(super) reply: Reply<E>,
@@ -83,19 +85,40 @@ pub struct Snapshot {
     pub sessions_busy: usize,
     /// Sessions that are made anew.
     pub sessions_rebuilding: usize,
+    /// How long all workers together would take for everything that was admitted.
+    pub backlog: Duration,
+}
+
+impl<E: Engine> Completed<E> {
+    /// Sends the outcomes; a client that has just gone away does not want them.
+    pub(super) fn send(self) {
+        let _ = self.reply.send((self.ended, self.outcomes));
+    }
+}
+
+impl<E: Engine> Waiting<E> {
+    /// What is to be sent; items that have not ended get what `missing` says.
+    pub(super) fn completed(self, ended: Instant, missing: impl Fn() -> OutcomeOf<E>) -> Completed<E> {
+        let outcomes = self
+            .outcomes
+            .into_iter()
+            .map(|outcome| outcome.unwrap_or_else(&missing));
+        Completed {
+            reply: self.reply,
+            ended,
+            outcomes: outcomes.collect(),
+        }
+    }
 }
 
 impl<E: Engine> State<E> {
-    pub(super) fn new(sessions: Sessions<E::Session>, shape: Shape, capacity: usize, memory: Arc<Memory>) -> Self {
+    pub(super) fn new(sessions: Sessions<E::Session>, shape: Shape, memory: Arc<Memory>) -> Self {
         Self {
+            sessions: shape.workers + usize::from(shape.wide_max > 0),
             policy: BatchPolicy::new(shape, memory),
             phase: Phase::Open,
-            pace: Pace::default(),
-            shape,
-            capacity,
             items: HashMap::new(),
             requests: HashMap::new(),
-            next_item: 0,
             narrow: sessions.narrow.into_iter().map(Some).collect(),
             wide: sessions.wide,
             rebuilding: 0,
@@ -105,89 +128,61 @@ impl<E: Engine> State<E> {
         }
     }
 
-    /// Admits all of `work`, each item with what preparing it takes, or nothing. Returns the request's number, its
-    /// items, and the receiver of their outcomes.
+    /// Admits all items, each with what preparing it takes (`None` where it is ready), or nothing. `reply_time` is the time that sending a
+    /// response takes. Returns the items' numbers and the receiver of their outcomes.
     #[allow(clippy::type_complexity, reason = "the reply is what it is")]
     pub(super) fn admit(
         &mut self,
-        work: Vec<(WorkOf<E>, Cost)>,
-        deadline: Deadline,
+        payloads: Vec<PayloadOf<E>>,
+        costs: &[Option<Cost>],
+        request: &Request,
+        reply_time: Duration,
         now: Instant,
-    ) -> Result<(u64, Range<u64>, oneshot::Receiver<Vec<OutcomeOf<E>>>), Rejected> {
-        self.would_admit(work.len(), deadline, now)?;
+    ) -> Result<(Range<u64>, oneshot::Receiver<Ended<E>>), Rejected> {
+        self.open()?;
+        let items = self.policy.admit(costs, request, reply_time, now)?;
         let (reply, receiver) = oneshot::channel();
-        let (request, count) = (self.next_item, work.len());
-        let outcomes = (0..count).map(|_| None).collect();
+        let count = payloads.len();
         if count > 0 {
-            self.requests.insert(
-                request,
-                Request {
-                    outcomes,
-                    left: count,
-                    reply,
-                },
-            );
+            let waiting = Waiting {
+                outcomes: (0..count).map(|_| None).collect(),
+                left: count,
+                reply,
+            };
+            self.requests.insert(RequestId(items.start), waiting);
         }
-        let mut work_before = 0_u64;
-        for (index, (work, cost)) in work.into_iter().enumerate() {
-            let item = ItemId(request + index as u64);
-            let ready = matches!(work, Work::Ready(_));
-            let (timings, forgotten) = (Timings::default(), End::Abandoned);
-            let entry = Item {
-                request,
+        for (index, payload) in payloads.into_iter().enumerate() {
+            let item = Item {
+                request: RequestId(items.start),
                 index,
-                work: Some(work),
+                deadline: request.deadline,
+                payload: Some(payload),
                 admitted: now,
-                timings,
-                forgotten,
+                timings: Timings::default(),
+                forgotten: End::Abandoned,
             };
-            self.items.insert(item, entry);
-            let arrived = if ready {
-                Event::Ready { item, deadline }
-            } else {
-                Event::Raw {
-                    item,
-                    deadline,
-                    cost,
-                    work_before,
-                }
-            };
-            work_before = work_before.saturating_add(cost.work.max(1));
-            self.policy.on(arrived, now);
+            self.items.insert(ItemId(items.start + index as u64), item);
         }
-        self.next_item += count as u64;
-        Ok((request, request..self.next_item, receiver))
+        Ok((items, receiver))
     }
 
-    pub(super) fn would_admit(&self, count: usize, deadline: Deadline, now: Instant) -> Result<(), Rejected> {
-        if self.phase != Phase::Open {
-            return Err(Rejected::Draining);
+    /// # Errors
+    /// Where nothing is admitted any more.
+    pub(super) fn open(&self) -> Result<(), Rejected> {
+        if self.phase == Phase::Open {
+            Ok(())
+        } else {
+            Err(Rejected::Draining)
         }
-        if deadline.is_some_and(|d| d <= now) {
-            return Err(Rejected::Expired);
-        }
-        if count > self.capacity {
-            return Err(Rejected::TooMany {
-                capacity: self.capacity,
-            });
-        }
-        let waiting = self.policy.waiting();
-        if waiting + count > self.capacity {
-            let over = waiting + count - self.capacity;
-            return Err(Rejected::Overloaded {
-                retry_after: self.pace.wait(over.max(waiting / 2), self.shape.workers),
-            });
-        }
-        Ok(())
     }
 
-    pub(super) fn take_work(&mut self, item: ItemId) -> Option<WorkOf<E>> {
-        self.items.get_mut(&item)?.work.take()
+    pub(super) fn take_payload(&mut self, item: ItemId) -> Option<PayloadOf<E>> {
+        self.items.get_mut(&item)?.payload.take()
     }
 
     pub(super) fn put_prepared(&mut self, item: ItemId, input: E::Input, decode: Duration, preprocess: Duration) {
         if let Some(entry) = self.items.get_mut(&item) {
-            entry.work = Some(Work::Ready(input));
+            entry.payload = Some(Payload::Ready(input));
             (entry.timings.decode, entry.timings.preprocess) = (decode, preprocess);
         }
     }
@@ -224,24 +219,20 @@ impl<E: Engine> State<E> {
         }
     }
 
-    pub(super) fn cores(&self, width: Width) -> usize {
-        if width == Width::Wide { self.shape.workers } else { 1 }
-    }
-
     pub(super) fn in_flight(&self) -> usize {
         self.items.len()
     }
 
-    pub(super) fn snapshot(&self) -> Snapshot {
+    pub(super) fn snapshot(&self, now: Instant) -> Snapshot {
         let (narrow, wide) = self.policy.running();
-        let sessions = self.shape.workers + usize::from(self.shape.wide_max > 0);
         let busy = (narrow + wide).saturating_sub(self.rebuilding);
         Snapshot {
             queue_depth: self.policy.waiting(),
             in_flight: self.in_flight(),
-            sessions_idle: sessions - busy - self.rebuilding,
+            sessions_idle: self.sessions.saturating_sub(busy + self.rebuilding),
             sessions_busy: busy,
             sessions_rebuilding: self.rebuilding,
+            backlog: self.policy.backlog(now),
         }
     }
 }

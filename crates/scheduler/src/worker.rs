@@ -5,8 +5,8 @@ use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::engine::{Engine, Prepared, Session, SessionError, Width};
-use super::item::{Outcome, Work};
-use super::policy::{Decision, Event, ItemId};
+use super::item::{Outcome, Payload};
+use super::policy::{Decision, ItemId};
 use super::shared::Shared;
 use super::state::{Phase, State};
 
@@ -22,11 +22,11 @@ pub(super) fn work<E: Engine>(shared: &Shared<E>) {
     let mut state = shared.lock();
     while state.phase != Phase::Aborted {
         state = shared.flush(state);
-        let (decision, expired) = state.policy.decide(Instant::now());
-        if !expired.is_empty() {
-            expired
-                .into_iter()
-                .for_each(|item| shared.end(&mut state, item, Outcome::Expired));
+        let (decision, dropped) = state.policy.decide(Instant::now());
+        if !dropped.is_empty() {
+            for (request, left) in dropped {
+                shared.expire(&mut state, request, left);
+            }
             state = shared.flush(state);
             if matches!(decision, Decision::Wait(_)) {
                 continue;
@@ -58,15 +58,14 @@ fn sleep<'a, E: Engine>(shared: &'a Shared<E>, mut state: Guard<'a, E>, until: O
 }
 
 fn prepare<'a, E: Engine>(shared: &'a Shared<E>, mut state: Guard<'a, E>, item: ItemId) -> Guard<'a, E> {
-    let work = state.take_work(item);
+    let payload = state.take_payload(item);
     wake_another(shared, &state);
     drop(state);
-    let start = Instant::now();
-    let prepared = match work {
-        Some(Work::Raw(raw)) => {
+    let prepared = match payload {
+        Some(Payload::Raw(raw)) => {
             catch_unwind(AssertUnwindSafe(|| shared.engine.prepare(raw))).map_err(|p| panicked(&*p))
         }
-        Some(Work::Ready(input)) => Ok(Ok(Prepared {
+        Some(Payload::Ready(input)) => Ok(Ok(Prepared {
             input,
             decode: Duration::ZERO,
             preprocess: Duration::ZERO,
@@ -75,7 +74,7 @@ fn prepare<'a, E: Engine>(shared: &'a Shared<E>, mut state: Guard<'a, E>, item: 
     };
     let mut state = shared.lock();
     let ok = matches!(prepared, Ok(Ok(_)));
-    let gone = state.policy.on(Event::Prepared { item, ok }, Instant::now());
+    let gone = state.policy.prepared(item, ok, Instant::now());
     match prepared {
         Ok(Ok(Prepared {
             input,
@@ -83,7 +82,6 @@ fn prepare<'a, E: Engine>(shared: &'a Shared<E>, mut state: Guard<'a, E>, item: 
             preprocess,
         })) => {
             shared.observer.prepared(decode, preprocess);
-            state.pace.prepared(start.elapsed());
             state.put_prepared(item, input, decode, preprocess);
             if gone {
                 shared.end(&mut state, item, Outcome::Aborted);
@@ -100,7 +98,7 @@ fn run<'a, E: Engine>(shared: &'a Shared<E>, mut state: Guard<'a, E>, width: Wid
     let mut inputs = Vec::with_capacity(items.len());
     for item in items {
         state.start(*item, items.len(), start);
-        if let Some(Work::Ready(input)) = state.take_work(*item) {
+        if let Some(Payload::Ready(input)) = state.take_payload(*item) {
             inputs.push(input);
         }
     }
@@ -114,15 +112,18 @@ fn run<'a, E: Engine>(shared: &'a Shared<E>, mut state: Guard<'a, E>, width: Wid
 
     let mut state = shared.lock();
     state.put_session(width, session);
-    state.policy.on(Event::Ran(width), Instant::now());
+    if let Some(first) = items.first() {
+        let ended = state.policy.ran(*first, result.is_ok(), Instant::now());
+        ended
+            .into_iter()
+            .for_each(|predicted| shared.observer.predicted(predicted));
+    }
     match result {
         Ok(outputs) => {
-            let cores = state.cores(width);
-            state.pace.ran(items.len(), cores, inference);
             shared.observer.ran(width, items.len(), inference);
             for (item, output) in items.iter().zip(outputs) {
                 let timings = state.finish(*item, inference);
-                shared.end(&mut state, *item, Outcome::Answered { output, timings });
+                shared.end(&mut state, *item, Outcome::Completed { output, timings });
             }
         }
         Err(error) => items

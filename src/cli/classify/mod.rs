@@ -15,6 +15,7 @@ use crate::app;
 use crate::classify::{Item, Prediction, Served, classify};
 use crate::telemetry::Metrics;
 use format::{Format, Line};
+use repserve_scheduler::Request;
 
 /// Images that are on their way at one time.
 const AHEAD: usize = 16;
@@ -122,7 +123,7 @@ async fn one(served: &Served, listed: &files::Listed, top_k: usize, bytes_max: u
         name: None,
         bytes: bytes.into(),
     };
-    let classification = classify(served, vec![item], top_k, None)
+    let classification = classify(served, vec![item], top_k, &Request::patient(), None)
         .await
         .map_err(|failure| Fault {
             code: failure.code(),

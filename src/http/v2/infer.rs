@@ -20,6 +20,7 @@ use super::error::RequestError;
 use super::limits::InferLimits;
 use super::{ModelName, request, response, wire};
 use crate::classify::{Failure, Served, infer as run};
+use repserve_scheduler::Request as Wanted;
 
 /// Length of the JSON where raw bytes follow it.
 const HEAD_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
@@ -67,7 +68,12 @@ pub(super) async fn infer(
     if let Some(us) = request.timeout_us {
         deadline = deadline.min(arrived + Duration::from_micros(us));
     }
-    let (rows, timings) = run(&served, request.work, Some(deadline)).await?;
+    let wanted = Wanted {
+        deadline: Some(deadline),
+        own_deadline: request.timeout_us.is_some(),
+        ..Wanted::default()
+    };
+    let (rows, timings) = run(&served, request.work, &wanted, None).await?;
     if !rows.iter().flatten().all(|x| x.is_finite()) {
         return Err(Failure::NotFinite.into());
     }

@@ -11,13 +11,13 @@ use super::tensor::{self, Datatype};
 use crate::classify::Tensor;
 use crate::http::echo::echo;
 use repserve_compile::Signature;
-use repserve_scheduler::Work;
+use repserve_scheduler::Payload;
 
 /// The name under which encoded images may be sent, besides the graph's own input.
 const IMAGES: &str = "images";
 
 /// The images of a request.
-type Images = Vec<Work<Bytes, Tensor>>;
+type Images = Vec<Payload<Bytes, Tensor>>;
 
 /// An input as its JSON describes it.
 pub(super) struct Input {
@@ -196,7 +196,7 @@ impl InputElements {
         if !tensors.iter().flatten().all(|x| x.is_finite()) {
             return Err(RequestError::not_finite());
         }
-        Ok(tensors.into_iter().map(Work::Ready).collect())
+        Ok(tensors.into_iter().map(Payload::Ready).collect())
     }
 
     fn encoded(self, limits: InferLimits) -> Result<Images, RequestError> {
@@ -219,7 +219,7 @@ impl InputElements {
         for (index, image) in images.iter().enumerate() {
             limits.check_image(index, image.len())?;
         }
-        Ok(images.into_iter().map(Work::Raw).collect())
+        Ok(images.into_iter().map(Payload::Raw).collect())
     }
 }
 

@@ -10,7 +10,7 @@ use super::limits::InferLimits;
 use crate::classify::Tensor;
 use crate::http::echo::echo;
 use repserve_compile::Signature;
-use repserve_scheduler::Work;
+use repserve_scheduler::Payload;
 
 /// How an output is to be returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -27,7 +27,7 @@ pub(super) struct Request {
     /// Repeated in the response.
     pub(super) id: Option<String>,
     /// The images, encoded or as tensors.
-    pub(super) work: Vec<Work<Bytes, Tensor>>,
+    pub(super) work: Vec<Payload<Bytes, Tensor>>,
     /// The outputs, in the order requested.
     pub(super) outputs: Vec<OutputOptions>,
     /// The longest that it may take, in microseconds.
@@ -76,9 +76,9 @@ pub(super) fn read(
     let kept = if raw.is_empty() { 0 } else { body.len() };
     let work = head.input.images(raw, signature, limits)?;
     let bytes = work.iter().map(|image| match image {
-        Work::Ready(values) => size_of_val(&values[..]),
-        Work::Raw(_) if kept > 0 => 0,
-        Work::Raw(encoded) => encoded.len(),
+        Payload::Ready(values) => size_of_val(&values[..]),
+        Payload::Raw(_) if kept > 0 => 0,
+        Payload::Raw(encoded) => encoded.len(),
     });
     Ok(Request {
         id: head.id,

@@ -35,7 +35,7 @@ fn a_tensor_in_json_flat_or_nested() {
         let request = parse(&head, b"").unwrap();
         assert_eq!(request.id.as_deref(), Some("7"));
         assert_eq!(request.outputs, [OutputOptions::default()]);
-        let [Work::Ready(image)] = &request.work[..] else {
+        let [Payload::Ready(image)] = &request.work[..] else {
             panic!("{:?}", request.work)
         };
         assert_eq!(image, &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
@@ -67,7 +67,7 @@ fn images_as_bytes_or_base64() {
     let json = r#"{"inputs":[{"name":"images","shape":[2],"datatype":"BYTES","data":["YWJj","ZA=="]}]}"#;
     let written = parse(json, b"").unwrap();
     for request in [sent, written] {
-        let [Work::Raw(a), Work::Raw(b)] = &request.work[..] else {
+        let [Payload::Raw(a), Payload::Raw(b)] = &request.work[..] else {
             panic!("{:?}", request.work)
         };
         assert_eq!((&a[..], &b[..]), (&b"abc"[..], &b"d"[..]));

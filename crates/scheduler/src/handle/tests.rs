@@ -1,7 +1,7 @@
 use std::sync::Mutex;
 
 use super::*;
-use crate::{BatchSettings, Prepared, Session, SessionError, Timings, Width, Work};
+use crate::{BatchSettings, Prepared, Refusal, Session, SessionError, Timings, Width};
 
 const INVALID: u32 = 66;
 const PANICS_WHEN_PREPARED: u32 = 77;
@@ -58,7 +58,7 @@ impl Session for FakeSession {
 struct Ends(Mutex<Vec<End>>);
 
 impl Observer for Ends {
-    fn ended(&self, end: End, _: &Timings) {
+    fn ended(&self, end: End, _: &Timings, _: Option<bool>) {
         self.0.lock().unwrap().push(end);
     }
 }
@@ -89,13 +89,13 @@ fn start(workers: usize, settings: BatchSettings) -> Bench {
     }
 }
 
-fn raw(items: &[u32]) -> Vec<Work<u32, u32>> {
-    items.iter().copied().map(Work::Raw).collect()
+fn raw(items: &[u32]) -> Vec<Payload<u32, u32>> {
+    items.iter().copied().map(Payload::Raw).collect()
 }
 
 fn text(outcomes: &[Outcome<u32, u32>]) -> String {
     let text = outcomes.iter().map(|outcome| match outcome {
-        Outcome::Answered { output, .. } => output.to_string(),
+        Outcome::Completed { output, .. } => output.to_string(),
         Outcome::Invalid(item) => format!("invalid {item}"),
         Outcome::Expired => "expired".into(),
         Outcome::Failed(error) => error.to_string(),
@@ -113,7 +113,11 @@ async fn check(items: &[u32], expected: &str) -> Bench {
             ..BatchSettings::default()
         },
     );
-    let outcomes = bench.batcher.submit(raw(items), None).unwrap().await;
+    let outcomes = bench
+        .batcher
+        .submit(raw(items), &Request::default(), None)
+        .unwrap()
+        .await;
     assert!(text(&outcomes).starts_with(expected), "{}", text(&outcomes));
     bench
 }
@@ -135,12 +139,12 @@ async fn a_panic_while_preparing_fails_that_item_only() {
     let bench = start(1, BatchSettings::default());
     let outcomes = bench
         .batcher
-        .submit(raw(&[1, PANICS_WHEN_PREPARED, 3]), None)
+        .submit(raw(&[1, PANICS_WHEN_PREPARED, 3]), &Request::default(), None)
         .unwrap()
         .await;
     assert!(matches!(
         outcomes[..],
-        [Outcome::Answered { .. }, Outcome::Failed(_), Outcome::Answered { .. }]
+        [Outcome::Completed { .. }, Outcome::Failed(_), Outcome::Completed { .. }]
     ));
 }
 
@@ -148,7 +152,11 @@ async fn a_panic_while_preparing_fails_that_item_only() {
 async fn a_session_that_fails_is_rebuilt() {
     for (item, expected) in [(FAILS, "failed"), (PANICS, "panicked: ")] {
         let bench = check(&[item], expected).await;
-        let outcomes = bench.batcher.submit(raw(&[1]), None).unwrap().await;
+        let outcomes = bench
+            .batcher
+            .submit(raw(&[1]), &Request::default(), None)
+            .unwrap()
+            .await;
         assert_eq!(text(&outcomes), "1001");
         assert_eq!(*bench.engine.rebuilt.lock().unwrap(), 1);
     }
@@ -164,7 +172,7 @@ async fn requests_share_a_batch() {
         },
     );
     bench.batcher.hold();
-    let requests = [[1, 2], [3, 4]].map(|items| bench.batcher.submit(raw(&items), None).unwrap());
+    let requests = [[1, 2], [3, 4]].map(|items| bench.batcher.submit(raw(&items), &Request::default(), None).unwrap());
     bench.batcher.release();
     for request in requests {
         request.await;
@@ -182,20 +190,18 @@ async fn a_full_queue_rejects_the_whole_request() {
         },
     );
     bench.batcher.hold();
-    let admitted = bench.batcher.submit(raw(&[1, 2]), None).unwrap();
+    let admitted = bench.batcher.submit(raw(&[1, 2]), &Request::default(), None).unwrap();
     assert!(matches!(
-        bench.batcher.submit(raw(&[3, 4]), None),
-        Err(Rejected::Overloaded { .. })
+        bench.batcher.submit(raw(&[3, 4]), &Request::default(), None),
+        Err(Rejected::Overloaded {
+            reason: Refusal::QueueFull,
+            ..
+        })
     ));
-    assert!(matches!(
-        bench.batcher.would_admit(4, None),
-        Err(Rejected::TooMany { capacity: 3 })
-    ));
-    assert_eq!(bench.batcher.would_admit(1, None), Ok(()));
-    assert_eq!(
-        bench.batcher.would_admit(1, Some(Instant::now())),
-        Err(Rejected::Expired)
-    );
+    let check = |items, request| bench.batcher.check(items, 0, &request);
+    assert_eq!(check(4, Request::default()), Err(Rejected::TooMany { capacity: 3 }));
+    assert_eq!(check(1, Request::default()), Ok(()));
+    assert_eq!(check(1, Request::by(Instant::now())), Err(Rejected::Expired));
     assert_eq!(bench.batcher.snapshot().queue_depth, 2);
     bench.batcher.release();
     assert_eq!(text(&admitted.await), "1001, 1002");
@@ -206,15 +212,19 @@ async fn a_full_queue_rejects_the_whole_request() {
 async fn a_request_that_is_given_up_never_reaches_a_session() {
     let bench = start(1, BatchSettings::default());
     bench.batcher.hold();
-    drop(bench.batcher.submit(raw(&[1]), None).unwrap());
-    bench.batcher.submit(raw(&[2]), None).unwrap().expire();
-    let kept = bench.batcher.submit(raw(&[3]), None).unwrap();
+    drop(bench.batcher.submit(raw(&[1]), &Request::default(), None).unwrap());
+    bench
+        .batcher
+        .submit(raw(&[2]), &Request::default(), None)
+        .unwrap()
+        .expire();
+    let kept = bench.batcher.submit(raw(&[3]), &Request::default(), None).unwrap();
     bench.batcher.release();
     assert_eq!(text(&kept.await), "1003");
     assert_eq!(*bench.engine.runs.lock().unwrap(), [vec![3]]);
     assert_eq!(
         *bench.ends.0.lock().unwrap(),
-        [End::Abandoned, End::Expired, End::Answered]
+        [End::Abandoned, End::Expired, End::Completed]
     );
 }
 
@@ -222,9 +232,15 @@ async fn a_request_that_is_given_up_never_reaches_a_session() {
 async fn draining_finishes_what_was_admitted_and_takes_nothing_new() {
     let bench = start(2, BatchSettings::default());
     bench.batcher.hold();
-    let admitted = bench.batcher.submit(raw(&[1, 2, 3]), None).unwrap();
+    let admitted = bench
+        .batcher
+        .submit(raw(&[1, 2, 3]), &Request::default(), None)
+        .unwrap();
     bench.batcher.close();
-    assert!(matches!(bench.batcher.submit(raw(&[4]), None), Err(Rejected::Draining)));
+    assert!(matches!(
+        bench.batcher.submit(raw(&[4]), &Request::default(), None),
+        Err(Rejected::Draining)
+    ));
     bench.batcher.release();
     let Bench { workers, .. } = bench;
     assert!(
@@ -239,7 +255,33 @@ async fn draining_finishes_what_was_admitted_and_takes_nothing_new() {
 async fn the_hard_limit_of_a_drain_answers_the_rest() {
     let bench = start(1, BatchSettings::default());
     bench.batcher.hold();
-    let admitted = bench.batcher.submit(raw(&[1, 2]), None).unwrap();
+    let admitted = bench.batcher.submit(raw(&[1, 2]), &Request::default(), None).unwrap();
     assert!(!bench.workers.drain(Duration::ZERO));
     assert_eq!(text(&admitted.await), "aborted, aborted");
+}
+
+#[tokio::test]
+async fn a_reservation_keeps_a_place_until_it_is_used_or_dropped() {
+    let bench = start(
+        1,
+        BatchSettings {
+            queue_capacity: 2,
+            ..BatchSettings::default()
+        },
+    );
+    bench.batcher.hold();
+    let (kept, dropped) = (
+        bench.batcher.reserve(1, 0, &Request::default()),
+        bench.batcher.reserve(1, 0, &Request::default()),
+    );
+    assert!(bench.batcher.reserve(1, 0, &Request::default()).is_err());
+    drop(dropped);
+    let other = bench.batcher.submit(raw(&[1]), &Request::default(), None).unwrap();
+    let used = bench.batcher.submit(raw(&[2]), &Request::default(), kept.ok()).unwrap();
+    assert!(bench.batcher.check(1, 0, &Request::default()).is_err());
+    bench.batcher.release();
+    assert_eq!(
+        (text(&other.await), text(&used.await)),
+        ("1001".to_owned(), "1002".to_owned())
+    );
 }

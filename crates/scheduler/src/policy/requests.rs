@@ -1,0 +1,138 @@
+//! The admitted requests and their items, each at its stage.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use super::{ItemId, Predicted, RequestId};
+use crate::cost::Estimate;
+use crate::engine::Cost;
+use crate::fair_queue::Place;
+use crate::request::Deadline;
+
+/// Where an item is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// In the queue.
+    Queued(Place),
+    /// A worker prepares it.
+    Preparing { turn: u64 },
+    /// It waits for its run.
+    Ready,
+    /// A session runs it.
+    Running,
+}
+
+/// An admitted item that has not ended.
+#[derive(Debug)]
+pub(super) struct Item {
+    pub(super) request: RequestId,
+    pub(super) deadline: Deadline,
+    pub(super) stage: Stage,
+    /// What preparing it takes; `None` where it came ready.
+    pub(super) cost: Option<Cost>,
+    pub(super) prepare: Estimate,
+}
+
+/// An admitted request that has items that have not ended.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    pub(super) items: Range<u64>,
+    pub(super) left: usize,
+    pub(super) admitted: Instant,
+    pub(super) predicted: Duration,
+    pub(super) own_deadline: bool,
+    /// Whether nobody waits for it any more.
+    pub(super) gone: bool,
+    /// Whether every item that has ended ended well.
+    pub(super) ok: bool,
+}
+
+/// All that was admitted and has not ended.
+#[derive(Debug, Default)]
+pub(super) struct Requests {
+    requests: HashMap<RequestId, Admitted>,
+    items: HashMap<ItemId, Item>,
+    next: u64,
+}
+
+impl Requests {
+    /// Whether all that was admitted has ended.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.requests.is_empty() && self.items.is_empty()
+    }
+
+    /// The number of the item that is admitted next.
+    pub(super) fn next(&self) -> u64 {
+        self.next
+    }
+
+    pub(super) fn insert_request(&mut self, request: Admitted) {
+        self.next = request.items.end;
+        self.requests.insert(RequestId(request.items.start), request);
+    }
+
+    pub(super) fn insert_item(&mut self, id: ItemId, item: Item) {
+        self.items.insert(id, item);
+    }
+
+    pub(super) fn item(&self, id: ItemId) -> Option<&Item> {
+        self.items.get(&id)
+    }
+
+    pub(super) fn item_mut(&mut self, id: ItemId) -> Option<&mut Item> {
+        self.items.get_mut(&id)
+    }
+
+    pub(super) fn request_of(&self, id: ItemId) -> Option<&Admitted> {
+        self.requests.get(&self.items.get(&id)?.request)
+    }
+
+    /// Whether nobody waits for an item's request any more.
+    pub(super) fn is_gone(&self, id: ItemId) -> bool {
+        self.request_of(id).is_none_or(|request| request.gone)
+    }
+
+    /// The numbers of a request's items.
+    pub(super) fn items_of(&self, id: RequestId) -> impl Iterator<Item = ItemId> + use<> {
+        let request = self.requests.get(&id);
+        request.map_or(0..0, |request| request.items.clone()).map(ItemId)
+    }
+
+    /// Marks a request as one that nobody waits for; its items' numbers.
+    pub(super) fn abandon(&mut self, id: RequestId) -> impl Iterator<Item = ItemId> + use<> {
+        if let Some(request) = self.requests.get_mut(&id) {
+            request.gone = true;
+        }
+        self.items_of(id)
+    }
+
+    /// Forgets an item that was not carried out.
+    pub(super) fn remove(&mut self, id: ItemId) {
+        if let Some(item) = self.items.remove(&id) {
+            self.count(item.request, false);
+        }
+    }
+
+    /// Notes that an item has ended, well or not. Where it was its request's last and all went well, how that was predicted.
+    pub(super) fn end(&mut self, id: ItemId, ok: bool, now: Instant) -> Option<Predicted> {
+        let item = self.items.remove(&id)?;
+        let request = self.count(item.request, ok)?;
+        request.ok.then(|| Predicted {
+            predicted: request.predicted,
+            actual: now.saturating_duration_since(request.admitted),
+        })
+    }
+
+    /// The request, if this was its last item.
+    fn count(&mut self, id: RequestId, ok: bool) -> Option<Admitted> {
+        let request = self.requests.get_mut(&id)?;
+        request.left -= 1;
+        request.ok &= ok;
+        if request.left > 0 {
+            return None;
+        }
+        self.requests.remove(&id)
+    }
+}
