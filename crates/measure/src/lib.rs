@@ -1,7 +1,8 @@
 //! Measuring: the server beside a bare loop over the same image, model and cores, in one run.
 //!
 //! [`synth`] makes models and [`picture`] the image that is sent. [`bare`] is the loop, [`server`] starts the server, [`load`] is the
-//! client, [`process`] reads what the server used. [`stats`] sums the samples up, [`report`] formats the figures.
+//! client, [`process`] reads what the server used. [`stats`] sums the samples up, [`goodput`] counts what was served in time, [`report`]
+//! formats the figures.
 //!
 //! ```
 //! use std::time::Duration;
@@ -14,6 +15,7 @@
 //! ```
 
 pub mod bare;
+pub mod goodput;
 pub mod load;
 pub mod picture;
 pub mod process;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 use super::load;
-use super::process::{Usage, usage};
+use super::process::{Usage, cpu_by_thread_name, usage};
 
 /// A running `repserve serve`; killed when dropped.
 pub struct Server {
@@ -15,6 +15,9 @@ pub struct Server {
     /// Where it listens.
     pub address: SocketAddr,
 }
+
+/// The name of the threads that read and write, as `repserve serve` sets it.
+const IO_THREADS: &str = "io";
 
 /// How often readiness is asked for.
 const POLL: Duration = Duration::from_millis(100);
@@ -34,7 +37,7 @@ impl Server {
             .spawn()
             .context("cannot start the server")?;
         let mut server = Self { child, address };
-        while load::get(address, "/readyz").await.ok() != Some(200) {
+        while !matches!(load::get(address, "/readyz").await, Ok(200)) {
             if let Some(status) = server.child.try_wait()? {
                 bail!("the server ended before it was ready: {status}");
             }
@@ -49,6 +52,15 @@ impl Server {
     /// Where the system has no `/proc`.
     pub fn usage(&self) -> anyhow::Result<Usage> {
         usage(self.child.id()).context("cannot read what the server uses from /proc")
+    }
+
+    /// CPU that the threads have used so far that read and write.
+    ///
+    /// # Errors
+    /// Where the system has no `/proc`.
+    pub fn io_cpu(&self) -> anyhow::Result<Duration> {
+        let by_name = cpu_by_thread_name(self.child.id()).context("cannot read the server's threads from /proc")?;
+        Ok(by_name.get(IO_THREADS).copied().unwrap_or_default())
     }
 }
 

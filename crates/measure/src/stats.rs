@@ -4,14 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// One request as the client saw it.
-#[derive(Debug, Clone, Copy)]
-pub struct Sample {
-    /// From the moment the request was due to the last byte of the response.
-    pub latency: Duration,
-    /// HTTP status; 0 where the connection failed.
-    pub status: u16,
-}
+use super::load::{Outcome, Sample};
 
 /// Figures of one scenario.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -44,7 +37,10 @@ pub struct Percentiles {
 impl Summary {
     /// Sums up the samples of a run that took `elapsed`.
     pub fn of(samples: &[Sample], elapsed: Duration) -> Self {
-        let latencies = |status| samples.iter().filter(move |s| s.status == status).map(|s| s.latency);
+        let latencies = |status| {
+            let with_status = samples.iter().filter(move |s| s.outcome == Outcome::Status(status));
+            with_status.map(|s| s.latency)
+        };
         let answered = latencies(200).count();
         let rejected = latencies(429).count();
         Self {
@@ -62,23 +58,29 @@ impl Summary {
     /// Figure by figure the median of several runs of the same scenario.
     pub fn median(runs: &[Self]) -> Self {
         let of = |pick: &dyn Fn(&Self) -> f64| median(&runs.iter().map(pick).collect::<Vec<_>>());
-        let percentiles = |pick: &dyn Fn(&Self) -> Percentiles| Percentiles {
-            p50: of(&|s| pick(s).p50),
-            p95: of(&|s| pick(s).p95),
-            p99: of(&|s| pick(s).p99),
-        };
+        let percentiles = |pick: fn(&Self) -> Percentiles| Percentiles::median(&runs.iter().map(pick).collect::<Vec<_>>());
         Self {
             answered: of(&|s| s.answered as f64) as usize,
             rejected: of(&|s| s.rejected as f64) as usize,
             failed: runs.iter().map(|s| s.failed).sum(),
             images_per_second: of(&|s| s.images_per_second),
-            latency_ms: percentiles(&|s| s.latency_ms),
-            rejected_latency_ms: percentiles(&|s| s.rejected_latency_ms),
+            latency_ms: percentiles(|s| s.latency_ms),
+            rejected_latency_ms: percentiles(|s| s.rejected_latency_ms),
         }
     }
 }
 
 impl Percentiles {
+    /// Percentile by percentile the median of several runs.
+    pub fn median(runs: &[Self]) -> Self {
+        let of = |pick: fn(&Self) -> f64| median(&runs.iter().map(pick).collect::<Vec<_>>());
+        Self {
+            p50: of(|p| p.p50),
+            p95: of(|p| p.p95),
+            p99: of(|p| p.p99),
+        }
+    }
+
     /// Nearest-rank percentiles, in milliseconds.
     pub fn of(latencies: impl Iterator<Item = Duration>) -> Self {
         let mut ms: Vec<f64> = latencies.map(|l| l.as_secs_f64() * 1e3).collect();
@@ -120,10 +122,16 @@ mod tests {
 
     #[test]
     fn a_summary_counts_rejections_apart_from_failures() {
-        let samples = [200, 200, 429, 503, 0].map(|status| Sample {
-            latency: Duration::from_millis(2),
-            status,
-        });
+        let statuses = [200, 200, 429, 503].map(Outcome::Status);
+        let samples: Vec<_> = statuses
+            .into_iter()
+            .chain([Outcome::Failed])
+            .map(|outcome| Sample {
+                due: Duration::ZERO,
+                latency: Duration::from_millis(2),
+                outcome,
+            })
+            .collect();
         let summary = Summary::of(&samples, Duration::from_secs(2));
         assert_eq!((summary.answered, summary.rejected, summary.failed), (2, 1, 2));
         assert_eq!(summary.images_per_second, 1.0);

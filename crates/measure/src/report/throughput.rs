@@ -1,17 +1,14 @@
-//! A benchmark's result: as JSON, as a Markdown table.
+//! Throughput and latency beside a bare loop.
 
 use serde::{Deserialize, Serialize};
 
-use super::bare::BareFigures;
-use super::stats::Summary;
+use super::Load;
+use crate::bare::BareFigures;
+use crate::stats::Summary;
 
-/// Everything one run found out about one model.
+/// The server under several loads, and the loop that it is compared with.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Report {
-    /// The model's name.
-    pub model: String,
-    /// Processor, cores that may be used, decoder: what the figures depend on.
-    pub machine: String,
+pub struct Throughput {
     /// The loop over ONNX Runtime's own operators.
     pub bare: BareFigures,
     /// The loop over the layers that the server lowers; `None` where it lowers none.
@@ -35,26 +32,6 @@ pub struct Scenario {
     pub rss_mib: f64,
 }
 
-/// How requests come.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize, PartialEq)]
-#[serde(rename_all = "snake_case")]
-pub enum Load {
-    /// So many connections, each with one request in flight.
-    Closed(usize),
-    /// So many percent of the server's capacity, evenly spaced.
-    Open(u32),
-}
-
-impl std::fmt::Display for Load {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Closed(1) => write!(f, "1 connection"),
-            Self::Closed(n) => write!(f, "{n} connections"),
-            Self::Open(percent) => write!(f, "{percent} % of capacity offered"),
-        }
-    }
-}
-
 fn figures_text(figures: &BareFigures) -> String {
     format!(
         "{:.1} images/s on all cores, {:.2} ms one at a time on the widest session",
@@ -62,7 +39,7 @@ fn figures_text(figures: &BareFigures) -> String {
     )
 }
 
-impl Report {
+impl Throughput {
     /// The scenario with this load.
     pub fn scenario(&self, load: Load) -> Option<&Scenario> {
         self.scenarios.iter().find(|s| s.load == load)
@@ -74,14 +51,9 @@ impl Report {
         closed.map(|s| s.summary.images_per_second).fold(0.0, f64::max)
     }
 
-    /// The figures as Markdown: what was measured, a table, the ratios.
-    pub fn markdown(&self) -> String {
-        let mut text = format!(
-            "## {}\n\n{}. Bare loop: {}.",
-            self.model,
-            self.machine,
-            figures_text(&self.bare)
-        );
+    /// The figures as Markdown: the bare loop, a table, the ratios.
+    pub(super) fn markdown(&self) -> String {
+        let mut text = format!(" Bare loop: {}.", figures_text(&self.bare));
         if let Some(lowered) = &self.bare_lowered {
             text += &format!(" With the server's kernels: {}.", figures_text(lowered));
         }
@@ -129,10 +101,10 @@ impl Report {
 
 #[cfg(test)]
 mod tests {
-    use super::super::stats::Percentiles;
     use super::*;
+    use crate::stats::Percentiles;
 
-    fn report() -> Report {
+    fn throughput() -> Throughput {
         let latency_ms = Percentiles {
             p50: 10.0,
             p95: 12.0,
@@ -152,9 +124,7 @@ mod tests {
             cores: 1.9,
             rss_mib: 120.0,
         };
-        Report {
-            model: "m".into(),
-            machine: "a machine".into(),
+        Throughput {
             bare: BareFigures {
                 images_per_second: 100.0,
                 latency_ms: 8.0,
@@ -172,7 +142,7 @@ mod tests {
 
     #[test]
     fn the_table_carries_the_ratios() {
-        let text = report().markdown();
+        let text = throughput().markdown();
         for part in [
             "| 16 connections | 90.0 | 0.90 | 0.50 |",
             "p50 at one connection / bare: 1.25, same kernels: 2.00",
