@@ -58,7 +58,8 @@ deps: ## Install cmake and nasm with the system's packages: libjpeg-turbo with i
 	@sh docker/install-build-tools.sh
 
 bench: build ## Measure the server beside a bare loop; table and plots into docs/benchmarks
-	target/release/repserve bench --out docs/benchmarks --force
+	target/release/repserve bench --seconds 5 --rounds 3 --out docs/benchmarks --force
+	$(CARGO) run --locked -p repserve-plots docs/benchmarks
 
 microbench: onnxruntime cmake ## Time decoding, fusing and the kernels alone
 	$(CARGO) bench --workspace $(CARGO_FLAGS)

@@ -315,6 +315,18 @@ fn flags_that_a_command_does_not_use_are_errors() {
             "server.listen=127.0.0.1:1",
         ],
         &["bench", "--force"],
+        &["bench", "--server", "127.0.0.1:1"],
+        &[
+            "bench",
+            "--server",
+            "127.0.0.1:1",
+            "--image",
+            input,
+            "--part",
+            "deadlines",
+        ],
+        &["bench", "--seconds", "NaN"],
+        &["bench", "--rounds", "0"],
     ] {
         let output = run(args);
         assert_eq!(output.status.code(), Some(2), "{args:?}: {}", stderr(&output));

@@ -5,8 +5,8 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::support::binary::{check_error, repserve, run, stderr, stdout};
-use crate::support::checkout;
 use crate::support::images::png;
+use crate::support::{Server, checkout, settings};
 
 fn text(path: &Path) -> String {
     path.to_str().unwrap().to_owned()
@@ -218,4 +218,30 @@ fn onnxruntime_reports_to_nobody() {
     std::fs::remove_file(image).unwrap();
     let left: Vec<_> = std::fs::read_dir(home.path()).unwrap().collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bench_counts_every_request_of_a_curve() {
+    let server = Server::ready(settings()).await;
+    let dir = pictures();
+    let (address, image) = (server.address.to_string(), text(&dir.path().join("a.png")));
+    let output = tokio::task::spawn_blocking(move || {
+        let arguments = ["bench", "--server", &address, "--image", &image, "--deadline-ms", "20"];
+        run(&[&arguments[..], &["--seconds", "0.05", "--rounds", "1", "--json"]].concat())
+    });
+    let output = output.await.unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let reports: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let curve = &reports[0]["curve"];
+    assert!(curve["capacity_per_second"].as_f64().unwrap() > 0.0, "{curve}");
+    let points = curve["points"].as_array().unwrap();
+    assert_eq!(points.len(), 10);
+    for point in points {
+        let ends = ["in_time", "late", "refused", "expired", "failed", "not_sent"];
+        let counted: u64 = ends.iter().map(|end| point[end].as_u64().unwrap()).sum();
+        // 60 ms: three times the deadline.
+        let offered = point["offered_per_second"].as_f64().unwrap() * 0.06;
+        assert_eq!(counted as f64, offered.round(), "{point}");
+        assert_eq!(point["failed"], 0, "{point}");
+    }
 }

@@ -74,7 +74,11 @@ fn parse_stat(stat: &str) -> Option<(&str, Duration)> {
     let (before, after) = stat.rsplit_once(')')?;
     let (_, name) = before.split_once('(')?;
     let mut fields = after.split_whitespace().skip(11);
-    let ticks = fields.next()?.parse::<u32>().ok()?.checked_add(fields.next()?.parse().ok()?)?;
+    let ticks = fields
+        .next()?
+        .parse::<u32>()
+        .ok()?
+        .checked_add(fields.next()?.parse().ok()?)?;
     Some((name, TICK * ticks))
 }
 

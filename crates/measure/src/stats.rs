@@ -58,7 +58,8 @@ impl Summary {
     /// Figure by figure the median of several runs of the same scenario.
     pub fn median(runs: &[Self]) -> Self {
         let of = |pick: &dyn Fn(&Self) -> f64| median(&runs.iter().map(pick).collect::<Vec<_>>());
-        let percentiles = |pick: fn(&Self) -> Percentiles| Percentiles::median(&runs.iter().map(pick).collect::<Vec<_>>());
+        let percentiles =
+            |pick: fn(&Self) -> Percentiles| Percentiles::median(&runs.iter().map(pick).collect::<Vec<_>>());
         Self {
             answered: of(&|s| s.answered as f64) as usize,
             rejected: of(&|s| s.rejected as f64) as usize,

@@ -6,5 +6,6 @@
 //! # anyhow::Ok(())
 //! ```
 
+pub mod goodput;
 pub mod load;
 pub mod speedups;

@@ -1,11 +1,14 @@
 //! A server under load: throughput and latency of every scenario, as bars.
 
 use plotters::prelude::*;
-use repserve_measure::report::{Load, Report};
+use repserve_measure::report::{Load, Throughput};
 use repserve_measure::stats::Summary;
 
 /// Latency percentiles of every scenario beside its throughput, as an SVG document.
-pub fn svg(report: &Report) -> anyhow::Result<String> {
+///
+/// # Errors
+/// Where it cannot be drawn.
+pub fn svg(model: &str, report: &Throughput) -> anyhow::Result<String> {
     let mut svg = String::new();
     {
         let root = SVGBackend::with_string(&mut svg, (960, 420)).into_drawing_area();
@@ -13,7 +16,7 @@ pub fn svg(report: &Report) -> anyhow::Result<String> {
         let (left, right) = root.split_horizontally(480);
         let throughput: Vec<f64> = report.scenarios.iter().map(|s| s.summary.images_per_second).collect();
         bars(
-            report,
+            (model, report),
             &left,
             "images/s (line: bare loop)",
             &[("served", throughput)],
@@ -25,14 +28,14 @@ pub fn svg(report: &Report) -> anyhow::Result<String> {
             ("p95", latency(|s| s.latency_ms.p95)),
             ("p99", latency(|s| s.latency_ms.p99)),
         ];
-        bars(report, &right, "latency of responses, ms", &series, None)?;
+        bars((model, report), &right, "latency of responses, ms", &series, None)?;
         root.present()?;
     }
     Ok(svg)
 }
 
 fn bars(
-    report: &Report,
+    (model, report): (&str, &Throughput),
     area: &DrawingArea<SVGBackend<'_>, plotters::coord::Shift>,
     title: &str,
     series: &[(&str, Vec<f64>)],
@@ -46,14 +49,14 @@ fn bars(
         .fold(f64::MIN_POSITIVE, f64::max);
     let count = report.scenarios.len();
     let mut chart = ChartBuilder::on(area)
-        .caption(format!("{}: {title}", report.model), ("sans-serif", 16))
+        .caption(format!("{model}: {title}"), ("sans-serif", 16))
         .margin(12)
         .x_label_area_size(36)
         .y_label_area_size(52)
         .build_cartesian_2d(0.0..count as f64, 0.0..highest * 1.1)?;
     let label = |x: &f64| match report.scenarios.get(*x as usize).map(|s| s.load) {
         Some(Load::Closed(n)) => format!("{n} conn"),
-        Some(Load::Open(percent)) => format!("{percent} %"),
+        Some(Load::Open(percent) | Load::Poisson(percent)) => format!("{percent} %"),
         None => String::new(),
     };
     chart

@@ -50,7 +50,9 @@ mod tests {
 
     #[test]
     fn even_arrivals_are_evenly_spaced() {
-        let times: Vec<_> = Arrivals::Even { per_second: 4.0 }.times(Duration::from_secs(1)).collect();
+        let times: Vec<_> = Arrivals::Even { per_second: 4.0 }
+            .times(Duration::from_secs(1))
+            .collect();
         assert_eq!(times, [250, 500, 750].map(Duration::from_millis));
     }
 

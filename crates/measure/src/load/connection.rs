@@ -80,10 +80,7 @@ impl Connection {
     }
 }
 
-async fn read_response(
-    reader: &mut (impl AsyncRead + Unpin),
-    buffer: &mut Vec<u8>,
-) -> Result<Response, ExchangeError> {
+async fn read_response(reader: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8>) -> Result<Response, ExchangeError> {
     buffer.clear();
     let head = loop {
         match Head::parse(buffer)? {
@@ -184,10 +181,7 @@ async fn exchange_anew(address: SocketAddr, request: &Bytes) -> Result<(Response
     exchange_over(Connection::open(address).await?, request).await
 }
 
-async fn exchange_over(
-    mut connection: Connection,
-    request: &Bytes,
-) -> Result<(Response, Connection), ExchangeError> {
+async fn exchange_over(mut connection: Connection, request: &Bytes) -> Result<(Response, Connection), ExchangeError> {
     let response = connection.exchange(request).await?;
     Ok((response, connection))
 }
@@ -204,11 +198,23 @@ mod tests {
 
     #[tokio::test]
     async fn a_response_is_read_to_its_end() {
-        let long = [&b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"[..], &[b'x'; 100_000]].concat();
+        let long = [
+            &b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"[..],
+            &[b'x'; 100_000],
+        ]
+        .concat();
         let cases: [(&[u8], u16, bool); 5] = [
             (&long, 200, true),
-            (b"HTTP/1.1 429 Too Many Requests\r\ncontent-length: 2\r\nconnection: close\r\n\r\nno", 429, false),
-            (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", 200, true),
+            (
+                b"HTTP/1.1 429 Too Many Requests\r\ncontent-length: 2\r\nconnection: close\r\n\r\nno",
+                429,
+                false,
+            ),
+            (
+                b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+                200,
+                true,
+            ),
             (b"HTTP/1.0 200 OK\r\ncontent-length: 0\r\n\r\n", 200, false),
             (b"HTTP/1.1 204 No Content\r\n\r\n", 204, true),
         ];

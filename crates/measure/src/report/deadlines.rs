@@ -67,7 +67,10 @@ impl Deadlines {
     /// The least of the ratios, and what refusing takes.
     fn ratios(&self) -> String {
         let least = |is_closed: bool| {
-            let rows = self.rows.iter().filter(|r| matches!(r.load, Load::Closed(_)) == is_closed);
+            let rows = self
+                .rows
+                .iter()
+                .filter(|r| matches!(r.load, Load::Closed(_)) == is_closed);
             rows.map(|r| r.of_capacity).reduce(f64::min)
         };
         let mut text = String::new();
@@ -86,7 +89,10 @@ impl Deadlines {
     /// The storm with the most connections, and the cores that refusing takes in it: what the threads that read and write use, less what
     /// they use for as many served requests where nothing is refused.
     pub fn refusing_cores(&self) -> Option<(usize, f64)> {
-        let calm = self.rows.iter().find(|r| r.goodput.refused == 0 && r.goodput.in_time > 0)?;
+        let calm = self
+            .rows
+            .iter()
+            .find(|r| r.goodput.refused == 0 && r.goodput.in_time > 0)?;
         let seconds_each = calm.io_cores / calm.goodput.in_time_per_second;
         let storms = self.rows.iter().filter_map(|row| match row.load {
             Load::Closed(connections) if row.goodput.refused > 0 => Some((connections, row)),
