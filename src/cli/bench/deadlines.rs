@@ -113,11 +113,12 @@ async fn row(
     })
 }
 
-/// Requests a second that the server serves without a deadline.
+/// Requests a second that the server serves without a deadline, once it has run for as long as that is measured.
 ///
 /// # Errors
 /// Where it serves none.
 pub(super) async fn capacity(target: &Target, duration: Duration) -> anyhow::Result<f64> {
+    load::closed(target, CAPACITY_CONNECTIONS, duration).await;
     let run = load::closed(target, CAPACITY_CONNECTIONS, duration).await;
     let goodput = Goodput::of(&run, None);
     if goodput.in_time == 0 {
