@@ -42,14 +42,11 @@ pub fn svg(curves: &[Curve]) -> anyhow::Result<String> {
             .draw()?;
         for (index, curve) in curves.iter().enumerate() {
             let colour = Palette99::pick(index).stroke_width(2);
-            let line = || {
-                curve
-                    .points
-                    .iter()
-                    .map(|p| (p.offered_per_second, p.in_time_per_second))
-            };
+            let points = curve.points.iter().filter(|p| p.offered_per_second > 0.0);
+            let line: Vec<_> = points.map(|p| (p.offered_per_second, p.in_time_per_second)).collect();
+            chart.draw_series(line.iter().map(|point| Circle::new(*point, 3, colour.filled())))?;
             chart
-                .draw_series(LineSeries::new(line().filter(|p| p.0 > 0.0), colour).point_size(3))?
+                .draw_series([PathElement::new(line, colour)])?
                 .label(&curve.server)
                 .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour));
         }
