@@ -121,6 +121,8 @@ fn nothing_beside_the_slices_is_touched() {
         (32, 48, 2, 3, 1, 1, 1, 9, 9),
         (8, 16, 1, 5, 3, 2, 3, 10, 8),
         (40, 24, 1, 1, 1, 0, 1, 1, 19),
+        // Enough weights that images share them.
+        (64, 120, 1, 3, 2, 1, 3, 8, 5),
     ];
     for (seed, (ci, co, groups, side, stride, pad, images, height, width)) in shapes.into_iter().enumerate() {
         let conv = Convolution {

@@ -173,6 +173,20 @@ fn weights_that_are_read_once_for_several_images() {
 }
 
 #[test]
+fn bands_of_several_images_that_share_weights() {
+    let pointwise = Convolution {
+        kernel: [1, 1],
+        pads: [0; 4],
+        ..plain(270, 250, 1)
+    };
+    for threads in [1, 3] {
+        check(&Case::new(plain(64, 136, 2), [3, 15, 13], true, 11).unwrap(), threads);
+        check(&Case::new(plain(64, 130, 2), [2, 61, 30], false, 12).unwrap(), threads);
+        check(&Case::new(pointwise, [5, 3, 7], true, 13).unwrap(), threads);
+    }
+}
+
+#[test]
 fn transforms_are_exact_for_integers_in_f2() {
     let conv = Convolution {
         relu: false,

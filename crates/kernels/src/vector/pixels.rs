@@ -22,6 +22,8 @@ pub(in super::super) struct Band<'a> {
     pub(in super::super) strides: [usize; 2],
     /// The panel's weights: `[depth / input_lanes][kh][kw][input_lanes][vectors · LANES]`, the last block without padding.
     pub(in super::super) weights: &'a [f32],
+    /// Which of how many bands that use these weights one after the other: each prefetches its part of the next panel's.
+    pub(in super::super) turn: (usize, usize),
     /// One value a padded output channel.
     pub(in super::super) bias: &'a [f32],
     /// Blocked, as the output.
@@ -91,10 +93,12 @@ impl Work for Band<'_> {
         let (first, rows) = self.rows;
         // While this panel's weights are used, the next one's come in, a share with every run of pixels.
         let width = self.vectors * V::LANES;
-        let runs = rows * self.out_size.1.div_ceil(V::ROWS[self.vectors - 1]);
+        let (turn, turns) = self.turn;
+        let runs = rows * self.out_size.1.div_ceil(V::ROWS[self.vectors - 1]) * turns;
         let taps = self.channels.1.div_ceil(self.input_lanes) * self.kernel[0] * self.kernel[1];
-        let step = (self.input_lanes * width / runs).clamp(1, LINE);
-        let mut next = self.channels.1 * self.kernel[0] * self.kernel[1] * width;
+        let step = (self.input_lanes * width).div_ceil(runs);
+        let panel = self.channels.1 * self.kernel[0] * self.kernel[1] * width;
+        let mut next = panel + turn * (panel / turns);
         for row in 0..rows {
             let mut x = 0;
             while x < self.out_size.1 {
@@ -161,6 +165,11 @@ impl Band<'_> {
                     for kx in 0..self.kernel[1] {
                         let from = block + ky * self.input_row + kx * self.input_lanes;
                         prefetch::<FAR>(self.weights, next);
+                        let mut line = LINE;
+                        while line < place.step {
+                            prefetch::<FAR>(self.weights, next + line);
+                            line += LINE;
+                        }
                         next += place.step;
                         for lane in 0..lanes {
                             let mut w = [V::splat(0.0); C];

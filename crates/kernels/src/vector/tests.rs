@@ -94,6 +94,7 @@ proptest! {
             kernel: [kh, kw],
             strides: [sh, sw],
             weights: &FLOATS,
+            turn: (0, 1),
             bias: &FLOATS,
             residual: Some(&FLOATS),
             relu: false,
