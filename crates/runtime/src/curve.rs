@@ -1,5 +1,7 @@
 //! The batch-latency curve of one model on this machine, and what is read off it.
 
+mod turns;
+
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -9,7 +11,9 @@ use repserve_scheduler::{Session, SessionError, Sessions};
 use super::median::median;
 
 /// Throughput that a larger batch must add before it is worth its latency.
-const GAIN_MIN: f64 = 1.03;
+const GAIN_MIN: f64 = 1.02;
+/// Milliseconds that a run of more than one image may take: an image that comes just after its start waits as long.
+const BATCH_MS_MAX: f64 = 100.0;
 
 /// Runs of one batch size: at least, and at most while time lasts.
 const RUNS_MIN: usize = 3;
@@ -28,8 +32,15 @@ const WIDE_CLEAR: f64 = 0.9;
 pub struct Point {
     /// Images in the batch.
     pub batch_size: usize,
-    /// Median latency of a run, in milliseconds.
+    /// Median latency of a run, in milliseconds; the least of several where the size was measured in turns.
     pub latency_ms: f64,
+}
+
+impl Point {
+    /// Images a millisecond of one session.
+    fn rate(&self) -> f64 {
+        self.batch_size as f64 / self.latency_ms.max(f64::MIN_POSITIVE)
+    }
 }
 
 /// What warm-up measured, by batch size.
@@ -42,12 +53,17 @@ pub struct Curve {
 }
 
 impl Curve {
-    /// The smallest batch whose throughput no larger one beats by more than 3 %; 1 if nothing was measured.
+    /// The smallest batch whose throughput, all sessions running at the same time, no larger one beats by more than 2 %; larger ones than a
+    /// single image count as far as a run of them takes at most 100 ms. 1 if nothing was measured.
     pub fn best_batch(&self) -> usize {
-        let rate = |p: &Point| p.batch_size as f64 / p.latency_ms.max(f64::MIN_POSITIVE);
-        let best = self.narrow.iter().map(rate).fold(0.0, f64::max);
-        let fits = self.narrow.iter().find(|p| rate(p) * GAIN_MIN >= best);
-        fits.map_or(1, |p| p.batch_size)
+        let in_time = |p: &&Point| p.batch_size == 1 || p.latency_ms <= BATCH_MS_MAX;
+        let best = self.narrow.iter().filter(in_time).map(Point::rate).fold(0.0, f64::max);
+        let mut as_good = self
+            .narrow
+            .iter()
+            .filter(in_time)
+            .filter(|p| p.rate() * GAIN_MIN >= best);
+        as_good.next().map_or(1, |p| p.batch_size)
     }
 
     /// The largest batch that all cores together finish before one core finishes a single image; 0 where the wide session
@@ -94,6 +110,14 @@ impl Curve {
             let batch = vec![item.clone(); batch_size];
             let latency_ms = together(&mut sessions.narrow, &batch, end)?;
             curve.narrow.push(Point { batch_size, latency_ms });
+            let last_two = curve.narrow.len().saturating_sub(2)..;
+            turns::settle(&mut curve.narrow[last_two], |batch_size| {
+                let now = Instant::now();
+                let batch = vec![item.clone(); batch_size];
+                // As few runs as tell something: there are several turns.
+                let again = (now < end).then(|| together(&mut sessions.narrow, &batch, now));
+                again.transpose()
+            })?;
         }
         if let Some(wide) = sessions.wide.as_mut() {
             for batch_size in sizes() {
@@ -120,9 +144,7 @@ impl Curve {
 /// the wide session.
 fn worth_measuring(narrow: &[Point], next: usize, end: Instant, wide: bool) -> bool {
     let gained = match narrow {
-        [.., before, last] => {
-            last.batch_size as f64 / last.latency_ms >= before.batch_size as f64 / before.latency_ms * 0.97
-        }
+        [.., before, last] => last.rate() >= before.rate() * 0.97,
         _ => true,
     };
     let expected_ms = narrow
@@ -205,6 +227,19 @@ mod tests {
     #[test]
     fn large_convolutions_stay_single() {
         check(&[25.0, 50.0, 101.0, 205.0], &[14.7, 28.0], 1, 1);
+    }
+
+    #[test]
+    fn two_percent_more_are_not_worth_twice_the_latency() {
+        check(&[25.0, 49.2, 98.5], &[14.7], 1, 1);
+        check(&[25.0, 46.2, 91.0], &[14.7], 2, 1);
+    }
+
+    #[test]
+    fn runs_of_several_images_are_short() {
+        check(&[27.5, 51.0, 98.0, 170.0], &[15.0], 4, 1);
+        check(&[60.0, 110.0], &[40.0], 1, 1);
+        check(&[150.0, 200.0], &[90.0], 1, 1);
     }
 
     #[test]
