@@ -30,7 +30,7 @@ const fn case(name: &'static str, size: [usize; 2], batch: usize, sessions: Sess
     }
 }
 
-pub(crate) const CASES: [Case; 15] = [
+pub(crate) const CASES: [Case; 17] = [
     case("repvgg-a0", [224, 224], 1, Sessions::One),
     case("repvgg-a0", [224, 224], 4, Sessions::One),
     case("repvgg-b0", [224, 224], 1, Sessions::One),
@@ -39,6 +39,8 @@ pub(crate) const CASES: [Case; 15] = [
     case("default", [32, 32], 1, Sessions::One),
     case("default", [32, 32], 8, Sessions::One),
     case("repvgg-a0", [224, 224], 1, Sessions::Two),
+    case("repvgg-a0", [224, 224], 2, Sessions::Two),
+    case("repvgg-a0", [224, 224], 4, Sessions::Two),
     case("repvgg-a0", [224, 224], 1, Sessions::Wide),
     case("repvgg-b0", [224, 224], 1, Sessions::Wide),
     case("resnet-18", [224, 224], 1, Sessions::One),
