@@ -9,6 +9,9 @@ use serde::Serialize;
 
 use super::cgroup::{self, Hierarchy};
 
+/// Share of a quota that whole cores must be worth for its fraction to be left.
+const WHOLE_SHARE_MIN: f64 = 0.95;
+
 /// Cores that are there and what may be used of them.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Cores {
@@ -27,10 +30,22 @@ impl Cores {
         }
     }
 
-    /// Whole cores to plan with. A quota is rounded down, so that the plan never runs into it; at least one.
+    /// Workers to plan with, at least one. A quota with a fraction gets a worker for the fraction too: all of them together are throttled
+    /// for a part of every period, and still compute more than the whole cores below would. Only a fraction that is worth less than
+    /// 5 % of the quota is left: it would make every request slower for nothing.
     pub fn usable(&self) -> usize {
-        let paid = self.quota.map_or(usize::MAX, |quota| quota.floor() as usize);
-        self.affinity.min(paid).max(1)
+        let whole = |quota: f64| {
+            let floor = quota.floor();
+            let enough = floor >= quota * WHOLE_SHARE_MIN;
+            (if enough { floor } else { quota.ceil() }) as usize
+        };
+        self.affinity.min(self.quota.map_or(usize::MAX, whole)).max(1)
+    }
+
+    /// Seconds of CPU time a second that the process may use: the quota, at most the cores of the mask.
+    pub fn paid(&self) -> f64 {
+        let cores = self.affinity as f64;
+        self.quota.map_or(cores, |quota| quota.min(cores))
     }
 }
 
@@ -76,13 +91,18 @@ mod tests {
     const V1: &str = "33 24 0:29 /docker/abc /sys/fs/cgroup/cpu,cpuacct ro - cgroup cgroup rw,cpu,cpuacct\n\
                       34 24 0:30 /docker/abc /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n";
 
-    /// `files` are (path, text); expects that quota.
-    fn check(files: &[(&str, &str)], expected: Option<f64>) {
-        let read = |path: &Path| {
+    /// Reads `files`, which are (path, text).
+    fn reader<'a>(files: &'a [(&str, &str)]) -> impl Fn(&Path) -> Option<String> + 'a {
+        |path: &Path| {
             let found = files.iter().find(|(name, _)| Path::new(name) == path);
             found.map(|(_, text)| (*text).to_owned())
-        };
-        assert_eq!(quota(Path::new("/proc/self"), &read), expected, "{files:?}");
+        }
+    }
+
+    /// `files` are (path, text); expects that quota.
+    #[track_caller]
+    fn check(files: &[(&str, &str)], expected: Option<f64>) {
+        assert_eq!(quota(Path::new("/proc/self"), &reader(files)), expected, "{files:?}");
     }
 
     #[test]
@@ -140,13 +160,54 @@ mod tests {
         );
     }
 
+    /// The quota of a group of version 1 and of version 2 with this quota and period in microseconds; without one, the words of each.
+    fn quotas(quota_us: Option<i64>) -> [Option<f64>; 2] {
+        let quota_v1 = quota_us.unwrap_or(-1).to_string();
+        let quota_v2 = quota_us.map_or("max 100000".to_owned(), |quota| format!("{quota} 100000"));
+        let v1 = [
+            ("/proc/self/cgroup", "4:cpu,cpuacct:/docker/abc\n"),
+            ("/proc/self/mountinfo", V1),
+            ("/sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", &quota_v1),
+            ("/sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us", "100000\n"),
+        ];
+        let v2 = [
+            ("/proc/self/cgroup", "0::/\n"),
+            ("/proc/self/mountinfo", V2),
+            ("/sys/fs/cgroup/cpu.max", &quota_v2),
+        ];
+        [&v1[..], &v2].map(|files| quota(Path::new("/proc/self"), &reader(files)))
+    }
+
+    /// On `affinity` cores with that quota: the workers, and the CPU time a second.
+    #[track_caller]
+    fn check_cores(affinity: usize, quota_us: Option<i64>, workers: usize, paid: f64) {
+        for quota in quotas(quota_us) {
+            let cores = Cores { affinity, quota };
+            assert_eq!((cores.usable(), cores.paid()), (workers, paid), "{cores:?}");
+        }
+    }
+
     #[test]
-    fn cores_are_whole_and_at_least_one() {
-        let usable = |affinity, quota| Cores { affinity, quota }.usable();
-        assert_eq!(usable(8, None), 8);
-        assert_eq!(usable(8, Some(2.5)), 2);
-        assert_eq!(usable(2, Some(16.0)), 2);
-        assert_eq!(usable(8, Some(0.5)), 1);
+    fn a_quota_is_used_to_its_fraction() {
+        check_cores(2, Some(25_000), 1, 0.25);
+        check_cores(2, Some(50_000), 1, 0.5);
+        check_cores(2, Some(100_000), 1, 1.0);
+        check_cores(2, Some(150_000), 2, 1.5);
+        check_cores(2, Some(200_000), 2, 2.0);
+        check_cores(8, Some(370_000), 4, 3.7);
+        check_cores(8, Some(110_000), 2, 1.1);
+    }
+
+    #[test]
+    fn a_fraction_that_is_worth_nothing_gets_no_worker() {
+        check_cores(8, Some(105_000), 1, 1.05);
+        check_cores(64, Some(2_050_000), 20, 20.5);
+    }
+
+    #[test]
+    fn without_a_quota_or_above_the_mask_all_cores_of_the_mask_are_used() {
+        check_cores(8, None, 8, 8.0);
+        check_cores(2, Some(1_600_000), 2, 2.0);
         assert!(Cores::detect().usable() >= 1);
     }
 }

@@ -25,6 +25,7 @@
 
 mod cgroup;
 mod cores;
+mod cpu_time;
 mod curve;
 mod error;
 mod heap;

@@ -21,6 +21,8 @@ pub struct Plan {
     pub machine: Cores,
     /// Cores in use: workers, each with a one-thread session.
     pub cores: usize,
+    /// Seconds of CPU time a second that all workers together may use: `cores`, or less under a quota.
+    pub cores_paid: f64,
     /// Threads of the all-core session; 0 without one.
     pub wide_threads: usize,
     /// Images in one run of a one-core session at most.
@@ -44,6 +46,7 @@ impl Plan {
             mode: settings.plan,
             machine,
             cores,
+            cores_paid: machine.paid().min(cores as f64),
             wide_threads: if wide { cores } else { 0 },
             batch_max: BATCH_UNMEASURED,
             wide_max: usize::from(wide),
@@ -66,6 +69,11 @@ impl Plan {
         self
     }
 
+    /// Seconds of CPU time that a worker gets a second where all of them compute, 0 to 1: below 1 where a quota throttles them.
+    pub fn core_share(&self) -> f64 {
+        self.cores_paid / self.cores as f64
+    }
+
     /// What the scheduler works with: the plan, and over it what the settings of the batches say.
     pub fn tuning(&self, settings: &BatchSettings) -> Tuning {
         let batch_max = if settings.batch_max > 0 {
@@ -74,6 +82,7 @@ impl Plan {
             self.batch_max
         };
         let fill = self.curve.narrow_latency(batch_max);
+        let fill = fill.map(|cpu_time| cpu_time.div_f64(self.core_share()));
         Tuning {
             batch_max,
             wide_max: self.wide_max.max(1),
@@ -128,6 +137,24 @@ mod tests {
         let tuning = plan.tuning(&BatchSettings::default());
         assert_eq!((tuning.batch_max, tuning.wide_max), (2, 1));
         assert_eq!(tuning.fill, Duration::from_micros(1500));
+    }
+
+    #[test]
+    fn a_quota_with_a_fraction_is_shared_by_as_many_workers() {
+        let plan = |affinity, quota| {
+            let quota = Some(quota);
+            Plan::new(&RuntimeSettings::default(), Cores { affinity, quota }).decided(curve(), None)
+        };
+        let fractional = plan(2, 1.5);
+        assert_eq!((fractional.cores, fractional.wide_threads), (2, 2));
+        assert_eq!((fractional.cores_paid, fractional.core_share()), (1.5, 0.75));
+        assert_eq!(
+            fractional.tuning(&BatchSettings::default()).fill,
+            Duration::from_millis(2)
+        );
+        let half = plan(2, 0.5);
+        assert_eq!((half.cores, half.wide_threads, half.core_share()), (1, 0, 0.5));
+        assert_eq!(plan(2, 16.0).core_share(), 1.0);
     }
 
     #[test]

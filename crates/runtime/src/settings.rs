@@ -38,12 +38,12 @@ settings! {
         /// auto: cores from the affinity mask and the cgroup quota, batch size and wide session from what warm-up measures.
         /// explicit: `cores` and `wide_session` hold, nothing is measured, and `batch.batch_max = 0` means 1.
         plan: PlanMode = PlanMode::Auto,
-        /// Cores to use, each with a worker and a one-core session. 0: all that this process may use.
+        /// Cores to use, each with a worker and a one-core session. 0: all that this process may use; a quota of 1.5 cores counts as 2.
         #[allowed(0..=1024)]
         cores: usize = 0,
         /// Whether an explicit plan has an all-core session, which serves a request that is alone.
         wide_session: bool = true,
-        /// Milliseconds that measuring the batch-latency curve may take at the start.
+        /// Milliseconds of CPU time that measuring the batch-latency curve may take at the start; under a quota it takes longer.
         #[allowed(time_ms(0))]
         measure_ms_max: u64 = 2000,
         /// Largest batch that is measured.

@@ -8,6 +8,9 @@ use crate::median::median;
 
 /// Milliseconds that converting one float between the layouts takes: eight bytes at about 16 GB/s.
 const CONVERSION_MS: f64 = 0.5e-6;
+/// A layer is left to ONNX Runtime only where that gains more than this share of its time. Two ways that are as good as equal would
+/// else take turns from one start to the next.
+const TIE: f64 = 0.05;
 /// The lowered graph must win by this factor; below it the plain one is as good and holds less memory.
 const GAIN_MIN: f64 = 1.03;
 
@@ -34,12 +37,12 @@ pub(super) fn decide(sites: &[Timed], ms: [f64; 2]) -> Vec<bool> {
     let mut chosen = vec![true; sites.len()];
     let mut total = ms[1];
     // The kind that loses most comes first.
-    let mut losing: Vec<(usize, f64)> = kinds
+    let mut losing: Vec<(usize, Loss)> = kinds
         .iter()
         .filter_map(|(kind, of)| Some((*kind, of.loss?)))
-        .filter(|(_, loss)| *loss > 0.0)
+        .filter(|(_, loss)| loss.ms > loss.tie_ms)
         .collect();
-    losing.sort_by(|a, b| b.1.total_cmp(&a.1));
+    losing.sort_by(|a, b| b.1.ms.total_cmp(&a.1.ms));
     for (kind, loss) in losing {
         let without: Vec<bool> = sites
             .iter()
@@ -47,8 +50,8 @@ pub(super) fn decide(sites: &[Timed], ms: [f64; 2]) -> Vec<bool> {
             .map(|(site, chosen)| *chosen && site.kind != kind)
             .collect();
         let conversions = converted(sites, &without) as f64 - converted(sites, &chosen) as f64;
-        let change = conversions * CONVERSION_MS - loss;
-        if change < 0.0 {
+        let change = conversions * CONVERSION_MS - loss.ms;
+        if change < -loss.tie_ms {
             total += change;
             chosen = without;
         }
@@ -62,8 +65,15 @@ pub(super) fn decide(sites: &[Timed], ms: [f64; 2]) -> Vec<bool> {
 struct Kind {
     plain: Vec<f64>,
     lowered: Vec<f64>,
-    /// Milliseconds that all sites of the kind lose together by being lowered.
-    loss: Option<f64>,
+    loss: Option<Loss>,
+}
+
+/// What all sites of a kind lose together by being lowered.
+#[derive(Debug, Clone, Copy)]
+struct Loss {
+    ms: f64,
+    /// Below this the kernels are as fast as ONNX Runtime.
+    tie_ms: f64,
 }
 
 fn kinds(sites: &[Timed]) -> BTreeMap<usize, Kind> {
@@ -79,8 +89,11 @@ fn kinds(sites: &[Timed]) -> BTreeMap<usize, Kind> {
     }
     for kind in kinds.values_mut() {
         let count = kind.lowered.len() as f64;
-        let plain = median(&kind.plain);
-        kind.loss = plain.zip(median(&kind.lowered)).map(|(p, l)| (l - p) * count);
+        let times = median(&kind.plain).zip(median(&kind.lowered));
+        kind.loss = times.map(|(plain, lowered)| Loss {
+            ms: (lowered - plain) * count,
+            tie_ms: plain * count * TIE,
+        });
     }
     kinds
 }
@@ -139,6 +152,14 @@ mod tests {
     fn a_layer_that_loses_less_than_two_conversions_cost_stays_in_the_chain() {
         check(&[(0, 3.0, 1.0), (1, 1.0, 1.1), (0, 3.0, 1.0)], &[true, true, true]);
         check(&[(0, 3.0, 1.0), (0, 3.0, 1.0), (1, 1.0, 1.1)], &[true, true, false]);
+    }
+
+    #[test]
+    fn a_layer_that_is_as_fast_either_way_is_always_lowered() {
+        for lowered in [2.9, 3.0, 3.1] {
+            check(&[(0, 3.0, 1.0), (1, 3.0, lowered)], &[true, true]);
+        }
+        check(&[(0, 3.0, 1.0), (1, 3.0, 3.2)], &[true, false]);
     }
 
     #[test]

@@ -1,27 +1,19 @@
 //! Both graphs under ONNX Runtime's profiler, taking turns: every layer is timed in its place, with its weights as cold and its
 //! input as warm as they will be.
 
-use std::time::{Duration, Instant};
-
 use super::profile::{self, Times};
+use super::rounds::Rounds;
+use crate::cpu_time::{Elapsed, Stopwatch};
 use crate::error::RuntimeError;
 use crate::locate::Runtime;
 use crate::session::{ModelSession, SessionOptions, builder};
 use crate::session_model::SessionModel;
 
-/// Rounds go on for as long as this.
-const BUDGET: Duration = Duration::from_millis(120);
-/// Rounds that a network gets in any case, as far as they take no longer than `BUDGET_MAX`; the first round, after a warm-up that is timed
-/// too, is always whole. Large networks have many layers of a kind, which are judged together.
-const ROUNDS_MIN: usize = 3;
-const BUDGET_MAX: Duration = Duration::from_millis(300);
-const ROUNDS_MAX: usize = 40;
-
 /// One graph as it ran on one thread.
 pub(super) struct Measured {
-    /// Least milliseconds of a run.
+    /// Least milliseconds of CPU time of a run.
     pub(super) ms: f64,
-    /// Least milliseconds of every node.
+    /// Least milliseconds of every node, on the wall: of all its runs those in which nothing disturbed it.
     pub(super) nodes: Times,
 }
 
@@ -59,16 +51,16 @@ pub(super) fn measure(
     for session in &mut sessions {
         session.run(&[&image], shape)?;
     }
-    let start = Instant::now();
-    let mut rounds = 0;
-    while rounds == 0 || start.elapsed() < if rounds < ROUNDS_MIN { BUDGET_MAX } else { BUDGET } && rounds < ROUNDS_MAX
-    {
-        for (session, least) in sessions.iter_mut().zip(&mut least) {
-            let start = Instant::now();
+    let mut rounds = Rounds::default();
+    while rounds.go_on() {
+        let mut runs = [Elapsed::default(); 2];
+        for ((session, least), run) in sessions.iter_mut().zip(&mut least).zip(&mut runs) {
+            let watch = Stopwatch::start();
             session.run(&[&image], shape)?;
-            *least = least.min(start.elapsed().as_secs_f64() * 1e3);
+            *run = watch.elapsed();
+            *least = least.min(run.cpu_ms);
         }
-        rounds += 1;
+        rounds.add(&runs);
     }
     let [mut plain, mut lowered] = sessions;
     Ok([

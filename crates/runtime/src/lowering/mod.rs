@@ -2,7 +2,8 @@
 //! `repserve`, which run `repserve_kernels` on blocked activations. The deploy graph stays standard; only the sessions' copy is lowered.
 //!
 //! [`choose`](mod@choose) is the way through: [`sites`](mod@sites) finds the convolutions, [`lower`](mod@lower) rewrites the graph,
-//! `crate::operators` registers what it then needs, [`measure`](mod@measure) times both graphs by ONNX Runtime's [`profile`], and
+//! `crate::operators` registers what it then needs, [`measure`](mod@measure) times both graphs by ONNX Runtime's [`profile`] in as many
+//! [`rounds`] as it takes, and
 //! [`decide`](mod@decide) picks the layers. Layers in int8 are lowered after ONNX Runtime has optimized the graph (`crate::int8`).
 
 mod choose;
@@ -11,6 +12,7 @@ mod lower;
 mod measure;
 mod profile;
 mod report;
+mod rounds;
 mod sites;
 
 #[cfg(test)]
