@@ -32,7 +32,9 @@ def start(arguments, quota, neighbours):
         layers = find(server.model, "layers") or []
         threads = find(server.model, "threads")
         if arguments.verbose:
-            print(json.dumps(threads), find(server.model, "kernels") and find(server.model, "kernels")["seconds"], flush=True)
+            kernels = find(server.model, "kernels") or {}
+            figures = {key: kernels.get(key) for key in ("lowered", "ms_onnxruntime", "ms_lowered", "seconds")}
+            print(json.dumps({**threads, **figures}), flush=True)
         plan = (threads["cores"], threads["batch_max"], threads["wide_threads"], threads["wide_max"])
         rate = load(server, arguments.image, 4, arguments.seconds)[0] if arguments.seconds else 0
         return [layer["choice"] for layer in layers], plan, server.seconds, rate
