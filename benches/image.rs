@@ -36,6 +36,7 @@ fn preprocess(interpolation: Interpolation) -> Preprocess {
         size: [224, 224],
         resize: Some(256),
         interpolation,
+        scale: 255.0,
         mean: [0.485, 0.456, 0.406],
         std: [0.229, 0.224, 0.225],
     };

@@ -44,6 +44,7 @@ fn preprocess(interpolation: Interpolation) -> Preprocess {
         size: [224, 224],
         resize: Some(256),
         interpolation,
+        scale: 255.0,
         mean: [0.0; 3],
         std: [1.0; 3],
     };

@@ -23,6 +23,7 @@ pub fn check(data: &[u8]) {
         size: [7, 9],
         resize: Some(11),
         interpolation,
+        scale: 255.0,
         mean: [0.5; 3],
         std: [0.25; 3],
     };

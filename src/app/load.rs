@@ -51,6 +51,7 @@ pub fn load_within(
         &compile_settings(settings, precision),
         &mut clock,
     )?;
+    log::input(preprocess.spec());
     log::fusion(&compiled.report, &compiled.facts);
     log::kernels(&compiled.facts);
     log::loaded(&compiled.description, &compiled.facts);

@@ -1,8 +1,16 @@
 //! The log's lines about a model that was loaded.
 
 use repserve_compile::{Description, Facts};
+use repserve_preprocess::InputSpec;
 use repserve_reparam::report::Report;
 use repserve_runtime::{Int8Kernels, KernelReport};
+
+/// What of a model's input is probably not meant so.
+pub(super) fn input(spec: &InputSpec) {
+    for warning in spec.warnings() {
+        tracing::warn!("{warning}");
+    }
+}
 
 /// Blocks, convolutions and parameters before and after, and how exact the result is.
 pub(super) fn fusion(report: &Report, facts: &Facts) {

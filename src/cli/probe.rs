@@ -89,6 +89,7 @@ fn imagenet(height: u32, width: u32) -> InputSpec {
         size: [height, width],
         resize: None,
         interpolation: Interpolation::Bilinear,
+        scale: 255.0,
         mean: [0.485, 0.456, 0.406],
         std: [0.229, 0.224, 0.225],
     }

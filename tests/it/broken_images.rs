@@ -55,6 +55,7 @@ fn preprocess() -> Preprocess {
         size: [8, 8],
         resize: Some(9),
         interpolation: Interpolation::Bilinear,
+        scale: 255.0,
         mean: [0.0; 3],
         std: [1.0; 3],
     };

@@ -43,6 +43,7 @@ fn check(case: &Case, expected: &[u8]) -> (u8, f64) {
         size: case.size,
         resize: case.resize,
         interpolation: case.interpolation,
+        scale: 255.0,
         mean: [0.0; 3],
         std: [1.0; 3],
     };

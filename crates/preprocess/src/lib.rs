@@ -15,6 +15,7 @@
 //!     size: [32, 32],
 //!     resize: Some(36),
 //!     interpolation: Interpolation::Bilinear,
+//!     scale: 255.0,
 //!     mean: [0.5; 3],
 //!     std: [0.5; 3],
 //! })?;
@@ -48,4 +49,4 @@ pub use inspect::Inspected;
 pub use limits::Limits;
 pub use pixels::Rgb8;
 pub use preprocess::{Decoded, Preprocess};
-pub use spec::{InputSpec, Interpolation, SpecError};
+pub use spec::{InputSpec, Interpolation, SpecError, SpecWarning};

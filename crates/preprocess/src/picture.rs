@@ -22,7 +22,7 @@ impl Preprocess {
         let byte = |i: usize| {
             let (pixel, channel) = (i / 3, i % 3);
             let value = tensor.get(channel * plane + pixel).copied().unwrap_or(0.0);
-            ((value * spec.std[channel] + spec.mean[channel]) * 255.0).round() as u8
+            ((value * spec.std[channel] + spec.mean[channel]) * spec.scale).round() as u8
         };
         let pixels: Vec<u8> = (0..3 * plane).map(byte).collect();
         let mut file = Vec::new();
@@ -47,6 +47,7 @@ mod tests {
             size: [24, 32],
             resize: Some(40),
             interpolation: Interpolation::Bilinear,
+            scale: 255.0,
             mean: [0.4, 0.5, 0.6],
             std: [0.2, 0.25, 0.3],
         };

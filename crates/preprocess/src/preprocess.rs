@@ -36,8 +36,9 @@ impl TryFrom<InputSpec> for Preprocess {
 
     fn try_from(spec: InputSpec) -> Result<Self, SpecError> {
         spec.validate()?;
-        let table =
-            |channel: usize| std::array::from_fn(|byte| (byte as f32 / 255.0 - spec.mean[channel]) / spec.std[channel]);
+        let table = |channel: usize| {
+            std::array::from_fn(|byte| (byte as f32 / spec.scale - spec.mean[channel]) / spec.std[channel])
+        };
         let normalised = Box::new(std::array::from_fn(table));
         Ok(Self { spec, normalised })
     }
@@ -178,6 +179,7 @@ mod tests {
             size,
             resize,
             interpolation: Interpolation::Bilinear,
+            scale: 255.0,
             mean: [0.0, 0.5, 0.0],
             std: [1.0, 0.5, 1.0],
         };
@@ -217,6 +219,7 @@ mod tests {
             size: [1, 1],
             resize: None,
             interpolation: Interpolation::Nearest,
+            scale: 255.0,
             mean: [0.0; 3],
             std: [1.0; 3],
         };
