@@ -109,6 +109,11 @@ fn cases() -> Vec<Case> {
             "tiff, gray, floats",
             costly::tiff::<tiff_colour::Gray32Float>(3000, 2000, 0.0),
         ),
+        case("tiff, fax", costly::fax(8000, 6000)),
+        case("tiff, 12 bits", costly::tiff_of_twelve_bits(3000, 2000)),
+        #[cfg(feature = "jpeg-turbo")]
+        case("tiff, JPEG", costly::tiff_of_jpeg(3000, 2000)),
+        case("png, much text", costly::png_of_much_text(300, 200)),
         case("jpeg", costly::jpeg(4000, 3000)),
         #[cfg(feature = "jpeg-turbo")]
         case("jpeg, progressive", costly::progressive(4000, 3000)),

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{RngSeed, TestRunner};
 
+use crate::pictures;
 use crate::support::checkout;
 use crate::support::images::png;
 
@@ -97,6 +98,9 @@ fn damaged_calibrations() {
 fn damaged_images() {
     let file = png(3);
     check(&file, file.len(), 500, image_decode::check);
+    for (_, file) in pictures::files() {
+        check(&file, file.len(), 10, image_decode::check);
+    }
 }
 
 /// Requests of each kind that is read: numbers flat and nested, strings, raw tensors, raw strings.

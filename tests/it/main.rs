@@ -19,6 +19,7 @@ mod kernels;
 mod limits;
 mod loading;
 mod metrics;
+mod pictures;
 mod predictions;
 mod preprocess;
 mod quantize;

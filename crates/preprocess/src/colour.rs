@@ -23,11 +23,64 @@ pub(crate) fn to_rgb(colour: ColorType) -> Option<ToRgb> {
     })
 }
 
-/// Like [`to_rgb`] for what is gray of 16 bits in its file, even if a decoder made alpha of its transparent level.
-pub(crate) fn clipped_to_rgb(colour: ColorType) -> Option<ToRgb> {
-    match colour {
-        ColorType::La16 => Some(|row, out| map(row, out, |[high, low, _, _]| [clipped([high, low]); 3])),
-        _ => to_rgb(colour),
+/// The colours of values of up to eight bits, of which several share a byte, the first one in its highest bits.
+pub(crate) struct Palette {
+    bits: u8,
+    /// Bytes of a pixel where it has more than its value, 1 elsewhere.
+    stride: usize,
+    colours: Box<[[u8; 3]; 256]>,
+}
+
+impl Palette {
+    /// Levels of gray of so many bits, 1 to 8.
+    pub(crate) fn levels(bits: u8) -> Self {
+        let step = 255 / ((1_u16 << bits) - 1);
+        Self::new(bits, |value| [(u16::from(value) * step).min(255) as u8; 3])
+    }
+
+    /// The same where zero is white.
+    pub(crate) fn levels_from_white(bits: u8) -> Self {
+        let mut levels = Self::levels(bits);
+        levels
+            .colours
+            .iter_mut()
+            .flatten()
+            .for_each(|level| *level = 255 - *level);
+        levels
+    }
+
+    /// The colours of indices of so many bits, R, G, B of each. As in Pillow, those that are not given are black, and all are gray where
+    /// none is given.
+    pub(crate) fn of_rgb(bits: u8, given: &[u8]) -> Self {
+        let given = given.as_chunks::<3>().0;
+        Self::new(bits, |value| match given {
+            [] => [value; 3],
+            given => given.get(usize::from(value)).copied().unwrap_or_default(),
+        })
+    }
+
+    /// The colour of each value of so many bits.
+    pub(crate) fn new(bits: u8, colour: impl Fn(u8) -> [u8; 3]) -> Self {
+        let colours = Box::new(std::array::from_fn(|value| colour(value as u8)));
+        let stride = 1;
+        Self { bits, stride, colours }
+    }
+
+    /// The same where each value has a byte of alpha after it.
+    pub(crate) fn with_alpha(mut self) -> Self {
+        self.stride = 2;
+        self
+    }
+
+    /// Turns a row into RGB, three bytes for each pixel.
+    pub(crate) fn unpack(&self, row: &[u8], out: &mut [u8]) {
+        let bits = usize::from(self.bits);
+        let each = 8 / bits;
+        for (column, out) in out.as_chunks_mut::<3>().0.iter_mut().enumerate() {
+            let shift = 8 - bits * (column % each + 1);
+            let value = row.get(column / each * self.stride).map_or(0, |byte| byte >> shift) & (0xff_u8 >> (8 - bits));
+            *out = self.colours[usize::from(value)];
+        }
     }
 }
 
@@ -48,16 +101,17 @@ pub(crate) fn cmyk_to_rgb(row: &[u8], out: &mut [u8]) {
     map(row, out, |[c, m, y, k]| [c, m, y].map(|ink| cmyk_channel(ink, k)));
 }
 
-/// Turns YCbCr of full range (ITU-T T.871) into RGB.
+/// Turns YCbCr of full range (ITU-T T.871) into RGB, with Pillow's rounding: each product to 1/64, half up, then towards zero; their
+/// sum to the next lower whole number.
 pub(crate) fn ycbcr_to_rgb(row: &[u8], out: &mut [u8]) {
+    let part = |factor: f64, chroma: u8| (factor * (f64::from(chroma) - 128.0) * 64.0 + 0.5) as i32;
     map(row, out, |[y, blue, red]| {
-        let (y, blue, red) = (f32::from(y), f32::from(blue) - 128.0, f32::from(red) - 128.0);
         [
-            y + 1.402 * red,
-            y - 0.344_136 * blue - 0.714_136 * red,
-            y + 1.772 * blue,
+            part(1.402, red),
+            part(-0.344_14, blue) + part(-0.714_14, red),
+            part(1.772, blue),
         ]
-        .map(|channel| channel.round() as u8)
+        .map(|sum| (i32::from(y) + (sum >> 6)).clamp(0, 255) as u8)
     });
 }
 
@@ -100,8 +154,22 @@ mod tests {
         check(ColorType::Rgb16, &wide(&[0x1234, 0xff, 0xff80]), [0x12, 0, 0xff]);
         check(ColorType::Rgba16, &wide(&[0x1234, 0xff, 0xff80, 0]), [0x12, 0, 0xff]);
         assert!(to_rgb(ColorType::Rgb32F).is_none());
-        let mut out = [0; 3];
-        clipped_to_rgb(ColorType::La16).unwrap()(&wide(&[0x1234, 0]), &mut out);
-        assert_eq!(out, [255; 3]);
+    }
+
+    #[test]
+    fn packed_values_are_looked_up() {
+        let check = |palette: Palette, row: &[u8], expected: &[[u8; 3]]| {
+            let mut out = vec![0; expected.len() * 3];
+            palette.unpack(row, &mut out);
+            assert_eq!(out, expected.concat());
+        };
+        check(Palette::levels(1), &[0b1010_0000], &[[255; 3], [0; 3], [255; 3]]);
+        check(Palette::levels(2), &[0b0111_0000], &[[85; 3], [255; 3]]);
+        check(Palette::levels(4), &[0x5f, 0xf0], &[[85; 3], [255; 3], [255; 3]]);
+        check(Palette::levels(8), &[7], &[[7; 3]]);
+        check(Palette::levels_from_white(2), &[0b0111_0000], &[[170; 3], [0; 3]]);
+        check(Palette::of_rgb(4, &[1, 2, 3, 4]), &[0x02], &[[1, 2, 3], [0; 3]]);
+        check(Palette::of_rgb(4, &[]), &[0x02], &[[0; 3], [2; 3]]);
+        check(Palette::levels(8).with_alpha(), &[7, 0, 9, 1], &[[7; 3], [9; 3]]);
     }
 }

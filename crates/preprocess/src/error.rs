@@ -39,7 +39,13 @@ pub enum ImageError {
         /// The limit, in bytes.
         bytes_max: u64,
     },
-    /// The first bytes are those of no format that is read here.
+    /// The first bytes are those of a format that is known and not read here.
+    #[error("{name}, which is not read here: convert it to one of {formats}", formats = Format::LIST)]
+    OtherFormat {
+        /// The format, with its article.
+        name: &'static str,
+    },
+    /// The first bytes are those of no format that is known.
     #[error("not an image that can be read ({formats}); it starts with {head}", formats = Format::LIST)]
     UnknownFormat {
         /// The first bytes in hexadecimal, or what else there is to say.
@@ -69,7 +75,7 @@ impl ImageError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::TooManyBytes { .. } | Self::TooManyPixels { .. } | Self::TooMuchMemory { .. } => "too_large",
-            Self::UnknownFormat { .. } | Self::Unsupported { .. } => "unsupported_type",
+            Self::OtherFormat { .. } | Self::UnknownFormat { .. } | Self::Unsupported { .. } => "unsupported_type",
             Self::Corrupt { .. } => "invalid_image",
         }
     }

@@ -29,8 +29,10 @@
 mod colour;
 mod decode;
 mod error;
+mod foreign;
 mod format;
 mod geometry;
+mod ifd;
 mod inspect;
 mod limits;
 mod orientation;

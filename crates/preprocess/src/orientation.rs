@@ -2,13 +2,40 @@
 
 use image::metadata::Orientation;
 
+use super::ifd::{Directory, Entry, Kind};
 use super::pixels::Rgb8;
+
+/// The tag of the orientation.
+const ORIENTATION: u16 = 0x0112;
 
 /// The orientation out of a file's EXIF block, or else out of its XMP packet, as Pillow has it.
 pub(crate) fn stated(exif: Option<&[u8]>, xmp: Option<&[u8]>) -> Orientation {
-    let exif = exif.and_then(Orientation::from_exif_chunk);
-    exif.or_else(|| xmp.and_then(from_xmp))
+    of_directory(exif.and_then(exif_directory), xmp)
+}
+
+/// The same where the directory is that of a TIFF.
+pub(crate) fn of_directory(directory: Option<Directory<'_>>, xmp: Option<&[u8]>) -> Orientation {
+    // What stands there rules even if it is no orientation.
+    let exif = directory.and_then(|directory| directory.entry_of(ORIENTATION));
+    exif.map(|entry| of_entry(&entry))
+        .or_else(|| xmp.map(from_xmp))
+        .flatten()
         .unwrap_or(Orientation::NoTransforms)
+}
+
+/// The directory of an EXIF block, whose mark may stand before it, once or twice.
+fn exif_directory(block: &[u8]) -> Option<Directory<'_>> {
+    const MARK: &[u8] = b"Exif\0\0";
+    let block = block.strip_prefix(MARK).unwrap_or(block);
+    let block = block.strip_prefix(MARK).unwrap_or(block);
+    Directory::find(block).filter(|directory| !directory.big())
+}
+
+/// Any kind of number may state it, whole or not; the first counts. Bytes do not, for Pillow takes them for text.
+fn of_entry(entry: &Entry<'_>) -> Option<Orientation> {
+    let value = entry.number().filter(|_| entry.kind != Kind::Unsigned(1))?;
+    let whole = value as u8;
+    Orientation::from_exif(whole).filter(|_| f64::from(whole) == value)
 }
 
 /// Reads `tiff:Orientation="6"` or `<tiff:Orientation>6` out of an XMP packet.
@@ -78,6 +105,7 @@ fn gather(image: &Rgb8, from: impl Fn(usize, usize) -> (usize, usize), swapped: 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ifd;
 
     /// `exif` 1 to 8 and what an image of the pixels 1 2 3 / 4 5 6 becomes.
     fn check(exif: u8, width: u32, expected: &[u8]) {
@@ -107,6 +135,30 @@ mod tests {
         assert_eq!(stated(None, Some(b"<tiff:Orientation>8<")), Orientation::Rotate270);
         assert_eq!(stated(None, Some(b"tiff:Orientation=\"9\"")), Orientation::NoTransforms);
         assert_eq!(stated(None, None), Orientation::NoTransforms);
+    }
+
+    #[test]
+    fn any_number_states_it() {
+        let check = |kind: u16, value: [u8; 4], expected| {
+            let block = ifd::tests::file(&[(ORIENTATION, kind, 1, value)], &[]);
+            let xmp = b"tiff:Orientation=\"3\"";
+            assert_eq!(stated(Some(&block), Some(xmp)), expected, "kind {kind}");
+            let marked = [&b"Exif\0\0Exif\0\0"[..], &block].concat();
+            assert_eq!(stated(Some(&marked), Some(xmp)), expected, "kind {kind}, marked");
+        };
+        check(3, [0, 6, 0, 0], Orientation::Rotate90);
+        check(4, [0, 0, 0, 6], Orientation::Rotate90);
+        check(6, [6, 0, 0, 0], Orientation::Rotate90);
+        check(8, [0, 6, 0, 0], Orientation::Rotate90);
+        check(9, [0, 0, 0, 6], Orientation::Rotate90);
+        check(11, 6_f32.to_be_bytes(), Orientation::Rotate90);
+        check(11, 6.5_f32.to_be_bytes(), Orientation::NoTransforms);
+        check(3, [0, 9, 0, 0], Orientation::NoTransforms);
+        check(9, [0xff; 4], Orientation::NoTransforms);
+        check(1, [6, 0, 0, 0], Orientation::NoTransforms);
+        check(2, [b'6', 0, 0, 0], Orientation::NoTransforms);
+        check(7, [6, 0, 0, 0], Orientation::NoTransforms);
+        check(99, [6, 0, 0, 0], Orientation::Rotate180);
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! Which format a file is, by its content.
 
 use super::error::ImageError;
+use super::foreign;
 use super::format::Format;
 
 impl Format {
     /// Reads the format off a file's first bytes; no header or file name is believed.
     ///
     /// # Errors
-    /// [`ImageError::UnknownFormat`].
+    /// [`ImageError::OtherFormat`], [`ImageError::UnknownFormat`].
     pub fn sniff(encoded: &[u8]) -> Result<Self, ImageError> {
         match encoded {
             [0xff, 0xd8, 0xff, ..] => Ok(Self::Jpeg),
@@ -15,11 +16,16 @@ impl Format {
             [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Ok(Self::WebP),
             [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Ok(Self::Gif),
             [b'B', b'M', ..] => Ok(Self::Bmp),
+            // The two bytes of 42 are exchanged by some writers.
             [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => Ok(Self::Tiff),
+            [b'I', b'I', 0, 42, ..] | [b'M', b'M', 42, 0, ..] => Ok(Self::Tiff),
             [] => Err(ImageError::UnknownFormat {
                 head: "nothing: it is empty".into(),
             }),
             _ => {
+                if let Some(name) = foreign::name(encoded) {
+                    return Err(ImageError::OtherFormat { name });
+                }
                 let head = encoded
                     .iter()
                     .take(8)
@@ -54,7 +60,12 @@ mod tests {
         check(b"II*\0", Ok(Format::Tiff));
         check(b"MM\0*", Ok(Format::Tiff));
         check(b"RIFF\0\0\0\0WAVEfmt ", Err("52 49 46 46 00 00 00 00"));
-        check(b"<html>", Err("3c 68 74 6d 6c 3e"));
+        check(b"MM*\0", Ok(Format::Tiff));
+        check(b"hello", Err("68 65 6c 6c 6f"));
+        check(
+            b"\0\0\0 ftypavif",
+            Err("an AVIF image, which is not read here: convert it to one of JPEG, PNG, WebP, GIF, BMP, TIFF"),
+        );
         check(b"", Err("it is empty"));
     }
 }

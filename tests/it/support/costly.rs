@@ -144,6 +144,70 @@ where
     file.into_inner()
 }
 
+/// A TIFF of white fax rows (ITU-T T.6): one bit says that a row is like the one before.
+pub fn fax(width: u32, height: u32) -> Vec<u8> {
+    let rows = vec![0xff; (height as usize).div_ceil(8)];
+    plain_tiff(
+        &[(256, width), (257, height), (258, 1), (259, 4), (262, 0), (273, 8)],
+        &rows,
+    )
+}
+
+/// A TIFF of 12 bits a pixel, not packed.
+pub fn tiff_of_twelve_bits(width: u32, height: u32) -> Vec<u8> {
+    let samples = vec![0; (width as usize * 3).div_ceil(2) * height as usize];
+    plain_tiff(&[(256, width), (257, height), (258, 12), (262, 1), (273, 8)], &samples)
+}
+
+/// A little-endian TIFF of one strip at position 8, whose length it does not say; tags in order, each of four bytes.
+fn plain_tiff(tags: &[(u16, u32)], strip: &[u8]) -> Vec<u8> {
+    let place = 8 + strip.len().next_multiple_of(2);
+    let mut file = b"II*\0".to_vec();
+    file.extend((place as u32).to_le_bytes());
+    file.extend(strip);
+    file.resize(place, 0);
+    file.extend((tags.len() as u16).to_le_bytes());
+    for (tag, value) in tags {
+        file.extend(tag.to_le_bytes());
+        file.extend([4, 0, 1, 0, 0, 0]);
+        file.extend(value.to_le_bytes());
+    }
+    file.extend([0; 4]);
+    file
+}
+
+/// A TIFF that holds a baseline JPEG.
+#[cfg(feature = "jpeg-turbo")]
+pub fn tiff_of_jpeg(width: u32, height: u32) -> Vec<u8> {
+    let tags = [
+        (256, width),
+        (257, height),
+        (258, 8),
+        (259, 7),
+        (262, 6),
+        (273, 8),
+        (277, 3),
+    ];
+    plain_tiff(&tags, &jpeg(width, height))
+}
+
+/// A PNG whose metadata unpack to as much as is read.
+pub fn png_of_much_text(width: u32, height: u32) -> Vec<u8> {
+    let mut file = Vec::new();
+    let mut encoder = png::Encoder::new(&mut file, width, height);
+    encoder.set_color(png::ColorType::Grayscale);
+    let text = format!("\nexif\n8\n{}", "0".repeat((1 << 20) - 8));
+    encoder
+        .add_ztxt_chunk("Raw profile type exif".to_owned(), text)
+        .unwrap();
+    let mut writer = encoder.write_header().unwrap();
+    writer
+        .write_image_data(&vec![0; width as usize * height as usize])
+        .unwrap();
+    writer.finish().unwrap();
+    file
+}
+
 /// A BMP of so many bits a pixel.
 pub fn bmp(width: u32, height: u32) -> Vec<u8> {
     encode(pattern(width, height, 3), ImageFormat::Bmp)

@@ -1,5 +1,7 @@
 //! The marker structure of a JPEG file, read without decoding: size, orientation, and whether the file is whole.
 
+use std::borrow::Cow;
+
 use image::metadata::Orientation;
 
 use crate::error::ImageError;
@@ -64,26 +66,45 @@ impl FrameHeader {
 /// [`ImageError::Corrupt`] if the file ends before that marker, as Pillow sees it, or has no frame or no scan.
 pub(crate) fn read(encoded: &[u8]) -> Result<Markers, ImageError> {
     let mut frame = None;
-    let (mut exif, mut xmp) = (None, None);
+    let (mut exif, mut xmp) = (Cow::Borrowed(&[][..]), None);
     let mut scans = 0;
     let mut rest = encoded.get(2..).unwrap_or_default();
+    let mut data = None;
     loop {
-        let (marker, after) = next_marker(rest).ok_or_else(|| truncated(scans, rest.len()))?;
+        let Some((marker, after)) = next_marker(rest) else {
+            // What looks like a marker's segment within broken data may have hidden the end.
+            if data.is_some_and(has_end) {
+                break;
+            }
+            return Err(truncated(scans, rest.len()));
+        };
         rest = after;
         if marker == 0xd9 {
             break;
         }
-        if matches!(marker, 0x01 | 0xd0..=0xd8) {
+        if matches!(marker, 0x01 | 0xd0..=0xd8) || scans > 0 && !may_follow_data(marker) {
             continue;
         }
-        let segment = take_segment(&mut rest).ok_or_else(|| truncated(scans, rest.len()))?;
+        let mut following = rest;
+        let segment = match take_segment(&mut following) {
+            Some(segment) => segment,
+            None if scans > 0 => continue,
+            None => return Err(truncated(scans, rest.len())),
+        };
+        rest = following;
         match marker {
             _ if frame.is_none() && is_frame(marker) => frame = frame_header(marker, segment),
-            0xe1 => {
-                exif = exif.or(segment.strip_prefix(b"Exif\0\0"));
-                xmp = xmp.or(segment.strip_prefix(b"http://ns.adobe.com/xap/1.0/\0"));
+            // Pillow reads metadata up to the first scan: one EXIF block in several parts, and the last XMP packet.
+            0xe1 if scans == 0 => {
+                if let Some(part) = segment.strip_prefix(b"Exif\0\0") {
+                    append(&mut exif, part);
+                }
+                xmp = segment.strip_prefix(b"http://ns.adobe.com/xap/1.0/\0").or(xmp);
             }
-            0xda => scans += 1,
+            0xda => {
+                scans += 1;
+                data = data.or(Some(rest));
+            }
             _ => {}
         }
     }
@@ -97,7 +118,7 @@ pub(crate) fn read(encoded: &[u8]) -> Result<Markers, ImageError> {
         }
         Some(frame) if scans > 0 && frame.width > 0 && frame.height > 0 => Ok(Markers {
             frame,
-            orientation: orientation::stated(exif, xmp),
+            orientation: orientation::stated(Some(&*exif), xmp),
             scans,
         }),
         Some(FrameHeader { width, height, .. }) if scans > 0 => {
@@ -105,6 +126,26 @@ pub(crate) fn read(encoded: &[u8]) -> Result<Markers, ImageError> {
         }
         Some(_) => Err(corrupt("it has no scan, so no pixels".into())),
         None => Err(corrupt("it has no frame header (SOF), so no size".into())),
+    }
+}
+
+/// Whether the end-of-image marker is anywhere in it.
+fn has_end(data: &[u8]) -> bool {
+    memchr::memmem::find(data, b"\xff\xd9").is_some()
+}
+
+/// Whether a segment with this marker may stand behind coded data: tables, another scan, a number of lines, or what is of no concern. A
+/// decoder passes over every other marker as it does over broken data.
+fn may_follow_data(marker: u8) -> bool {
+    matches!(marker, 0xc4 | 0xcc | 0xda..=0xdd | 0xe0..=0xef | 0xfe)
+}
+
+/// Appends a part without a copy where it is the first.
+fn append<'a>(block: &mut Cow<'a, [u8]>, part: &'a [u8]) {
+    if block.is_empty() {
+        *block = Cow::Borrowed(part);
+    } else {
+        block.to_mut().extend_from_slice(part);
     }
 }
 
@@ -123,6 +164,29 @@ pub(crate) fn first_frame(encoded: &[u8]) -> Option<FrameHeader> {
         if is_frame(marker) {
             return frame_header(marker, segment);
         }
+    }
+}
+
+/// Shows the segments before the first scan, each with its marker, whole. What follows them is returned, from the scan's own segment on;
+/// nothing where there is no scan.
+pub(crate) fn each_segment(encoded: &[u8], mut show: impl FnMut(u8, &[u8])) -> &[u8] {
+    let mut rest = encoded.get(2..).unwrap_or_default();
+    loop {
+        let Some((marker, after)) = next_marker(rest) else {
+            return &[];
+        };
+        let start = encoded.len() - after.len() - 2;
+        rest = after;
+        match marker {
+            0xd9 => return &[],
+            0xda => return &encoded[start..],
+            0x01 | 0xd0..=0xd8 => continue,
+            _ => {}
+        }
+        if take_segment(&mut rest).is_none() {
+            return &[];
+        }
+        show(marker, &encoded[start..encoded.len() - rest.len()]);
     }
 }
 
@@ -213,6 +277,18 @@ mod tests {
         check(&[b"\xff\xe0\x00\x10JFIF"], Err("within its header segments"));
         check(&[SOF, SOS, b"\x12\x34"], Err("within the picture's data"));
         check(&[SOF, SOS, b"\x12\xff"], Err("within the picture's data"));
+    }
+
+    #[test]
+    fn broken_data_do_not_hide_the_end() {
+        // A marker that cannot stand there, one whose segment leaves the file, and one whose segment holds the end.
+        check(&[SOF, SOS, b"\x12\xff\x96\x10\x00\x34\xff\xd9"], Ok((3, 2)));
+        check(&[SOF, SOS, b"\x12\xff\xe0\x10\x00\x34\xff\xd9"], Ok((3, 2)));
+        check(&[SOF, SOS, b"\x12\xff\xe0\x00\x06\x34\xff\xd9\x00"], Ok((3, 2)));
+        check(
+            &[SOF, SOS, b"\x12\xff\xe0\x00\x06\x34\xff"],
+            Err("within the picture's data"),
+        );
     }
 
     #[test]

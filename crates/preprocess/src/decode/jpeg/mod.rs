@@ -1,5 +1,8 @@
 //! JPEG, with the decoder that is built in.
 
+mod embedded;
+#[cfg(feature = "jpeg-turbo")]
+mod library;
 mod markers;
 #[cfg(feature = "jpeg-turbo")]
 mod turbo;
@@ -11,7 +14,8 @@ mod pure;
 #[cfg(not(feature = "jpeg-turbo"))]
 use pure as backend;
 
-pub(crate) use backend::NAME;
+pub(crate) use backend::{NAME, bytes, pixels};
+pub(crate) use embedded::embedded;
 pub(crate) use markers::first_frame;
 
 use self::markers::{FrameHeader, Markers};

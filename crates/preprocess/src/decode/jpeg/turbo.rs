@@ -1,7 +1,6 @@
 //! JPEG through libjpeg-turbo, the decoder that Pillow uses, with its reduced scales.
 
-use turbojpeg::{Colorspace, Decompressor, Error, Image, PixelFormat, ScalingFactor};
-
+use super::library::{Library, Pixels};
 use super::markers::{FrameHeader, Markers};
 use crate::colour;
 use crate::error::ImageError;
@@ -22,7 +21,7 @@ pub(super) const EIGHTHS: &[u32] = &[1, 2, 4, 8];
 pub(super) const KEEPS_ALWAYS: bool = false;
 
 /// What it holds however large the picture is, in bytes.
-pub(super) fn bytes(_encoded: &[u8]) -> u64 {
+pub(crate) fn bytes(_encoded: &[u8]) -> u64 {
     1 << 20
 }
 
@@ -34,41 +33,18 @@ pub(super) fn decode(
     eighths: u32,
     rows: &mut impl Rows,
 ) -> Result<(), ImageError> {
-    let mut decompressor = Decompressor::new().map_err(refuse)?;
-    let header = decompressor.read_header(encoded).map_err(refuse)?;
+    let file = Library::open(encoded).map_err(refuse)?;
     let FrameHeader { width, height, .. } = markers.frame;
-    if (header.width, header.height) != (width as usize, height as usize)
-        || header.is_lossless != markers.frame.lossless
-    {
-        return Err(ImageError::Corrupt {
-            format: Format::Jpeg,
-            part: "it has several frame headers".into(),
-        });
+    if file.sides != [width, height] || file.lossless != markers.frame.lossless {
+        return Err(refuse("it has several frame headers".into()));
     }
-    let factor = ScalingFactor::new(eighths as usize, 8);
-    decompressor.set_scaling_factor(factor).map_err(refuse)?;
-    let [height, width] = layout.stored.map(|side| side as usize);
-    let ink = matches!(header.colorspace, Colorspace::CMYK | Colorspace::YCCK);
-    let format = if ink { PixelFormat::CMYK } else { PixelFormat::RGB };
-    let pitch = width * format.size();
-    let mut pixels = vec![0; pitch * height];
-    match decompressor.decompress(
-        encoded,
-        Image {
-            pixels: &mut pixels[..],
-            width,
-            pitch,
-            height,
-            format,
-        },
-    ) {
-        Err(Error::TurboJpegError(message)) if is_warning(&message) => {}
-        done => done.map_err(refuse)?,
-    }
-    drop(decompressor);
+    let ink = file.has_ink;
+    let format = if ink { Pixels::Ink } else { Pixels::Rgb };
+    let pixels = file.decode(eighths, format).map_err(refuse)?;
+    let width = layout.stored[1] as usize;
     rows.begin(&layout);
     let mut rgb = vec![0; width * 3];
-    for row in pixels.chunks_exact(pitch) {
+    for row in pixels.chunks_exact(width * format.bytes()) {
         if ink {
             colour::inverted_cmyk_to_rgb(row, &mut rgb);
             rows.row(&rgb);
@@ -79,27 +55,26 @@ pub(super) fn decode(
     Ok(())
 }
 
-/// Whether the library decoded the whole picture and only remarked on something, which Pillow accepts too.
-/// Its code is not handed out, but each of its warnings (the `JWRN_` entries of its `jerror.h`) begins in one of these ways.
-fn is_warning(message: &str) -> bool {
-    const WARNINGS: [&str; 7] = [
-        "Corrupt JPEG data",
-        "Inconsistent progression sequence",
-        "Invalid SOS parameters for sequential JPEG",
-        "Premature end of JPEG file",
-        "Unknown Adobe color transform code",
-        "Warning",
-        "Application transferred too many scanlines",
-    ];
-    WARNINGS.iter().any(|warning| message.starts_with(warning))
+/// Every pixel of a picture of `sides`, width and height, with so many components, which is part of another file. Three of them come
+/// out as R, G, B, four as they are stored.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn pixels(encoded: &[u8], sides: [u32; 2], components: usize) -> Result<Vec<u8>, String> {
+    let file = Library::open(encoded)?;
+    let pixels = match components {
+        1 => Pixels::Gray,
+        3 => Pixels::Rgb,
+        _ => Pixels::Ink,
+    };
+    if file.sides != sides || file.has_ink != (pixels == Pixels::Ink) {
+        return Err("it has several frame headers".into());
+    }
+    file.decode(8, pixels)
 }
 
-fn refuse(error: Error) -> ImageError {
+fn refuse(message: String) -> ImageError {
     let format = Format::Jpeg;
-    let message = match error {
-        Error::TurboJpegError(message) => message,
-        other => other.to_string(),
-    };
     if message.contains("nsupported") || message.contains("not implemented") {
         return ImageError::Unsupported { format, what: message };
     }

@@ -1,125 +1,191 @@
-//! The strips or tiles of a TIFF: what each costs, judged before any is read.
+//! The strips or tiles of a TIFF: where they are and what each costs, judged before any is read.
 
-use ::tiff::ColorType;
-use ::tiff::decoder::{DecodingSampleType, TiffCodingUnit};
-use ::tiff::tags::{CompressionMethod, Tag};
-
-use super::file::{File, corrupt, refuse, unsupported};
+use super::errors::{corrupt, unsupported};
+use super::fields::{Compression, Fields, Photometric, tag};
 use crate::decode::jpeg;
 use crate::error::ImageError;
+use crate::ifd::Entry;
 use crate::limits::Limits;
 
+/// Strips and tiles that are read: as many as a picture has rows, four times over.
+const CHUNKS_MAX: u64 = 1 << 18;
+
+/// What is kept of them, in bytes, at most: the place of each where their lengths are missing.
+pub(super) const TABLES_BYTES_MAX: u64 = CHUNKS_MAX * 8;
+
 /// How the picture is cut.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Chunks {
+pub(super) struct Chunks<'a> {
     /// Tiles in a row of tiles; strips are one across.
     pub across: u32,
     /// Rows of tiles, or strips.
     pub down: u32,
-    /// Rows of pixels in each, the last one possibly with fewer.
+    /// Pixels in a row of each.
+    pub width: u32,
+    /// Rows of pixels in each, the last strip possibly with fewer.
     pub height: u32,
+    /// Whether they are tiles, which are whole also where they leave the picture.
+    pub tiles: bool,
     /// What the samples of one take, all layers together, in bytes.
     pub bytes: u64,
     /// What unpacking one takes besides, in bytes.
     pub unpacking_bytes: u64,
-    /// What a sample is.
-    pub sample_type: DecodingSampleType,
+    places: Places<'a>,
 }
 
-/// Refuses a file whose strips or tiles cost much more than the picture is worth: far larger than it, overlapping, or JPEGs of another size.
-pub(super) fn check(file: &mut File<'_>, encoded: &[u8], limits: &Limits) -> Result<Chunks, ImageError> {
-    let tiles = file.find_tag(Tag::TileOffsets).map_err(refuse)?.is_some();
-    let (across, down) = file.dimensions().map_err(refuse)?;
-    let (width, height) = file.chunk_dimensions();
-    let height = height.min(if tiles { u32::MAX } else { down });
-    limits.check_size(width, height)?;
-    let (columns, rows) = (across.div_ceil(width.max(1)), down.div_ceil(height.max(1)));
-    let pixels = u64::from(columns) * u64::from(rows) * u64::from(width) * u64::from(height);
-    if pixels > limits.pixels_max.saturating_mul(2) {
-        return Err(corrupt("its tiles are far larger than the picture"));
+impl<'a> Chunks<'a> {
+    /// Refuses a file whose strips or tiles cost much more than the picture is worth: far larger than it, overlapping, or JPEGs of
+    /// another size.
+    pub(super) fn read(encoded: &'a [u8], fields: &Fields<'a>, limits: &Limits) -> Result<Self, ImageError> {
+        let strips = fields.directory.entry_of(tag::STRIP_OFFSETS);
+        let (tiles, offsets) = match strips {
+            Some(offsets) => (false, Some(offsets)),
+            None => (true, fields.directory.entry_of(tag::TILE_OFFSETS)),
+        };
+        let offsets = offsets.ok_or_else(|| corrupt("it has neither strips nor tiles"))?;
+        let [width, height] = sides(fields, tiles)?;
+        limits.check_size(width, height)?;
+        let (across, down) = (fields.width.div_ceil(width), fields.height.div_ceil(height));
+        let pixels = u64::from(across) * u64::from(down) * u64::from(width) * u64::from(height);
+        if pixels > limits.pixels_max.saturating_mul(2) {
+            return Err(corrupt("its tiles are far larger than the picture"));
+        }
+        let layers = if fields.planar { fields.samples as u64 } else { 1 };
+        let count = u64::from(across) * u64::from(down) * layers;
+        if count > CHUNKS_MAX {
+            return Err(corrupt(format!(
+                "it has {count} strips or tiles; {CHUNKS_MAX} are read at most"
+            )));
+        }
+        let row = fields.row_bytes(width) as u64;
+        let places = Places::new(encoded, fields, offsets, tiles, count, row * u64::from(height))?;
+        let costliest = places.check(fields, [width, height])?;
+        Ok(Self {
+            across,
+            down,
+            width,
+            height,
+            tiles,
+            bytes: row * u64::from(height) * layers,
+            unpacking_bytes: costliest + (1 << 18),
+            places,
+        })
     }
-    let compression = compression(file)?;
-    let is_jpeg = compression == CompressionMethod::ModernJPEG;
-    let jpeg_bytes = chunk_bytes(file, encoded, tiles, is_jpeg.then_some((width, height)))?;
-    let samples = file.find_tag_unsigned::<u16>(Tag::SamplesPerPixel).map_err(refuse)?;
-    let bits = file.colortype().map_err(refuse)?.bit_depth();
-    let row = u64::from(width) * u64::from(samples.unwrap_or(1)) * u64::from(bits) / 8;
-    // The first one has no padding that is cut off unless it is the only one.
-    let layout = file.image_coding_unit_layout(TiffCodingUnit(0)).map_err(refuse)?;
-    let sample_type = layout
-        .sample_type
-        .ok_or_else(|| unsupported("samples of no common type"))?;
-    Ok(Chunks {
-        across: columns,
-        down: rows,
-        height: height.min(down),
-        bytes: layout.complete_len as u64,
-        // A row with all its samples, also those that are not read; a JPEG is copied and then held whole.
-        unpacking_bytes: row * 2
-            + if is_jpeg {
-                jpeg_bytes + encoded.len() as u64 * 2
-            } else {
-                1 << 18
-            },
-        sample_type,
-    })
+
+    /// The stored bytes of one, in one layer.
+    pub(super) fn stored(&self, layer: usize, index: u32) -> Result<&'a [u8], ImageError> {
+        let index = layer * self.across as usize * self.down as usize + index as usize;
+        let stored = self.places.stored(index).filter(|stored| !stored.is_empty());
+        stored.ok_or_else(|| corrupt("a strip or tile lies outside of the file"))
+    }
 }
 
-/// How the samples are packed.
-fn compression(file: &mut File<'_>) -> Result<CompressionMethod, ImageError> {
-    use CompressionMethod as C;
-    let stated = file.find_tag_unsigned::<u16>(Tag::Compression).map_err(refuse)?;
-    let compression = stated.map_or(C::None, C::from_u16_exhaustive);
-    let read = matches!(
-        compression,
-        C::None | C::LZW | C::PackBits | C::Deflate | C::OldDeflate | C::ModernJPEG | C::Fax4
-    );
-    if !read {
-        return Err(unsupported(&format!("samples packed by {compression:?}")));
-    }
-    let other = matches!(file.colortype(), Ok(ColorType::GrayA(_) | ColorType::Multiband { .. }));
-    if compression == C::ModernJPEG && other {
-        return Err(unsupported(
-            "a JPEG in it of other channels than gray, RGB, YCbCr or CMYK",
-        ));
-    }
-    Ok(compression)
-}
-
-/// Refuses strips or tiles that overlap and, in one that is a JPEG, another size than `jpeg_sides`, width and height. What unpacking the
-/// costliest JPEG among them holds, in bytes.
-fn chunk_bytes(
-    file: &mut File<'_>,
-    encoded: &[u8],
-    tiles: bool,
-    jpeg_sides: Option<(u32, u32)>,
-) -> Result<u64, ImageError> {
-    let [offsets, lengths] = if tiles {
-        [Tag::TileOffsets, Tag::TileByteCounts]
+/// Width and height of each.
+fn sides(fields: &Fields<'_>, tiles: bool) -> Result<[u32; 2], ImageError> {
+    let side = |tag| fields.value(tag).map(|side| u32::try_from(side).unwrap_or(u32::MAX));
+    let sides = if tiles {
+        [side(tag::TILE_WIDTH).unwrap_or(0), side(tag::TILE_HEIGHT).unwrap_or(0)]
     } else {
-        [Tag::StripOffsets, Tag::StripByteCounts]
+        let rows = side(tag::ROWS_PER_STRIP).unwrap_or(u32::MAX);
+        [fields.width, rows.min(fields.height)]
     };
-    let offsets = file.get_tag_u64_vec(offsets).map_err(refuse)?;
-    let lengths = file.get_tag_u64_vec(lengths).map_err(refuse)?;
-    let (mut total, mut costliest) = (0, 0);
-    for (offset, length) in offsets.into_iter().zip(lengths) {
-        let rest = usize::try_from(offset)
-            .ok()
-            .and_then(|offset| encoded.get(offset..))
-            .unwrap_or_default();
-        let length = usize::try_from(length).unwrap_or(usize::MAX).min(rest.len());
-        total += length;
-        if total > encoded.len() * 2 {
-            return Err(corrupt("its strips or tiles overlap"));
-        }
-        let Some((width, height)) = jpeg_sides else { continue };
-        if let Some(frame) = jpeg::first_frame(&rest[..length]) {
-            if frame.width > width || frame.height > height {
-                return Err(corrupt("a JPEG in it is larger than its strip or tile"));
-            }
-            // Coefficients of two bytes, samples of one, and what comes out.
-            costliest = costliest.max(frame.samples() * 4);
-        }
+    if sides.contains(&0) {
+        return Err(corrupt("its strips or tiles have no rows or columns"));
     }
-    Ok(costliest)
+    Ok(sides)
+}
+
+/// Where strips or tiles are in the file.
+struct Places<'a> {
+    encoded: &'a [u8],
+    offsets: Entry<'a>,
+    lengths: Lengths<'a>,
+}
+
+/// How long they are.
+enum Lengths<'a> {
+    Stated(Entry<'a>),
+    /// Samples that are not packed have a length of their own, whatever is stated; Pillow does not look at it.
+    Unpacked(usize),
+    /// Each ends where the next one begins, in the order of their offsets.
+    UpTo(Vec<u64>),
+}
+
+impl<'a> Places<'a> {
+    fn new(
+        encoded: &'a [u8],
+        fields: &Fields<'a>,
+        offsets: Entry<'a>,
+        tiles: bool,
+        count: u64,
+        bytes: u64,
+    ) -> Result<Self, ImageError> {
+        if (offsets.count() as u64) < count {
+            return Err(corrupt("its strips or tiles do not fill the picture"));
+        }
+        let lengths = if tiles { tag::TILE_BYTES } else { tag::STRIP_BYTES };
+        let stated = fields.directory.entry_of(lengths);
+        let lengths = match stated.filter(|lengths| lengths.count() as u64 >= count) {
+            _ if fields.compression == Compression::None => {
+                Lengths::Unpacked(usize::try_from(bytes).unwrap_or(usize::MAX))
+            }
+            Some(lengths) if lengths.unsigned().take(count as usize).all(|length| length > 0) => {
+                Lengths::Stated(lengths)
+            }
+            _ => {
+                let mut begins: Vec<u64> = offsets.unsigned().take(count as usize).collect();
+                begins.sort_unstable();
+                Lengths::UpTo(begins)
+            }
+        };
+        Ok(Self {
+            encoded,
+            offsets,
+            lengths,
+        })
+    }
+
+    fn stored(&self, index: usize) -> Option<&'a [u8]> {
+        let offset = self.offsets.unsigned_at(index)?;
+        let rest = self.encoded.get(usize::try_from(offset).ok()?..)?;
+        let length = match &self.lengths {
+            Lengths::Stated(lengths) => usize::try_from(lengths.unsigned_at(index)?).unwrap_or(usize::MAX),
+            Lengths::Unpacked(bytes) => *bytes,
+            Lengths::UpTo(begins) => {
+                let next = begins.get(begins.partition_point(|begin| *begin <= offset));
+                next.map_or(usize::MAX, |next| usize::try_from(next - offset).unwrap_or(usize::MAX))
+            }
+        };
+        Some(&rest[..length.min(rest.len())])
+    }
+
+    /// Refuses strips or tiles that overlap and, in one that is a JPEG, another size than `sides`, width and height. What unpacking the
+    /// costliest one holds, in bytes.
+    fn check(&self, fields: &Fields<'_>, sides: [u32; 2]) -> Result<u64, ImageError> {
+        let (mut total, mut costliest) = (0, 0);
+        let is_jpeg = fields.compression == Compression::Jpeg;
+        if is_jpeg && (fields.bits != 8 || fields.photometric == Photometric::Palette) {
+            return Err(unsupported("a JPEG in it of other samples than eight bits of a colour"));
+        }
+        let tables = fields
+            .directory
+            .entry_of(tag::JPEG_TABLES)
+            .map_or(0, |tables| tables.data.len());
+        for index in 0..self.offsets.count().min(CHUNKS_MAX as usize) {
+            let stored = self.stored(index).unwrap_or_default();
+            total += stored.len();
+            if total > self.encoded.len() * 2 {
+                return Err(corrupt("its strips or tiles overlap"));
+            }
+            let mut cost = if fields.reversed { stored.len() as u64 } else { 0 };
+            if let Some(frame) = jpeg::first_frame(stored).filter(|_| is_jpeg) {
+                if frame.width > sides[0] || frame.height > sides[1] {
+                    return Err(corrupt("a JPEG in it is larger than its strip or tile"));
+                }
+                // Coefficients of two bytes, samples of one, what comes out; and the file that is made of it.
+                cost = frame.samples() * 4 + (stored.len() + tables) as u64 + jpeg::bytes(stored);
+            }
+            costliest = costliest.max(cost);
+        }
+        Ok(costliest)
+    }
 }

@@ -1,21 +1,16 @@
 //! The first page of a TIFF, strip by strip or one row of tiles after the other.
 
 mod chunks;
-mod directory;
-mod file;
-mod palette;
+mod errors;
+mod fax;
+mod fields;
+mod packbits;
+mod predictor;
 mod samples;
-
-use std::borrow::Cow;
-use std::io::Cursor;
-
-use ::tiff::decoder::{Decoder, Limits as Memory, TiffCodingUnit};
-use ::tiff::tags::Tag;
-use image::metadata::Orientation;
+mod unpack;
 
 use self::chunks::Chunks;
-use self::file::{File, corrupt, refuse};
-use self::palette::Palette;
+use self::fields::{Fields, tag};
 use self::samples::{Layers, Samples};
 use super::header::{Header, Work};
 use super::raster;
@@ -25,35 +20,25 @@ use crate::limits::Limits;
 use crate::orientation;
 use crate::rows::{Layout, Rows};
 
-/// The tag of an XMP packet.
-const XMP: Tag = Tag::Unknown(700);
-
-/// A file whose header has been read and found good.
+/// A file whose directory has been read and found good.
 struct Page<'a> {
-    file: File<'a>,
+    fields: Fields<'a>,
     layout: Layout,
-    chunks: Chunks,
+    chunks: Chunks<'a>,
     samples: Samples,
 }
 
 /// What the header says.
 pub(super) fn header(encoded: &[u8], limits: &Limits) -> Result<Header, ImageError> {
-    let Page {
-        layout,
-        chunks,
-        samples,
-        ..
-    } = open(encoded, limits)?;
+    let Page { layout, chunks, .. } = open(encoded, limits)?;
     let [_, width] = layout.stored.map(u64::from);
-    let band = if chunks.across > 1 {
+    let band = if chunks.tiles {
         width * u64::from(chunks.height) * 3
     } else {
         0
     };
-    // A file with a palette is copied; the rest is tables.
-    let copies = if samples.has_colours() { 2 } else { 1 } * encoded.len() as u64;
     Ok(Header {
-        bytes: chunks.bytes + chunks.unpacking_bytes + band + width * 16 + copies + directory::TABLES_BYTES_MAX,
+        bytes: chunks.bytes + chunks.unpacking_bytes + band + width * 16 + chunks::TABLES_BYTES_MAX,
         layout,
         work: Work::EveryPixel,
     })
@@ -63,7 +48,7 @@ pub(super) fn header(encoded: &[u8], limits: &Limits) -> Result<Header, ImageErr
 pub(super) fn read(encoded: &[u8], limits: &Limits, rows: &mut impl Rows) -> Result<(), ImageError> {
     let mut page = open(encoded, limits)?;
     rows.begin(&page.layout);
-    if page.chunks.across > 1 {
+    if page.chunks.tiles {
         tiles(&mut page, rows)
     } else {
         strips(&mut page, rows)
@@ -71,111 +56,74 @@ pub(super) fn read(encoded: &[u8], limits: &Limits, rows: &mut impl Rows) -> Res
 }
 
 fn open<'a>(encoded: &'a [u8], limits: &Limits) -> Result<Page<'a>, ImageError> {
-    directory::check(encoded).map_err(|part| corrupt(&part))?;
-    let palette = Palette::find(encoded);
-    // The decoder has no palettes: it is shown a gray image, whose levels are the indices.
-    let shown = palette
-        .as_ref()
-        .map_or(Cow::Borrowed(encoded), |palette| Cow::Owned(palette.as_gray(encoded)));
-    let mut file = Decoder::new(Cursor::new(shown)).map_err(refuse)?;
-    let (width, height) = file.dimensions().map_err(refuse)?;
+    let fields = Fields::read(encoded)?;
+    let (width, height) = (fields.width, fields.height);
     limits.check_size(width, height)?;
     raster::check_sides(Format::Tiff, width, height)?;
-    let chunks = chunks::check(&mut file, encoded, limits)?;
-    let colours = match &palette {
-        Some(_) => Some(palette::colours(&file.get_tag_u16_vec(Tag::ColorMap).map_err(refuse)?)),
-        None => None,
-    };
-    let samples = Samples::new(&mut file, chunks.sample_type, colours)?;
-    let orientation = stated_orientation(&mut file);
-    let mut memory = Memory::default();
-    memory.decoding_buffer_size = usize::try_from(chunks.bytes).unwrap_or(usize::MAX);
-    memory.intermediate_buffer_size = encoded.len();
+    let samples = Samples::new(&fields)?;
+    let chunks = Chunks::read(encoded, &fields, limits)?;
+    let xmp = fields.directory.entry_of(tag::XMP).map(|xmp| xmp.data);
+    let orientation = orientation::of_directory(Some(fields.directory), xmp);
     Ok(Page {
-        file: file.with_limits(memory),
+        fields,
         layout: Layout::whole(width, height, orientation),
         chunks,
         samples,
     })
 }
 
-fn stated_orientation(file: &mut File<'_>) -> Orientation {
-    let tag = file.find_tag_unsigned::<u8>(Tag::Orientation).ok().flatten();
-    tag.and_then(Orientation::from_exif).unwrap_or_else(|| {
-        let xmp = file.get_tag_u8_vec(XMP).ok();
-        orientation::stated(None, xmp.as_deref())
-    })
-}
-
-/// The samples of all layers of one strip or tile, and how they lie.
-fn chunk<'b>(file: &mut File<'_>, index: u32, buffer: &'b mut Vec<u8>) -> Result<Layers<'b>, ImageError> {
-    let unit = TiffCodingUnit(index);
-    let layout = file.image_coding_unit_layout(unit).map_err(refuse)?;
-    buffer.resize(layout.complete_len, 0);
-    file.read_coding_unit_bytes(unit, buffer).map_err(refuse)?;
-    let (width, height) = file.chunk_data_dimensions(index);
+/// The samples of all layers of one strip or tile, of so many rows.
+fn chunk<'b>(page: &Page<'_>, index: u32, rows: u32, buffer: &'b mut Vec<u8>) -> Result<Layers<'b>, ImageError> {
+    let (fields, chunks) = (&page.fields, &page.chunks);
+    let layers = if fields.planar { fields.samples } else { 1 };
+    let row_bytes = fields.row_bytes(chunks.width);
+    let layer_bytes = row_bytes * rows as usize;
+    buffer.clear();
+    buffer.resize(layer_bytes * layers, 0);
+    for (layer, out) in buffer.chunks_exact_mut(layer_bytes).enumerate() {
+        unpack::unpack(fields, chunks.stored(layer, index)?, chunks.width, out)?;
+    }
     Ok(Layers {
         bytes: buffer,
-        row_bytes: layout.row_stride.map_or(0, std::num::NonZeroUsize::get),
-        layer_bytes: layout.plane_stride.map_or(0, std::num::NonZeroUsize::get),
-        layers: layout.planes,
-        width: width as usize,
-        height: height as usize,
+        row_bytes,
+        layer_bytes,
+        layers,
     })
 }
 
 fn strips(page: &mut Page<'_>, rows: &mut impl Rows) -> Result<(), ImageError> {
-    let [height, width] = page.layout.stored.map(|side| side as usize);
-    let mut rgb = vec![0; width * 3];
-    let (mut buffer, mut come) = (Vec::new(), 0);
+    let [height, width] = page.layout.stored;
+    let mut rgb = vec![0; width as usize * 3];
+    let mut buffer = Vec::new();
     for index in 0..page.chunks.down {
-        let layers = chunk(&mut page.file, index, &mut buffer)?;
-        if layers.width != width {
-            break;
-        }
-        for row in 0..layers.height {
+        let count = page.chunks.height.min(height - index * page.chunks.height);
+        let layers = chunk(page, index, count, &mut buffer)?;
+        for row in 0..count as usize {
             page.samples.row(&layers, row, &mut rgb)?;
             rows.row(&rgb);
-            come += 1;
         }
     }
-    filled(come == height)
+    Ok(())
 }
 
 fn tiles(page: &mut Page<'_>, rows: &mut impl Rows) -> Result<(), ImageError> {
-    let [height, width] = page.layout.stored.map(|side| side as usize);
-    let stride = width * 3;
-    let (mut buffer, mut band, mut come) = (Vec::new(), Vec::new(), 0);
+    let [height, width] = page.layout.stored;
+    let stride = width as usize * 3;
+    let (tile_width, tile_height) = (page.chunks.width as usize, page.chunks.height);
+    let (mut buffer, mut band) = (Vec::new(), vec![0; stride * tile_height.min(height) as usize]);
+    let mut line = vec![0; tile_width * 3];
     for y in 0..page.chunks.down {
-        let (mut left, mut band_height) = (0, 0);
+        let count = tile_height.min(height - y * tile_height) as usize;
         for x in 0..page.chunks.across {
-            let layers = chunk(&mut page.file, y * page.chunks.across + x, &mut buffer)?;
-            if x == 0 {
-                band_height = layers.height;
-                band.resize(stride * band_height, 0);
+            let layers = chunk(page, y * page.chunks.across + x, tile_height, &mut buffer)?;
+            let left = x as usize * tile_width * 3;
+            let kept = line.len().min(stride - left);
+            for (row, place) in band.chunks_exact_mut(stride).take(count).enumerate() {
+                page.samples.row(&layers, row, &mut line)?;
+                place[left..left + kept].copy_from_slice(&line[..kept]);
             }
-            let right = left + layers.width * 3;
-            if right > stride || layers.height != band_height {
-                return filled(false);
-            }
-            for (row, line) in band.chunks_exact_mut(stride).enumerate() {
-                page.samples.row(&layers, row, &mut line[left..right])?;
-            }
-            left = right;
         }
-        if left != stride {
-            return filled(false);
-        }
-        band.chunks_exact(stride).for_each(|row| rows.row(row));
-        come += band_height;
+        band.chunks_exact(stride).take(count).for_each(|row| rows.row(row));
     }
-    filled(come == height)
-}
-
-fn filled(whole: bool) -> Result<(), ImageError> {
-    if whole {
-        Ok(())
-    } else {
-        Err(corrupt("its strips or tiles do not fill the picture"))
-    }
+    Ok(())
 }
