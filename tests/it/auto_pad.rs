@@ -61,10 +61,13 @@ fn check_close(expected: &[f32], found: &[f32]) {
     }
 }
 
-/// Every stride and dilation of this padding.
+/// Every stride and dilation of this padding. ONNX Runtime runs no dilated convolution that keeps the size, so there is no truth for one.
 fn check_all(auto_pad: &str) {
-    for (stride, dilation) in [(1, 1), (1, 2), (2, 1), (2, 2)] {
-        check(auto_pad, stride, dilation);
+    let dilations = if auto_pad.starts_with("SAME") { 1..=1 } else { 1..=2 };
+    for dilation in dilations {
+        for stride in [1, 2] {
+            check(auto_pad, stride, dilation);
+        }
     }
 }
 
