@@ -29,7 +29,7 @@ const MARGIN_MAX: f64 = 4.0;
 pub(crate) struct Prediction {
     /// What its work takes at least, with nothing else to do.
     pub(crate) least: Duration,
-    /// Until its last item is started.
+    /// How long it waits for the work of others.
     pub(crate) wait: Duration,
     /// Until it is done.
     pub(crate) total: Duration,

@@ -215,13 +215,15 @@ impl BatchPolicy {
         let run = self.costs.run(Width::Narrow, batch, now);
         let last = sum.longest.then(run);
         let own = sum.work.saturating_sub(sum.longest.mean + run.mean / batch as u32);
-        let mut wait = (ahead + own) / workers;
+        let (mut wait, mut last_start) = (ahead / workers, (ahead + own) / workers);
         if let Some(long) = sum.long {
+            let long_workers = workers.saturating_sub(1).max(1);
             let ahead = self.jobs.long_left(now) + self.queue.long_ahead(place, long);
-            wait = wait.max((ahead + long.saturating_sub(sum.longest.mean)) / workers.saturating_sub(1).max(1));
+            wait = wait.max(ahead / long_workers);
+            last_start = last_start.max((ahead + long.saturating_sub(sum.longest.mean)) / long_workers);
         }
         let idle = in_service.is_zero() && self.queue.clients() == 0;
-        let mut total = wait + last.likely();
+        let mut total = last_start + last.likely();
         let mut least_run = self.costs.run(Width::Narrow, 1, now).low;
         if sum.items <= self.shape.wide_max {
             let wide = self.costs.run(Width::Wide, sum.items, now);

@@ -92,6 +92,21 @@ fn one_request_alone_gets_all_cores() {
 }
 
 #[test]
+fn a_request_does_not_wait_too_long_for_its_own_items() {
+    let mut policy = policy(Shape {
+        wait_max: 100 * MS,
+        ..shape()
+    });
+    let now = Instant::now();
+    admit(&mut policy, &[cost(0, 200); 64], &of(1), now);
+    let other = policy.admit(&[cost(0, 200); 64], &of(1), Duration::ZERO, now);
+    let Err(Rejected::Overloaded { reason, .. }) = other else {
+        panic!("{other:?}");
+    };
+    assert_eq!(reason, Refusal::StandingQueue);
+}
+
+#[test]
 fn many_share_the_cores() {
     let expected = [narrow(&[0, 1, 2]), narrow(&[3, 4]), Decision::Wait(None)];
     check(shape(), &[None; 5], &expected);
