@@ -1,8 +1,9 @@
 //! The path of one request: images are admitted together, decoded and run by the scheduler, and their outputs become classes.
 //!
-//! [`engine`] joins preprocessing and sessions for the scheduler; [`Served`] is one model as it is served and
+//! [`back_pressure`] gives a request a place when its head has arrived; [`engine`] joins preprocessing and sessions for the scheduler; [`Served`] is one model as it is served and
 //! [`Models`] finds it by name; [`topk`] is the arithmetic.
 
+mod back_pressure;
 mod engine;
 mod inspect;
 mod models;
@@ -10,6 +11,7 @@ mod observer;
 mod served;
 pub mod topk;
 
+pub use back_pressure::{Admitted, BackPressure, HeadWork, Sender};
 pub use engine::{DecodeLimits, Encoded, ImageEngine, Rebuild, Tensor, TooMuchWork};
 pub use models::Models;
 pub use observer::MetricsObserver;
@@ -105,8 +107,8 @@ impl Failure {
     }
 }
 
-/// Classifies the images of one request: all of them or none. Dropping the future abandons them. `reservation` is what was kept for it
-/// when its head arrived.
+/// Classifies the images of one request: all of them or none. Dropping the future abandons them. `admitted` is the place that it got when
+/// its head arrived.
 ///
 /// # Errors
 /// That of the first image that failed; see [`Failure`].
@@ -115,11 +117,11 @@ pub async fn classify(
     items: Vec<Item>,
     top_k: usize,
     request: &Request,
-    reservation: Option<Reserved>,
+    admitted: Option<Admitted>,
 ) -> Result<Classification, Failure> {
     let payload = |item: Item| (item.name, Payload::Raw(item.bytes));
     let (names, work): (Vec<_>, Vec<_>) = items.into_iter().map(payload).unzip();
-    let (outputs, timings) = run(served, work, &names, request, reservation).await?;
+    let (outputs, timings) = run(served, work, &names, request, admitted).await?;
     let began = Instant::now();
     let predict = |(name, output): (Option<String>, Vec<f32>)| {
         let classes = topk::classes(&output, served.output_kind(), top_k).ok_or(Failure::NotFinite)?;
@@ -146,10 +148,10 @@ pub async fn infer(
     served: &Served,
     work: Vec<Payload<Bytes, Tensor>>,
     request: &Request,
-    reservation: Option<Reserved>,
+    admitted: Option<Admitted>,
 ) -> Result<(Vec<Vec<f32>>, Timings), Failure> {
     let names = vec![None; work.len()];
-    run(served, work, &names, request, reservation).await
+    run(served, work, &names, request, admitted).await
 }
 
 async fn run(
@@ -157,16 +159,23 @@ async fn run(
     work: Vec<Payload<Bytes, Tensor>>,
     names: &[Option<String>],
     request: &Request,
-    reservation: Option<Reserved>,
+    admitted: Option<Admitted>,
 ) -> Result<(Vec<Vec<f32>>, Timings), Failure> {
     let batcher = served.batcher();
     // Before the headers are read: what cannot be admitted is to cost little.
-    let reservation = match reservation {
-        Some(reservation) => reservation,
-        None => batcher.reserve(work.len(), encoded_bytes(&work), request)?,
+    let (reservation, sender) = match admitted {
+        Some(Admitted { reservation, sender }) => (reservation, Some(sender)),
+        None => (batcher.reserve(work.len(), encoded_bytes(&work), request)?, None),
     };
     let work = inspect::inspect(batcher, work, names).await?;
-    let mut pending = batcher.submit(work, request, Some(reservation))?;
+    let submitted = batcher
+        .submit(work, request, Some(reservation))
+        .inspect_err(|rejected| {
+            if let (Rejected::Overloaded { retry_after, .. }, Some(sender)) = (rejected, sender) {
+                served.back_pressure().told(sender, *retry_after);
+            }
+        });
+    let mut pending = submitted?;
     let outcomes = match request.deadline {
         None => pending.await,
         Some(at) => match tokio::time::timeout_at(at.into(), &mut pending).await {

@@ -52,6 +52,10 @@ impl Models {
     pub fn measure(&self, metrics: &Metrics) {
         let all: Vec<_> = self.all().iter().map(|served| served.snapshot()).collect();
         metrics.queue_depth(all.iter().map(|s| s.queue_depth).sum());
+        metrics.admission.backlog(all.iter().map(|s| s.backlog).sum());
+        metrics
+            .admission
+            .held(self.all().iter().map(|served| served.back_pressure().held()).sum());
         metrics.sessions("busy", all.iter().map(|s| s.sessions_busy).sum());
         metrics.sessions("idle", all.iter().map(|s| s.sessions_idle).sum());
         metrics.sessions("rebuilding", all.iter().map(|s| s.sessions_rebuilding).sum());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::telemetry::Metrics;
 use crate::telemetry::Stage;
-use repserve_scheduler::{End, Observer, SessionError, Timings, Width};
+use repserve_scheduler::{End, Observer, Predicted, SessionError, Timings, Width};
 
 /// Counts images and runs, and times the stages of every image that was classified.
 #[derive(Debug)]
@@ -30,5 +30,9 @@ impl Observer for MetricsObserver {
         }
         self.0.stage(Stage::Queue, timings.queue);
         self.0.stage(Stage::Inference, timings.inference);
+    }
+
+    fn predicted(&self, Predicted { predicted, actual }: Predicted) {
+        self.0.admission.predicted(predicted, actual);
     }
 }

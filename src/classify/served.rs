@@ -1,9 +1,10 @@
 //! One model as it is served.
 
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::ImageEngine;
+use super::back_pressure::BackPressure;
 use repserve_compile::{Description, Facts, OutputKind, Signature};
 use repserve_scheduler::{Batcher, Scheduler, Snapshot, Workers};
 
@@ -12,6 +13,7 @@ pub struct Served {
     description: Description,
     facts: Facts,
     batcher: Batcher<ImageEngine>,
+    back_pressure: Arc<BackPressure>,
     workers: Mutex<Option<Workers<ImageEngine>>>,
 }
 
@@ -38,6 +40,7 @@ impl Served {
         Ok(Self {
             description,
             facts,
+            back_pressure: Arc::new(BackPressure::new(batcher.clone())),
             batcher,
             workers,
         })
@@ -76,6 +79,11 @@ impl Served {
     /// Where work is submitted.
     pub fn batcher(&self) -> &Batcher<ImageEngine> {
         &self.batcher
+    }
+
+    /// Where requests get a place before their bodies are read, or wait for one.
+    pub fn back_pressure(&self) -> &Arc<BackPressure> {
+        &self.back_pressure
     }
 
     /// Queue and sessions at this moment.

@@ -86,7 +86,9 @@ fn read(path: &Path) -> Result<String, ConfigError> {
 
 fn deserialize(layers: &Layers) -> Result<Settings, ConfigError> {
     serde_path_to_error::deserialize(layers.table()).map_err(|error| {
-        let key = error.path().to_string();
+        // An element of an array belongs to the array's key.
+        let path = error.path().to_string();
+        let key = path.split('[').next().unwrap_or_default().to_owned();
         match (Settings::wants(&key), layers.value(&key)) {
             (Some(wants), Some(value)) => ConfigError::refused(key.clone(), layers.source(&key), &wants, value),
             _ => ConfigError::Value {

@@ -273,6 +273,48 @@ fn a_value_that_other_keys_or_memory_bound_names_them() {
 }
 
 #[test]
+fn proxies_and_the_header_in_which_they_name_clients_go_together() {
+    let header = "wants a string (a header's name other than \"forwarded\", given where server.trusted_proxies is, and only there), found";
+    let proxies = "[server]\ntrusted_proxies = [\"10.0.0.0/8\", \"::1\"]\n";
+    check(
+        "[server]\nclient_header = \"x-forwarded-for\"\n",
+        &[],
+        &[],
+        &format!("`server.client_header` (my.toml:2): {header} \"x-forwarded-for\""),
+    );
+    check(
+        proxies,
+        &[],
+        &[],
+        &format!("`server.client_header` (default): {header} \"\""),
+    );
+    for refused in ["forwarded", "x forwarded"] {
+        check(
+            &format!("{proxies}client_header = \"{refused}\"\n"),
+            &[],
+            &[],
+            &format!("`server.client_header` (my.toml:3): {header} \"{refused}\""),
+        );
+    }
+    check(
+        "[server]\ntrusted_proxies = [\"10.0.0.0/8\", \"proxy.example\"]\n",
+        &[],
+        &[],
+        "`server.trusted_proxies` (my.toml:2): wants an array (addresses and networks, such as [\"10.0.0.0/8\", \"::1\"]), \
+         found [\"10.0.0.0/8\", \"proxy.example\"]",
+    );
+    let (sources, _dir) = sources(&format!("{proxies}client_header = \"X-Forwarded-For\"\n"), &[], &[]);
+    let settings = load(&sources).unwrap().settings;
+    let written: Vec<_> = settings
+        .server
+        .trusted_proxies
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(written, ["10.0.0.0/8", "::1/128"]);
+}
+
+#[test]
 fn every_key_takes_its_default_and_says_what_it_wants() {
     Settings::default().check().unwrap();
     for (key, entry) in load(&Sources::default()).unwrap().layers.entries() {

@@ -29,21 +29,36 @@ enum BodyKind {
     Multipart { boundary: String },
 }
 
+/// What a request's head says of its body.
+pub(super) struct Announced {
+    kind: BodyKind,
+    bytes_max: usize,
+    /// Its length, where that is known.
+    pub(super) bytes: Option<u64>,
+}
+
+/// What a head says of the body behind it, as far as it may be read.
+pub(super) fn announced(headers: &HeaderMap, limits: &LimitSettings) -> Result<Announced, Problem> {
+    let kind = kind(headers)?;
+    let bytes_max = match kind {
+        BodyKind::Image => limits.image_bytes_max,
+        BodyKind::Multipart { .. } => limits.request_bytes_max,
+    };
+    let bytes = length(headers, bytes_max)?;
+    Ok(Announced { kind, bytes_max, bytes })
+}
+
 /// Reads the images of a request.
 pub(super) async fn images(
+    announced: Announced,
     headers: &HeaderMap,
     body: Body,
     charge: &BodyCharge,
     limits: &Arc<LimitSettings>,
     within: BodyTimeouts,
 ) -> Result<Vec<Item>, Problem> {
-    let kind = kind(headers)?;
-    let bytes_max = match kind {
-        BodyKind::Image => limits.image_bytes_max,
-        BodyKind::Multipart { .. } => limits.request_bytes_max,
-    };
-    let bytes = read(headers, body, bytes_max, within).await?;
-    match kind {
+    let bytes = read(headers, body, announced.bytes_max, within).await?;
+    match announced.kind {
         BodyKind::Image if bytes.is_empty() => Err(Problem::new(
             Code::NoImage,
             "the body is empty; send the bytes of an image",
@@ -105,13 +120,7 @@ pub(super) async fn read(
     bytes_max: usize,
     within: BodyTimeouts,
 ) -> Result<Bytes, Problem> {
-    check_encoding(headers)?;
-    let announced = headers
-        .get(CONTENT_LENGTH)
-        .and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > bytes_max as u64) {
-        return Err(too_large(bytes_max));
-    }
+    let announced = length(headers, bytes_max)?;
     let reserve = announced.map_or(0, |length| length as usize).min(RESERVE_BYTES_MAX);
     let collected = collect(&mut body, bytes_max, reserve, within.rate);
     let error = match tokio::time::timeout(within.timeout, collected).await {
@@ -137,6 +146,18 @@ pub(super) async fn read(
             ),
         ),
     })
+}
+
+/// The length of a body that may be read, where its head tells.
+pub(super) fn length(headers: &HeaderMap, bytes_max: usize) -> Result<Option<u64>, Problem> {
+    check_encoding(headers)?;
+    let announced = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > bytes_max as u64) {
+        return Err(too_large(bytes_max));
+    }
+    Ok(announced)
 }
 
 /// A body that is compressed on the way would have to be unpacked within its limits; images are compressed already.

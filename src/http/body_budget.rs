@@ -1,9 +1,8 @@
 //! Memory for the bodies of all requests, bounded whatever the number of connections, and shared out among clients.
 //!
 //! A request is charged for its body as it arrives, for what is made of the body while it is read, and until its response is made.
-//! The rules are in [`ledger`], what a client is in [`client`].
+//! The rules are in [`ledger`].
 
-mod client;
 mod ledger;
 
 use std::pin::Pin;
@@ -16,21 +15,18 @@ use axum::middleware::Next;
 use axum::response::Response;
 use hyper::body::{Frame, SizeHint};
 
-use self::client::Client;
 use self::ledger::{Ledger, Sizes};
 use super::Shared;
+use super::client::{Client, Identity};
 use super::error::{Code, Problem};
-use super::secure::Security;
 use crate::telemetry::Metrics;
 
-pub(super) use self::client::Peer;
 pub(super) use self::ledger::OverBudget;
 
 /// What all requests are charged to.
 #[derive(Debug, Clone)]
 pub(super) struct BodyBudget {
     ledger: Arc<Mutex<Ledger<Client>>>,
-    security: Security,
     metrics: Arc<Metrics>,
     request_bytes_max: usize,
 }
@@ -45,7 +41,6 @@ impl BodyBudget {
         );
         Self {
             ledger: Arc::new(Mutex::new(Ledger::new(sizes))),
-            security: shared.security.clone(),
             metrics: Arc::clone(&shared.metrics),
             request_bytes_max: limits.request_bytes_max,
         }
@@ -121,7 +116,11 @@ impl From<OverBudget> for Problem {
 
 /// The layer.
 pub(super) async fn enforce(State(budget): State<BodyBudget>, mut request: Request, next: Next) -> Response {
-    let client = Client::of(&request, &budget.security);
+    let client = request
+        .extensions()
+        .get::<Identity>()
+        .map(|identity| identity.client)
+        .unwrap_or_default();
     let charge = BodyCharge::new(budget, client);
     request.extensions_mut().insert(charge.clone());
     let request = request.map(|body| {
@@ -187,7 +186,6 @@ mod tests {
         );
         BodyBudget {
             ledger: Arc::new(Mutex::new(Ledger::new(sizes))),
-            security: Security::default(),
             metrics: Arc::new(Metrics::new().unwrap()),
             request_bytes_max: limits.request_bytes_max,
         }

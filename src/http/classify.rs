@@ -10,16 +10,18 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
+use super::admission::{self, Due};
 use super::body_budget::BodyCharge;
+use super::client::Identity;
 use super::echo::echo;
 use super::error::{Code, Problem};
 use super::observe::Arrived;
 use super::offload::offload;
 use super::timing::StageTimes;
 use super::{Shared, body, wire};
-use crate::classify::{Classification, Served, classify as run};
+use crate::classify::{Classification, HeadWork, Served, classify as run};
 use crate::telemetry::Stage;
-use repserve_scheduler::Request;
+use repserve_scheduler::Priority;
 
 /// Bytes that a class takes in a response, about.
 const CLASS_BYTES: usize = 64;
@@ -64,22 +66,29 @@ pub(super) async fn classify(
     State(shared): State<Shared>,
     Extension(Arrived(arrived)): Extension<Arrived>,
     Extension(charge): Extension<BodyCharge>,
+    Extension(identity): Extension<Identity>,
     params: Result<Query<Params>, QueryRejection>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let params = checked(params)?;
     let served = shared.models.primary().ok_or_else(|| shared.health.problem())?;
-    let within = body::BodyTimeouts::new(&shared.server);
-    let items = body::images(&headers, body, &charge, &shared.limits, within).await?;
-    let deadline = arrived + shared.server.request_timeout(params.timeout_ms);
-    let top_k = params.top_k.unwrap_or(shared.server.top_k);
-    let request = Request {
-        deadline: Some(deadline),
-        own_deadline: params.timeout_ms.is_some(),
-        ..Request::default()
+    let announced = body::announced(&headers, &shared.limits)?;
+    let due = Due {
+        deadline: arrived + shared.server.request_timeout(params.timeout_ms),
+        own: params.timeout_ms.is_some(),
     };
-    let classification = run(&served, items, top_k, &request, None).await?;
+    let request = admission::request(&identity, due, Priority::default());
+    let work = HeadWork {
+        items: 1,
+        encoded_bytes: announced.bytes.unwrap_or(0),
+    };
+    let admitted = admission::admit(&served, &shared.metrics, &identity, work, &request).await?;
+    let within = body::BodyTimeouts::new(&shared.server);
+    let items = body::images(announced, &headers, body, &charge, &shared.limits, within).await?;
+    let top_k = params.top_k.unwrap_or(shared.server.top_k);
+    let classification = run(&served, items, top_k, &request, Some(admitted)).await;
+    let classification = admission::counted(&shared.metrics, due, classification)?;
     shared.metrics.stage(Stage::Postprocess, classification.postprocess);
     let classes: usize = classification.predictions.iter().map(|p| p.classes.len()).sum();
     offload(classes * CLASS_BYTES, move || respond(&served, &classification)).await

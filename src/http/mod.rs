@@ -1,9 +1,11 @@
 //! The only module that knows HTTP: every route on one page ([`router`]), one table of errors ([`error`]), the accept loop
 //! ([`server`]) and each connection ([`connection`]). The responses' JSON is in [`wire`]; their contents come from `crate::classify`.
 
+mod admission;
 mod body;
 mod body_budget;
 mod classify;
+mod client;
 mod connection;
 mod echo;
 mod error;
@@ -32,6 +34,7 @@ mod trace;
 mod v2;
 mod wire;
 
+pub use client::TrustedNetwork;
 pub use health::{Health, HealthState};
 pub use router::{admin_router, router};
 pub use secure::{Keys, Security, SecurityError, SecuritySettings, Tls};

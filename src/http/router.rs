@@ -11,6 +11,7 @@ use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::body_budget::{self, BodyBudget};
+use super::client::{self, Clients};
 use super::echo::echo;
 use super::error::{Code, Problem};
 use super::response_budget::{self, ResponseBudget};
@@ -58,6 +59,7 @@ fn around(routes: Router<Shared>, shared: Shared) -> Router {
         .layer(DefaultBodyLimit::disable())
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(BodyBudget::new(&shared), body_budget::enforce))
+        .layer(from_fn_with_state(Clients::new(&shared), client::identify))
         .layer(from_fn(reserve::probes_only))
         .layer(from_fn(framing::check))
         .layer(from_fn_with_state(

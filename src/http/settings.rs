@@ -3,6 +3,10 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use axum::http::HeaderName;
+use axum::http::header::FORWARDED;
+
+use super::client::TrustedNetwork;
 use super::pace::MinimumRate;
 use super::timeouts::Timeouts;
 use repserve_preprocess::Limits;
@@ -36,6 +40,14 @@ settings! {
         /// one, probes are still served and everything else gets 503.
         #[allowed(1..)]
         connections_max: usize = 1024,
+        /// Proxies that may say for which client they speak: addresses and networks, such as ["10.0.0.0/8", "::1"]. Clients share memory and
+        /// workers fairly; without an API key a client is the address of its connection.
+        #[allowed(text_form("addresses and networks, such as [\"10.0.0.0/8\", \"::1\"]"))]
+        trusted_proxies: Vec<TrustedNetwork> = Vec::new(),
+        /// The header in which they say so, such as "x-forwarded-for": the last address in it that is none of theirs, or a name. It counts
+        /// from those proxies only; let them set it, not only pass it on.
+        #[allowed(rule("a header's name other than \"forwarded\", given where server.trusted_proxies is, and only there", ServerSettings::names_clients))]
+        client_header: String = String::new(),
         /// A connection that has begun a request head and does not complete it within this time is closed.
         #[allowed(time_ms(1))]
         header_timeout_ms: u64 = 30_000,
@@ -74,6 +86,18 @@ settings! {
 }
 
 impl ServerSettings {
+    /// Whether the header that names clients is given where proxies are, and is one whose value is read here.
+    fn names_clients(&self) -> bool {
+        let known = self
+            .client_header
+            .parse::<HeaderName>()
+            .is_ok_and(|name| name != FORWARDED);
+        if self.trusted_proxies.is_empty() {
+            return self.client_header.is_empty();
+        }
+        known
+    }
+
     pub(super) fn body_timeout(&self) -> Duration {
         Duration::from_millis(self.body_timeout_ms)
     }

@@ -6,6 +6,7 @@ use prometheus::{
     Encoder, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder,
 };
 
+use super::admission::AdmissionMetrics;
 use super::connections::ConnectionMetrics;
 use super::labels::{Reason, Stage, code_label};
 use super::log::lines_dropped;
@@ -26,6 +27,8 @@ const BATCH: &[f64] = &[1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 64
 /// All metrics of one server.
 #[derive(Debug, Clone)]
 pub struct Metrics {
+    /// What is admitted, and what is done in time.
+    pub admission: AdmissionMetrics,
     /// What loading a model sets.
     pub model: ModelMetrics,
     /// Connections of all listeners.
@@ -86,6 +89,7 @@ impl Metrics {
             sessions: make.numbers("sessions", &["state"], "ONNX Runtime sessions by what they do.")?,
             rejected: rejected(&make)?,
             images: make.counter("images_total", "Images that were classified.")?,
+            admission: AdmissionMetrics::new(&make)?,
             model: ModelMetrics::new(&make)?,
             connections: ConnectionMetrics::new(&make)?,
             registry,

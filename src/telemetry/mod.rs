@@ -1,5 +1,6 @@
-//! What an operator sees: the log ([`log`]), the metrics ([`metrics`], [`model_metrics`], [`connections`]) and the spans of requests ([`spans`], [`tracer`]).
+//! What an operator sees: the log ([`log`]), the metrics ([`metrics`], [`admission`], [`model_metrics`], [`connections`]) and the spans of requests ([`spans`], [`tracer`]).
 
+mod admission;
 mod connections;
 mod labels;
 mod log;
@@ -15,6 +16,7 @@ mod spans;
 mod throttle;
 mod tracer;
 
+pub use admission::AdmissionMetrics;
 pub use connections::{Closed, ConnectionActivity, ConnectionMetrics};
 pub use labels::{Reason, Stage};
 pub use log::{Log, LogError, init};

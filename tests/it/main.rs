@@ -6,6 +6,7 @@
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
 
 mod auto_pad;
+mod back_pressure;
 mod broken_images;
 mod cli;
 mod config;

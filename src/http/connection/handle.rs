@@ -104,6 +104,10 @@ impl ConnectionHandle {
         self.lock().state.awaits_response()
     }
 
+    pub(super) fn holds_body(&self) -> bool {
+        self.lock().state.holds_body()
+    }
+
     pub(super) fn accepts_interim(&self) -> bool {
         self.lock().state.accepts_interim()
     }

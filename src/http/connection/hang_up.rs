@@ -4,12 +4,14 @@
 //! half-closed one accepts it. What is sent is an interim response, `100 Continue`, which clients of HTTP/1.1 must be prepared
 //! to skip (RFC 9110, section 15.2) and which is never part of the final response. A client of HTTP/1.0 is sent nothing and
 //! gets its response.
+//!
+//! A request may wait while its body has not been read, which may be long: nothing is read ahead then, and the system tells of the FIN.
 
 use std::future::Future;
 use std::io::ErrorKind;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, Interest};
 use tokio::net::TcpStream;
@@ -22,13 +24,19 @@ const INTERIM: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// Watches for the end of a client whose request is being handled.
 pub(super) struct HangUp {
     tcp: Arc<TcpStream>,
+    /// Ends with the FIN; there while a body is not read.
+    fin: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     /// Ends when the connection is reset; there from when nothing more can be learned by reading.
     reset: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl HangUp {
     pub(super) fn new(tcp: Arc<TcpStream>) -> Self {
-        Self { tcp, reset: None }
+        Self {
+            tcp,
+            fin: None,
+            reset: None,
+        }
     }
 
     /// Ready when the client is gone that awaited a response. It must be polled after the connection.
@@ -39,8 +47,16 @@ impl HangUp {
         stream: &SharedStream<S>,
     ) -> Poll<()> {
         if !handle.is_busy() {
-            self.reset = None;
+            (self.fin, self.reset) = (None, None);
             return Poll::Pending;
+        }
+        if self.reset.is_none() && handle.holds_body() {
+            let fin = self.fin.get_or_insert_with(|| fin(Arc::clone(&self.tcp)));
+            ready!(fin.as_mut().poll(context));
+            if handle.accepts_interim() && !sent(context, stream) {
+                return Poll::Ready(());
+            }
+            self.reset = Some(reset(Arc::clone(&self.tcp)));
         }
         if self.reset.is_none() && handle.awaits_response() {
             let ended = match stream.poll_read_ahead(context) {
@@ -61,6 +77,19 @@ impl HangUp {
             None => Poll::Pending,
         }
     }
+}
+
+/// tokio counts it as priority data on Linux that the other end has closed its half.
+#[cfg(target_os = "linux")]
+fn fin(tcp: Arc<TcpStream>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(async move {
+        let _ = tcp.ready(Interest::PRIORITY).await;
+    })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn fin(tcp: Arc<TcpStream>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    reset(tcp)
 }
 
 fn reset(tcp: Arc<TcpStream>) -> Pin<Box<dyn Future<Output = ()> + Send>> {

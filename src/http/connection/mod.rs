@@ -21,6 +21,7 @@ pub(super) use slots::{Slot, Slots};
 
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Router;
 use hyper::server::conn::http1;
@@ -34,7 +35,7 @@ use self::hang_up::HangUp;
 use self::linger::linger;
 use self::service::RequestService;
 use self::stream::{SharedStream, Stream};
-use super::body_budget::Peer;
+use super::client::Peer;
 use super::refusal_log::{self, Refusal};
 use super::secure::Tls;
 use super::settings::ServerSettings;
@@ -55,6 +56,8 @@ pub(super) struct Connections {
     tls: Option<Arc<Tls>>,
     timeouts: Timeouts,
     metrics: Arc<Metrics>,
+    /// The number of the next one.
+    next: AtomicU64,
     /// No further requests are taken.
     finishing: CancellationToken,
 }
@@ -75,6 +78,7 @@ impl Connections {
             tls,
             timeouts: settings.connection_timeouts(),
             metrics,
+            next: AtomicU64::new(1),
             finishing: CancellationToken::new(),
         }
     }
@@ -92,7 +96,10 @@ impl Connections {
             timeouts.idle = timeouts.idle.min(RESERVE_TIMEOUT);
             timeouts.head = timeouts.head.min(RESERVE_TIMEOUT);
         }
-        let peer = Peer(tcp.peer_addr().ok());
+        let peer = Peer {
+            address: tcp.peer_addr().ok(),
+            connection: self.next.fetch_add(1, Ordering::Relaxed),
+        };
         let (tcp, handle) = (Arc::new(tcp), Arc::new(ConnectionHandle::new(slot, timeouts)));
         let requests = RequestService::new(router, Arc::clone(&handle), reserve, peer);
         let closed = tokio::select! {

@@ -191,6 +191,14 @@ impl ConnectionState {
             && self.allowance.waiting_since.is_none()
     }
 
+    /// Whether a request waits while its body has not been read, and a client that goes away now has seen nothing of a response.
+    pub(super) fn holds_body(&self) -> bool {
+        self.phase == Phase::Busy
+            && !self.exchange.body_ended
+            && !self.exchange.response_begun
+            && self.allowance.waiting_since.is_none()
+    }
+
     /// Whether an interim response may be sent to a client that [awaits a response](Self::awaits_response).
     pub(super) fn accepts_interim(&self) -> bool {
         self.exchange.interim
@@ -324,7 +332,9 @@ mod tests {
         let mut state = ConnectionState::new(TIMEOUTS, start);
         state.request_started(true, start);
         assert!(!state.awaits_response(), "its body is not complete");
+        assert!(state.holds_body());
         state.body_ended();
+        assert!(!state.holds_body());
         assert!(state.awaits_response() && state.accepts_interim());
         state.wrote(1, start);
         assert!(!state.awaits_response());

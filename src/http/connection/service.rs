@@ -14,7 +14,7 @@ use tower::ServiceExt;
 
 use super::early_response::{expects_continue, share_body};
 use super::handle::ConnectionHandle;
-use crate::http::body_budget::Peer;
+use crate::http::client::Peer;
 use crate::http::keep_alive::closes;
 use crate::http::response_budget::ResponseCharge;
 

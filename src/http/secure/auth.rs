@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
-use subtle::{Choice, ConstantTimeEq};
+use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
 use super::SecurityError;
 use super::files::FromFiles;
@@ -18,16 +18,28 @@ use crate::http::error::{Code, Problem};
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// Keys below this length can be guessed.
 const KEY_BYTES_MIN: usize = 16;
+/// The largest share of a key relative to others.
+const WEIGHT_MAX: u32 = 1000;
 
-/// The keys of a file: one a line, `#` begins a comment. Several, so that they can be exchanged one after the other.
+/// The keys of a file: one a line, `#` begins a comment. Several, so that they can be exchanged one after the other. Behind a key may
+/// stand `weight=N`: its share of the workers relative to other clients', which have 1.
 #[derive(Debug)]
-pub struct Keys(FromFiles<Vec<[u8; 32]>>);
+pub struct Keys(FromFiles<Vec<Known>>);
+
+/// A key that is one of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::http) struct Known {
+    /// Its SHA-256.
+    pub(in crate::http) digest: [u8; 32],
+    /// Its share of the workers relative to other clients'.
+    pub(in crate::http) weight: u32,
+}
 
 impl Keys {
     /// Reads the file.
     ///
     /// # Errors
-    /// Where it cannot be read, holds no key, or one that is shorter than 16 bytes.
+    /// Where it cannot be read, holds no key, one that is shorter than 16 bytes, or something else.
     pub fn open(file: PathBuf) -> Result<Self, SecurityError> {
         FromFiles::open(vec![file], |bytes| read(&bytes[0]).map_err(|reason| (0, reason))).map(Self)
     }
@@ -43,35 +55,63 @@ impl Keys {
     /// Whether a key is one of them. Takes as long for a wrong key as for a right one: what is compared are digests, all of
     /// them and whole.
     pub fn accept(&self, key: &[u8]) -> bool {
+        self.find(key).is_some()
+    }
+
+    /// The key, where it is one of them. Takes as long as [`Keys::accept`].
+    pub(in crate::http) fn find(&self, key: &[u8]) -> Option<Known> {
         let digest: [u8; 32] = Sha256::digest(key).into();
-        let keys = self.0.get();
-        let found = keys
-            .iter()
-            .fold(Choice::from(0), |found, known| found | known.ct_eq(&digest));
-        found.into()
+        let (mut found, mut weight) = (Choice::from(0), 1);
+        for known in self.0.get().iter() {
+            let same = known.digest.ct_eq(&digest);
+            weight = u32::conditional_select(&weight, &known.weight, same);
+            found |= same;
+        }
+        bool::from(found).then_some(Known { digest, weight })
     }
 }
 
-fn read(bytes: &[u8]) -> Result<Vec<[u8; 32]>, String> {
+fn read(bytes: &[u8]) -> Result<Vec<Known>, String> {
     let text = std::str::from_utf8(bytes).map_err(|_| "not UTF-8".to_owned())?;
     let mut keys = Vec::new();
     for (index, line) in text.lines().enumerate() {
-        let key = line.split('#').next().unwrap_or_default().trim();
-        if key.is_empty() {
+        let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
+        let Some(key) = words.next() else {
             continue;
-        }
+        };
         if key.len() < KEY_BYTES_MIN {
             return Err(format!(
                 "line {}: a key must have at least {KEY_BYTES_MIN} bytes",
                 index + 1
             ));
         }
-        keys.push(Sha256::digest(key.as_bytes()).into());
+        let weight = match (words.next(), words.next()) {
+            (None, _) => 1,
+            (Some(word), None) => weight(word).ok_or_else(|| unknown(index, word))?,
+            (Some(_), Some(word)) => return Err(unknown(index, word)),
+        };
+        let digest = Sha256::digest(key.as_bytes()).into();
+        keys.push(Known { digest, weight });
     }
     if keys.is_empty() {
         return Err("it holds no key".to_owned());
     }
     Ok(keys)
+}
+
+/// The weight that a word behind a key gives it.
+fn weight(word: &str) -> Option<u32> {
+    let weight = word.strip_prefix("weight=")?.parse().ok()?;
+    (1..=WEIGHT_MAX).contains(&weight).then_some(weight)
+}
+
+/// The word is not repeated: it may be a part of a key.
+fn unknown(index: usize, word: &str) -> String {
+    format!(
+        "line {}: behind a key may stand `weight=N`, N from 1 to {WEIGHT_MAX}; found a word of {} bytes that is not that",
+        index + 1,
+        word.len()
+    )
 }
 
 /// The layer of routes that need a key where keys are set.
@@ -125,6 +165,28 @@ mod tests {
             "line 2: a key must have at least 16 bytes",
         );
         assert_eq!(read(b"0123456789abcdef # old\n\nfedcba9876543210\n").unwrap().len(), 2);
+        let odd = "line 1: behind a key may stand `weight=N`, N from 1 to 1000; found a word of";
+        check("0123456789abcdef weight=0", &format!("{odd} 8 bytes that is not that"));
+        check(
+            "0123456789abcdef weight=1001",
+            &format!("{odd} 11 bytes that is not that"),
+        );
+        check("0123456789abcdef wieght=2", &format!("{odd} 8 bytes that is not that"));
+        check(
+            "0123456789abcdef weight=2 x",
+            &format!("{odd} 1 bytes that is not that"),
+        );
+    }
+
+    #[test]
+    fn a_key_may_have_a_weight() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "0123456789abcdef\nfedcba9876543210  weight=7 # twice\n").unwrap();
+        let keys = Keys::open(file.path().to_owned()).unwrap();
+        let weight = |key: &[u8]| keys.find(key).map(|known| known.weight);
+        assert_eq!(weight(b"0123456789abcdef"), Some(1));
+        assert_eq!(weight(b"fedcba9876543210"), Some(7));
+        assert_eq!(weight(b"fedcba9876543210  weight=7"), None);
     }
 
     #[test]

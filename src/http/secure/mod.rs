@@ -8,6 +8,7 @@ mod settings;
 mod tls;
 
 pub use auth::Keys;
+pub(super) use auth::Known;
 pub use settings::SecuritySettings;
 pub use tls::Tls;
 

@@ -9,8 +9,9 @@ settings! {
     /// API keys and TLS.
     #[derive(Eq)]
     pub struct SecuritySettings {
-        /// File of API keys, one a line (# begins a comment). Requests for predictions, model metadata and /metrics must then bring
-        /// one, as `authorization: Bearer KEY` or `x-api-key: KEY`. Empty: none is needed.
+        /// File of API keys, one a line (# begins a comment); behind a key `weight=N` (1 to 1000) gives it N shares of the workers. Requests for
+        /// predictions, model metadata and /metrics must then bring one, as `authorization: Bearer KEY` or `x-api-key: KEY`. Empty: none is
+        /// needed.
         api_keys_file: PathBuf = PathBuf::new(),
         /// PEM certificate chain; the first address then serves HTTPS only. Empty: HTTP.
         tls_certificate_file: PathBuf = PathBuf::new(),

@@ -1,7 +1,7 @@
 //! Running a model: body to tensors or images, and their rows to a response.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::{Extension, State};
@@ -10,7 +10,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 
+use super::super::admission::{self, Due};
 use super::super::body_budget::BodyCharge;
+use super::super::client::Identity;
 use super::super::error::{Code, Problem};
 use super::super::observe::Arrived;
 use super::super::offload::offload;
@@ -19,8 +21,8 @@ use super::super::{Shared, body};
 use super::error::RequestError;
 use super::limits::InferLimits;
 use super::{ModelName, request, response, wire};
-use crate::classify::{Failure, Served, infer as run};
-use repserve_scheduler::Request as Wanted;
+use crate::classify::{Admitted, Failure, HeadWork, Served, infer as run};
+use repserve_scheduler::Priority;
 
 /// Length of the JSON where raw bytes follow it.
 const HEAD_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
@@ -54,6 +56,7 @@ pub(super) async fn infer(
     State(shared): State<Shared>,
     Extension(Arrived(arrived)): Extension<Arrived>,
     Extension(charge): Extension<BodyCharge>,
+    Extension(identity): Extension<Identity>,
     name: ModelName,
     headers: HeaderMap,
     body: Body,
@@ -61,19 +64,20 @@ pub(super) async fn infer(
     let served = name.find(&shared)?;
     let head_len = head_len(&headers)?;
     let bytes_max = shared.limits.request_bytes_max;
+    body::length(&headers, bytes_max)?;
+    let latest = arrived + shared.server.request_timeout(None);
+    let admitted = admit(&served, &shared, &identity, latest).await?;
     let body = body::read(&headers, body, bytes_max, body::BodyTimeouts::new(&shared.server)).await?;
     let request = read(body, head_len, &charge, &served, &shared).await?;
 
-    let mut deadline = arrived + shared.server.request_timeout(None);
-    if let Some(us) = request.timeout_us {
-        deadline = deadline.min(arrived + Duration::from_micros(us));
-    }
-    let wanted = Wanted {
-        deadline: Some(deadline),
-        own_deadline: request.timeout_us.is_some(),
-        ..Wanted::default()
+    let own = request.timeout_us.map(|us| arrived + Duration::from_micros(us));
+    let due = Due {
+        deadline: own.map_or(latest, |own| own.min(latest)),
+        own: own.is_some(),
     };
-    let (rows, timings) = run(&served, request.work, &wanted, None).await?;
+    let wanted = admission::request(&identity, due, request.priority);
+    let ran = run(&served, request.work, &wanted, Some(admitted)).await;
+    let (rows, timings) = admission::counted(&shared.metrics, due, ran)?;
     if !rows.iter().flatten().all(|x| x.is_finite()) {
         return Err(Failure::NotFinite.into());
     }
@@ -90,6 +94,19 @@ pub(super) async fn infer(
     };
     times.attach(&mut response);
     Ok(response)
+}
+
+/// A place for a request of which only the head has arrived. Its deadline stands in its body: it is taken for one that its client chose, for
+/// which the queue may be long, unless its client was told to come back later.
+async fn admit(served: &Served, shared: &Shared, identity: &Identity, deadline: Instant) -> Result<Admitted, Failure> {
+    let own = !served.back_pressure().was_told(identity.sender);
+    let request = admission::request(identity, Due { deadline, own }, Priority::default());
+    // Tensors need no decoding: how long the work takes is known when the body has been read.
+    let work = HeadWork {
+        items: 1,
+        encoded_bytes: 0,
+    };
+    admission::admit(served, &shared.metrics, identity, work, &request).await
 }
 
 /// The response, encoded.

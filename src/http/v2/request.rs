@@ -10,7 +10,7 @@ use super::limits::InferLimits;
 use crate::classify::Tensor;
 use crate::http::echo::echo;
 use repserve_compile::Signature;
-use repserve_scheduler::Payload;
+use repserve_scheduler::{Payload, Priority};
 
 /// How an output is to be returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -32,6 +32,8 @@ pub(super) struct Request {
     pub(super) outputs: Vec<OutputOptions>,
     /// The longest that it may take, in microseconds.
     pub(super) timeout_us: Option<u64>,
+    /// How urgent it is beside others of its client.
+    pub(super) priority: Priority,
     /// Bytes that its images hold in memory.
     pub(super) bytes: usize,
 }
@@ -54,6 +56,7 @@ pub(super) fn read(
         id: None,
         binary: None,
         timeout_us: None,
+        priority: None,
         inputs: None,
         input: Input::new(signature, limits),
         outputs: 0,
@@ -86,7 +89,16 @@ pub(super) fn read(
         work,
         outputs,
         timeout_us: head.timeout_us.filter(|us| *us > 0),
+        priority: priority(head.priority),
     })
+}
+
+/// The priority for a number, as Triton reads it: 1 is the most urgent; 0 and what is beyond the last level are the default.
+fn priority(level: Option<u64>) -> Priority {
+    let level = level
+        .and_then(|level| u8::try_from(level).ok())
+        .filter(|level| *level > 0);
+    level.map_or_else(Priority::default, Priority)
 }
 
 /// A request as its JSON describes it.
@@ -94,6 +106,7 @@ struct Head {
     id: Option<String>,
     binary: Option<bool>,
     timeout_us: Option<u64>,
+    priority: Option<u64>,
     /// How many there were, where there was the member.
     inputs: Option<usize>,
     input: Input,
@@ -149,6 +162,7 @@ impl Members for RequestParameters<'_> {
     fn member<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
         match key {
             "binary_data_output" => self.0.binary = map.next_value::<Scalar>()?.flag(key)?,
+            "priority" => self.0.priority = map.next_value::<Scalar>()?.whole(key)?,
             "timeout" => self.0.timeout_us = map.next_value::<Scalar>()?.whole(key)?,
             _ => skip(map)?,
         }

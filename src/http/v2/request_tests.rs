@@ -165,3 +165,25 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_priority_is_read_as_triton_reads_it() {
+    let priority = |value: &str| {
+        let head = format!(
+            r#"{{"parameters":{{"priority":{value}}},"inputs":[{{"name":"input","shape":[1,3,1,2],"datatype":"FP32","data":[1,2,3,4,5,6]}}]}}"#
+        );
+        parse(&head, b"").map(|request| request.priority)
+    };
+    for (value, expected) in [
+        ("1", 1),
+        ("2", 2),
+        ("255", 255),
+        ("0", 128),
+        ("256", 128),
+        ("18446744073709551615", 128),
+    ] {
+        assert_eq!(priority(value).unwrap(), Priority(expected), "{value}");
+    }
+    assert!(priority("-1").is_err());
+    assert!(priority("\"high\"").is_err());
+}

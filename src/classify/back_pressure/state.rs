@@ -1,0 +1,233 @@
+//! Who is refused at once, who is held, and who of them gets room: no clock, no I/O.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
+use std::time::{Duration, Instant};
+
+use super::allowance::Allowance;
+use super::marks::Marks;
+use repserve_scheduler::ClientId;
+
+/// How long a request is held, about: from three quarters to five quarters of it, so that those that came together do not leave together.
+const HOLD: Duration = Duration::from_secs(1);
+
+/// How long it counts that a sender was told to come back later, at least and at most.
+const TOLD_MIN: Duration = Duration::from_secs(1);
+const TOLD_MAX: Duration = Duration::from_secs(10);
+
+/// Refusals a second, at once, on connections of clients that were refused on others: a client behind whose address many stand.
+const AT_ONCE_PER_SECOND: u32 = 1000;
+
+/// Refusals a second of requests that are held and cannot be done by their own deadline any more. The others are held on.
+const LAPSED_PER_SECOND: u32 = 200;
+
+/// A held request gives up so long before its deadline: a sixteenth of what it has, at least a few milliseconds.
+const GIVE_UP_SHARE: u32 = 16;
+const GIVE_UP_MIN: Duration = Duration::from_millis(5);
+
+/// Held requests that are offered room in vain each time, in all and of a client.
+const VAIN_MAX: usize = 16;
+const VAIN_OF_CLIENT_MAX: usize = 4;
+
+/// Where a request came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Sender {
+    /// Whose it is.
+    pub client: ClientId,
+    /// The connection, by a number that no other has.
+    pub connection: u64,
+}
+
+/// Names a request that is held; grows with time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct HeldId(u64);
+
+/// What a held request has to do when its time has come and there is still no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Due {
+    /// Wait until then.
+    Wait(Instant),
+    /// Be refused.
+    Refuse,
+}
+
+#[derive(Debug)]
+struct Held<T> {
+    sender: Sender,
+    payload: T,
+    /// When its own deadline cannot be met any more.
+    gives_up: Instant,
+    /// When it is refused at the latest.
+    until: Instant,
+}
+
+/// The requests that are held, and who was told to come back later. `T` is what is needed to give one of them room.
+#[derive(Debug)]
+pub(super) struct State<T> {
+    connections: Marks<Sender>,
+    clients: Marks<ClientId>,
+    at_once: Allowance,
+    lapsed: Allowance,
+    held: HashMap<HeldId, Held<T>>,
+    /// Those of them that can still be done by their deadlines.
+    candidates: BTreeMap<ClientId, BTreeSet<HeldId>>,
+    /// The client that was offered room last.
+    turn: Option<ClientId>,
+    next: u64,
+}
+
+impl<T> Default for State<T> {
+    fn default() -> Self {
+        Self {
+            connections: Marks::default(),
+            clients: Marks::default(),
+            at_once: Allowance::new(AT_ONCE_PER_SECOND),
+            lapsed: Allowance::new(LAPSED_PER_SECOND),
+            held: HashMap::new(),
+            candidates: BTreeMap::new(),
+            turn: None,
+            next: 0,
+        }
+    }
+}
+
+impl<T> State<T> {
+    /// Whether a request for which there is no room is held. Not the first of its client, nor the first of a connection, as long as those are
+    /// not too many.
+    pub(super) fn holds(&mut self, sender: Sender, now: Instant) -> bool {
+        if self.connections.until(&sender, now).is_some() {
+            return true;
+        }
+        self.clients.until(&sender.client, now).is_some() && !self.at_once.take(now)
+    }
+
+    /// Whether a sender was told to come back later than now.
+    pub(super) fn was_told(&self, sender: Sender, now: Instant) -> bool {
+        self.connections.until(&sender, now).is_some()
+    }
+
+    /// A sender was told to come back after `retry_after`.
+    pub(super) fn told(&mut self, sender: Sender, retry_after: Duration, now: Instant) {
+        let until = now + retry_after.clamp(TOLD_MIN, TOLD_MAX);
+        self.connections.set(sender, until, now);
+        self.clients.set(sender.client, until, now);
+    }
+
+    /// Holds a request. Returns its name, and when [`State::due`] is to be asked.
+    pub(super) fn hold(
+        &mut self,
+        sender: Sender,
+        deadline: Option<Instant>,
+        payload: T,
+        now: Instant,
+    ) -> (HeldId, Instant) {
+        let id = HeldId(self.next);
+        self.next += 1;
+        let until = now + spread(id.0);
+        let left = deadline.map_or(2 * HOLD, |deadline| deadline.saturating_duration_since(now));
+        let gives_up = now + left.saturating_sub(GIVE_UP_MIN.max(left / GIVE_UP_SHARE));
+        let held = Held {
+            sender,
+            payload,
+            gives_up,
+            until,
+        };
+        let due = self.ends(&held, now).min(gives_up);
+        self.held.insert(id, held);
+        self.candidates.entry(sender.client).or_default().insert(id);
+        (id, due)
+    }
+
+    /// What a held request has to do that has no room now.
+    pub(super) fn due(&mut self, id: HeldId, now: Instant) -> Due {
+        let Some(held) = self.held.get(&id) else {
+            return Due::Refuse;
+        };
+        let (ends, gives_up, client) = (self.ends(held, now), held.gives_up, held.sender.client);
+        if now >= ends {
+            return Due::Refuse;
+        }
+        if now < gives_up {
+            return Due::Wait(ends.min(gives_up));
+        }
+        let was_candidate = self.no_candidate(client, id);
+        if was_candidate && self.lapsed.take(now) {
+            return Due::Refuse;
+        }
+        Due::Wait(ends)
+    }
+
+    /// Forgets a held request, if it still is.
+    pub(super) fn leave(&mut self, id: HeldId) {
+        if let Some(held) = self.held.remove(&id) {
+            self.no_candidate(held.sender.client, id);
+        }
+    }
+
+    /// Offers room to held requests, clients in turn, the newest of each first: the oldest has the least chance to be done in time. Those for
+    /// which `offer` returns true leave. Ends when it has returned false for as many as are worth the work.
+    pub(super) fn offer(&mut self, now: Instant, mut offer: impl FnMut(&mut T) -> bool) {
+        let (mut vain, mut clients_vain) = (0, 0);
+        while vain < VAIN_MAX
+            && clients_vain < self.candidates.len()
+            && let Some(client) = self.next_client()
+        {
+            self.turn = Some(client);
+            let newest = self.candidates.get(&client).into_iter().flatten().rev();
+            let newest: Vec<HeldId> = newest.copied().take(VAIN_OF_CLIENT_MAX).collect();
+            let taken = newest.into_iter().find(|id| {
+                let held = self.held.get_mut(id).filter(|held| now < held.gives_up);
+                let taken = held.is_some_and(|held| offer(&mut held.payload));
+                vain += usize::from(!taken);
+                taken
+            });
+            match taken {
+                Some(id) => {
+                    self.leave(id);
+                    clients_vain = 0;
+                }
+                None => clients_vain += 1,
+            }
+        }
+    }
+
+    /// How many are held.
+    pub(super) fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    /// When a held request is refused: when its sender may come back, as far as it was told, or its bound.
+    fn ends(&self, held: &Held<T>, now: Instant) -> Instant {
+        let connection = self.connections.until(&held.sender, now);
+        let client = self.clients.until(&held.sender.client, now);
+        connection.max(client).map_or(now, |until| until.min(held.until))
+    }
+
+    fn no_candidate(&mut self, client: ClientId, id: HeldId) -> bool {
+        let Some(ids) = self.candidates.get_mut(&client) else {
+            return false;
+        };
+        let was = ids.remove(&id);
+        if ids.is_empty() {
+            self.candidates.remove(&client);
+        }
+        was
+    }
+
+    fn next_client(&self) -> Option<ClientId> {
+        let after = self.turn.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut later = self.candidates.range((after, Bound::Unbounded));
+        let next = later.next().or_else(|| self.candidates.first_key_value());
+        next.map(|(client, _)| *client)
+    }
+}
+
+/// How long the request of this number is held at most: evenly spread, by the fractional parts of multiples of the golden ratio.
+fn spread(number: u64) -> Duration {
+    let part = (number as f64 * 0.618_033_988_749_894_9).fract();
+    HOLD.mul_f64(0.75 + part / 2.0)
+}
+
+#[cfg(test)]
+#[path = "state_tests.rs"]
+mod tests;

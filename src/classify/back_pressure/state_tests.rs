@@ -1,0 +1,218 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const MS: Duration = Duration::from_millis(1);
+
+fn sender(client: u64, connection: u64) -> Sender {
+    Sender {
+        client: ClientId(client),
+        connection,
+    }
+}
+
+#[test]
+fn the_first_of_a_client_is_refused_at_once_and_the_second_of_a_connection_held() {
+    let (mut state, start) = (State::<()>::default(), Instant::now());
+    assert!(!state.holds(sender(1, 1), start));
+    state.told(sender(1, 1), 20 * MS, start);
+    assert!(state.holds(sender(1, 1), start + 999 * MS));
+    assert!(!state.holds(sender(1, 1), start + 1000 * MS));
+    assert!(
+        !state.holds(sender(2, 1), start),
+        "another client behind the same proxy"
+    );
+}
+
+#[test]
+fn a_client_that_comes_over_ever_new_connections_is_held_in_the_end() {
+    let (mut state, start) = (State::<()>::default(), Instant::now());
+    state.told(sender(1, 0), 20 * MS, start);
+    let at_once = (1..5000).filter(|n| !state.holds(sender(1, *n), start)).count();
+    assert_eq!(at_once, AT_ONCE_PER_SECOND as usize);
+    assert!(!state.holds(sender(2, 1), start), "the first of a client always is");
+}
+
+#[test]
+fn who_is_held_is_refused_when_it_may_come_back() {
+    let (mut state, start) = (State::default(), Instant::now());
+    state.told(sender(1, 1), 20 * MS, start);
+    let (id, due) = state.hold(sender(1, 1), None, (), start + 500 * MS);
+    assert_eq!(due, start + 1000 * MS);
+    assert_eq!(state.due(id, start + 900 * MS), Due::Wait(due));
+    assert_eq!(state.due(id, due), Due::Refuse);
+}
+
+#[test]
+fn who_was_told_a_long_time_is_held_about_a_second() {
+    let (mut state, start) = (State::default(), Instant::now());
+    state.told(sender(1, 1), 60_000 * MS, start);
+    let mut dues: Vec<_> = (0..64).map(|_| state.hold(sender(1, 1), None, (), start).1).collect();
+    assert!(dues.iter().all(|due| (750 * MS..=1250 * MS).contains(&(*due - start))));
+    dues.sort_unstable();
+    let gaps = dues.windows(2).map(|pair| pair[1] - pair[0]);
+    assert!(gaps.max() < Some(30 * MS), "they do not leave together");
+}
+
+#[test]
+fn a_deadline_that_passes_while_held_is_told_in_time_unless_those_are_many() {
+    let (mut state, start) = (State::default(), Instant::now());
+    state.told(sender(1, 1), MS, start);
+    let deadline = Some(start + 100 * MS);
+    let held: Vec<_> = (0..1000)
+        .map(|_| state.hold(sender(1, 1), deadline, (), start))
+        .collect();
+    assert!(held.iter().all(|(_, due)| *due < start + 95 * MS));
+    let now = held[0].1;
+    let verdicts: Vec<_> = held.iter().map(|(id, _)| state.due(*id, now)).collect();
+    let refused = verdicts.iter().filter(|due| **due == Due::Refuse).count();
+    assert_eq!(refused, LAPSED_PER_SECOND as usize);
+    assert!(matches!(verdicts[999], Due::Wait(until) if until > start + 700 * MS));
+    assert_eq!(
+        state.due(held[999].0, now),
+        verdicts[999],
+        "asking again changes nothing"
+    );
+    state.offer(now, |()| panic!("none of them can be done in time"));
+}
+
+#[test]
+fn the_newest_of_each_client_in_turn_gets_room() {
+    let (mut state, now) = (State::default(), Instant::now());
+    for (client, name) in [(1, "a"), (1, "b"), (2, "c"), (1, "d"), (2, "e")] {
+        state.hold(sender(client, 1), None, name, now);
+    }
+    let mut order = Vec::new();
+    state.offer(now, |name| {
+        order.push(*name);
+        true
+    });
+    assert_eq!(order, ["d", "e", "b", "c", "a"]);
+    assert_eq!(state.len(), 0);
+}
+
+#[test]
+fn one_that_finds_no_room_does_not_stand_in_the_way_of_others() {
+    let (mut state, now) = (State::default(), Instant::now());
+    state.hold(sender(1, 1), None, "small", now);
+    state.hold(sender(1, 2), None, "large", now);
+    state.hold(sender(2, 3), None, "large", now);
+    let mut offered = 0;
+    state.offer(now, |name| {
+        offered += 1;
+        *name == "small"
+    });
+    assert_eq!((state.len(), offered), (2, 4));
+}
+
+#[derive(Debug, Clone)]
+enum Event {
+    Request {
+        client: u64,
+        connection: u64,
+        deadline_ms: Option<u64>,
+    },
+    HangUp(usize),
+    Room(usize),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        6 => (0..3_u64, 0..8_u64, proptest::option::of(1..3000_u64)).prop_map(|(client, connection, deadline_ms)| {
+            Event::Request { client, connection, deadline_ms }
+        }),
+        1 => any::<usize>().prop_map(Event::HangUp),
+        2 => (0..4_usize).prop_map(Event::Room),
+    ]
+}
+
+/// A server without room but for what events give, in virtual time.
+#[derive(Default)]
+struct World {
+    state: State<u64>,
+    /// When each held request came, when it is to ask, and its number.
+    held: BTreeMap<HeldId, (Instant, Instant, u64)>,
+    number: u64,
+}
+
+impl World {
+    /// Lets the time pass until `now`; each that is due asks, as the rim does.
+    fn pass(&mut self, now: Instant) {
+        while let Some((&id, &(came, due, _))) = self.held.iter().min_by_key(|(_, (_, due, _))| *due)
+            && due <= now
+        {
+            match self.state.due(id, due) {
+                Due::Wait(until) => {
+                    assert!(until > due, "it asks again at once");
+                    self.held.get_mut(&id).unwrap().1 = until;
+                }
+                Due::Refuse => {
+                    assert!(due - came <= HOLD * 5 / 4, "held for {:?}", due - came);
+                    self.held.remove(&id);
+                    self.state.leave(id);
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, event: &Event, now: Instant) {
+        match *event {
+            Event::Request {
+                client,
+                connection,
+                deadline_ms,
+            } => {
+                let sender = sender(client, connection);
+                if self.state.holds(sender, now) {
+                    let deadline = deadline_ms.map(|ms| now + ms as u32 * MS);
+                    let (id, due) = self.state.hold(sender, deadline, self.number, now);
+                    self.held.insert(id, (now, due, self.number));
+                    self.number += 1;
+                } else {
+                    self.state.told(sender, 100 * MS, now);
+                }
+            }
+            Event::HangUp(which) => {
+                let count = self.held.len().max(1);
+                if let Some(id) = self.held.keys().nth(which % count).copied() {
+                    self.held.remove(&id);
+                    self.state.leave(id);
+                }
+            }
+            Event::Room(room) => {
+                let (mut left, mut got) = (room, Vec::new());
+                self.state.offer(now, |number| {
+                    let fits = left > 0;
+                    left -= usize::from(fits);
+                    got.extend(fits.then_some(*number));
+                    fits
+                });
+                assert!(
+                    left == 0 || self.state.candidates.is_empty(),
+                    "room is left and somebody wants it"
+                );
+                self.held.retain(|_, (_, _, number)| !got.contains(number));
+            }
+        }
+    }
+}
+
+proptest! {
+    /// Every held request leaves, within its bound; none is offered room after it has left; nobody is kept who has gone.
+    #[test]
+    fn nothing_is_held_for_ever(events in proptest::collection::vec((0..400_u64, event()), 1..80)) {
+        let (mut world, mut now) = (World::default(), Instant::now());
+        for (pause_ms, event) in &events {
+            now += *pause_ms as u32 * MS;
+            world.pass(now);
+            world.take(event, now);
+            world.pass(now);
+            prop_assert_eq!(world.state.len(), world.held.len());
+        }
+        world.pass(now + 2 * HOLD);
+        prop_assert_eq!(world.state.len(), 0);
+        prop_assert!(world.state.candidates.is_empty());
+    }
+}
