@@ -19,8 +19,8 @@ use hyper::body::{Frame, SizeHint};
 use super::handle::ConnectionHandle;
 use crate::http::keep_alive::{close_after, closes};
 
-/// How much of a body that its handler did not read is read to keep its connection.
-const REST_BYTES_MAX: u64 = 64 << 10;
+/// How much of a body that its handler did not read is read to keep its connection: a new one costs more than reading an ordinary picture.
+const REST_BYTES_MAX: u64 = 256 << 10;
 /// How long that may take. The response waits meanwhile.
 const REST_TIME_MAX: Duration = Duration::from_millis(100);
 
@@ -206,10 +206,10 @@ mod tests {
         assert!(!announces_close(Body::empty(), 0, &[], 404).await);
         assert!(!announces_close(Body::from("x"), 0, &[], 404).await);
         assert!(!announces_close(Body::from("x"), 1, &[], 200).await);
-        assert!(!announces_close(pieces(64), 0, &[], 401).await);
-        assert!(announces_close(pieces(65), 0, &[], 401).await);
-        assert!(!announces_close(pieces(65), 1, &[], 413).await);
-        assert!(announces_close(Body::from(vec![0; 65 * 1024]), 0, &[], 413).await);
+        assert!(!announces_close(pieces(256), 0, &[], 401).await);
+        assert!(announces_close(pieces(257), 0, &[], 401).await);
+        assert!(!announces_close(pieces(257), 1, &[], 413).await);
+        assert!(announces_close(Body::from(vec![0; 257 * 1024]), 0, &[], 413).await);
     }
 
     #[tokio::test]
