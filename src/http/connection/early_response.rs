@@ -121,7 +121,9 @@ impl<B: HttpBody<Data = Bytes> + Unpin> HttpBody for HandlerBody<B> {
     type Error = B::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        self.begun = true;
+        if !std::mem::replace(&mut self.begun, true) {
+            self.handle.body_begun();
+        }
         let Some(body) = &mut self.body else {
             return Poll::Ready(None);
         };

@@ -64,6 +64,10 @@ impl ConnectionHandle {
         inner.slot.iter_mut().for_each(Slot::busy);
     }
 
+    pub(super) fn body_begun(&self) {
+        self.lock().state.body_begun();
+    }
+
     pub(super) fn body_ended(&self) {
         self.lock().state.body_ended();
     }

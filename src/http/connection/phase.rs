@@ -69,6 +69,8 @@ impl WriteAllowance {
 struct Exchange {
     /// Its client understands responses of the class 1xx.
     interim: bool,
+    /// Its handler has begun to read the body.
+    body_begun: bool,
     body_ended: bool,
     /// A byte of the response has been written.
     response_begun: bool,
@@ -127,6 +129,11 @@ impl ConnectionState {
             ..Exchange::default()
         };
         self.enter(Phase::Busy, now);
+    }
+
+    /// The handler reads the request's body from now on.
+    pub(super) fn body_begun(&mut self) {
+        self.exchange.body_begun = true;
     }
 
     /// The request's body is complete. What was written before that was an interim response.
@@ -191,9 +198,10 @@ impl ConnectionState {
             && self.allowance.waiting_since.is_none()
     }
 
-    /// Whether a request waits while its body has not been read, and a client that goes away now has seen nothing of a response.
+    /// Whether a request waits before its body is read, and a client that goes away now has seen nothing of a response.
     pub(super) fn holds_body(&self) -> bool {
         self.phase == Phase::Busy
+            && !self.exchange.body_begun
             && !self.exchange.body_ended
             && !self.exchange.response_begun
             && self.allowance.waiting_since.is_none()
@@ -333,6 +341,8 @@ mod tests {
         state.request_started(true, start);
         assert!(!state.awaits_response(), "its body is not complete");
         assert!(state.holds_body());
+        state.body_begun();
+        assert!(!state.holds_body());
         state.body_ended();
         assert!(!state.holds_body());
         assert!(state.awaits_response() && state.accepts_interim());
