@@ -107,6 +107,47 @@ fn one_that_finds_no_room_does_not_stand_in_the_way_of_others() {
     assert_eq!((state.len(), offered), (2, 4));
 }
 
+/// Refusals a second, after the first second, of so many connections of one client that come back at once, while there is no room.
+fn refused_per_second(connections: u64, deadline: Option<Duration>) -> usize {
+    const SECONDS: u32 = 5;
+    let (mut state, start) = (State::default(), Instant::now());
+    let mut acts: BTreeSet<_> = (0..connections).map(|connection| (start, connection)).collect();
+    let (mut held, mut refused) = (BTreeMap::new(), 0);
+    while let Some((now, connection)) = acts.pop_first()
+        && now < start + (SECONDS + 1) * HOLD
+    {
+        let sender = sender(1, connection);
+        let wait = match held.get(&connection) {
+            Some(id) => match state.due(*id, now) {
+                Due::Wait(until) => Some(until),
+                Due::Refuse => None,
+            },
+            None if state.holds(sender, now) => {
+                let (id, due) = state.hold(sender, deadline.map(|deadline| now + deadline), (), now);
+                held.insert(connection, id);
+                Some(due)
+            }
+            None => None,
+        };
+        if wait.is_none() {
+            held.remove(&connection).into_iter().for_each(|id| state.leave(id));
+            state.told(sender, 20 * MS, now);
+            refused += usize::from(now > start + HOLD);
+        }
+        acts.insert((wait.unwrap_or(now + MS), connection));
+    }
+    refused / SECONDS as usize
+}
+
+#[test]
+fn a_storm_is_refused_about_once_a_second_a_connection() {
+    for connections in [128, 512, 1000] {
+        let bound = |more: u32| connections as usize * 11 / 10 + more as usize;
+        assert!(refused_per_second(connections, None) <= bound(0));
+        assert!(refused_per_second(connections, Some(100 * MS)) <= bound(LAPSED_PER_SECOND));
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Event {
     Request {
