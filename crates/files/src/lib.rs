@@ -119,6 +119,8 @@ pub fn read_text(path: &Path, bytes_max: u64) -> Result<String, FileError> {
 
 /// Where the part `name` of `folder` really lies, links followed: in the folder or below it. The folder itself may be a link.
 ///
+/// Hugging Face's cache keeps a model in `NAME/snapshots/REVISION/`, as links to `NAME/blobs/`: what lies there belongs to the folder too.
+///
 /// # Errors
 /// Where it lies elsewhere, or does not exist.
 pub fn within(folder: &Path, name: &Path) -> Result<PathBuf, FileError> {
@@ -129,11 +131,17 @@ pub fn within(folder: &Path, name: &Path) -> Result<PathBuf, FileError> {
     let here = folder.as_os_str().is_empty();
     let folder = fs::canonicalize(if here { Path::new(".") } else { folder })?;
     let file = fs::canonicalize(folder.join(name))?;
-    if file.starts_with(&folder) {
+    if file.starts_with(&folder) || blobs(&folder).is_some_and(|blobs| file.parent() == Some(&*blobs)) {
         Ok(file)
     } else {
         Err(FileError::Outside)
     }
+}
+
+/// The folder of the files of a snapshot in Hugging Face's cache.
+fn blobs(folder: &Path) -> Option<PathBuf> {
+    let is_snapshots = |folder: &&Path| folder.file_name().is_some_and(|name| name == "snapshots");
+    Some(folder.ancestors().find(is_snapshots)?.parent()?.join("blobs"))
 }
 
 #[cfg(all(test, unix))]
@@ -221,5 +229,32 @@ mod tests {
         check("../folder/labels", OUTSIDE);
         check("/etc/passwd", OUTSIDE);
         check("missing", "No such file or directory (os error 2)");
+    }
+
+    #[test]
+    fn snapshots_of_a_cache_may_link_to_its_blobs_and_nowhere_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let model = dir.path().join("models--a--b");
+        let snapshot = model.join("snapshots/0123abcd");
+        fs::create_dir_all(snapshot.join("onnx")).unwrap();
+        fs::create_dir_all(model.join("blobs/deep")).unwrap();
+        fs::create_dir(model.join("refs")).unwrap();
+        for file in ["blobs/5ca1ab1e", "blobs/deep/other", "refs/main"] {
+            fs::write(model.join(file), "").unwrap();
+        }
+        symlink("../../../blobs/5ca1ab1e", snapshot.join("onnx/model.onnx")).unwrap();
+        symlink("../../blobs/5ca1ab1e", snapshot.join("model.onnx")).unwrap();
+        symlink("../../refs/main", snapshot.join("labels.txt")).unwrap();
+        symlink("../../blobs/deep/other", snapshot.join("other")).unwrap();
+        let check = |folder: &str, name: &str, inside: bool| {
+            let found = within(&snapshot.join(folder), Path::new(name));
+            assert_eq!(found.is_ok(), inside, "{folder}/{name}");
+        };
+        check("", "model.onnx", true);
+        check("", "onnx/model.onnx", true);
+        check("onnx", "model.onnx", true);
+        check("", "labels.txt", false);
+        check("", "other", false);
+        check("", "../../blobs/5ca1ab1e", false);
     }
 }
