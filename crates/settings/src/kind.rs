@@ -20,6 +20,8 @@ pub enum Kind {
     Text,
     /// One of these words.
     Words(&'static [&'static str]),
+    /// An array.
+    Array,
     /// Something else.
     Other,
 }
@@ -45,6 +47,7 @@ impl fmt::Display for Kind {
                     all => write!(f, "one of {}", all.join(", ")),
                 }
             }
+            Self::Array => f.write_str("an array"),
             Self::Other => f.write_str("a value"),
         }
     }
@@ -81,6 +84,7 @@ impl<'de> Deserializer<'de> for Probe {
         Unsigned: deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64;
         Float: deserialize_f32 deserialize_f64;
         Text: deserialize_str deserialize_string;
+        Array: deserialize_seq;
         Other: deserialize_any;
     }
 
@@ -102,7 +106,7 @@ impl<'de> Deserializer<'de> for Probe {
     }
 
     forward_to_deserialize_any! {
-        i128 u128 char bytes byte_buf unit unit_struct seq tuple tuple_struct map struct identifier ignored_any
+        i128 u128 char bytes byte_buf unit unit_struct tuple tuple_struct map struct identifier ignored_any
     }
 }
 
@@ -138,7 +142,8 @@ mod tests {
         assert_eq!(Kind::of::<PathBuf>(), Kind::Text);
         assert_eq!(Kind::of::<Option<SocketAddr>>(), Kind::Text);
         assert_eq!(Kind::of::<Three>(), Kind::Words(&["first", "second", "third"]));
-        assert_eq!(Kind::of::<Vec<u8>>(), Kind::Other);
+        assert_eq!(Kind::of::<Vec<u8>>(), Kind::Array);
+        assert_eq!(Kind::of::<char>(), Kind::Other);
     }
 
     #[test]
