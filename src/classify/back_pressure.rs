@@ -22,6 +22,9 @@ pub use self::state::Sender;
 /// How long the task that hands out room sleeps at most: places that were reserved for slow bodies lapse without notice.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
+/// Between two rounds of handing out: more of them find nothing more, and each predicts for several requests when they would be done.
+const PAUSE: Duration = Duration::from_millis(2);
+
 /// What a request's head says of its work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HeadWork {
@@ -186,13 +189,22 @@ impl BackPressure {
     async fn hand_out(self: Arc<Self>) {
         loop {
             let _ = tokio::time::timeout(LOOK_AGAIN, self.batcher.room()).await;
-            let mut inner = self.lock();
-            if inner.state.len() == 0 {
-                inner.watched = false;
+            if self.round() {
                 return;
             }
-            inner.state.offer(Instant::now(), |held| self.offer(held));
+            tokio::time::sleep(PAUSE).await;
         }
+    }
+
+    /// Offers room to those that are held. Whether nobody is.
+    fn round(&self) -> bool {
+        let mut inner = self.lock();
+        if inner.state.len() == 0 {
+            inner.watched = false;
+            return true;
+        }
+        inner.state.offer(Instant::now(), |held| self.offer(held));
+        false
     }
 
     /// Whether a held request need not be held any longer.

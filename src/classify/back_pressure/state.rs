@@ -26,8 +26,8 @@ const GIVE_UP_SHARE: u32 = 16;
 const GIVE_UP_MIN: Duration = Duration::from_millis(5);
 
 /// Held requests that are offered room in vain each time, in all and of a client.
-const VAIN_MAX: usize = 16;
-const VAIN_OF_CLIENT_MAX: usize = 4;
+const VAIN_MAX: usize = 4;
+const VAIN_OF_CLIENT_MAX: usize = 2;
 
 /// Where a request came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
