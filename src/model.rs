@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use repserve_compile::{Manifest, Package, PackageError, Parts};
+use repserve_compile::{Manifest, Package, PackageError, Parts, Preset};
 use repserve_quantize::Precision;
 use repserve_settings::settings;
 
 settings! {
     /// Which model is served, and in which arithmetic.
     pub struct ModelSettings {
-        /// Folder with model.toml; empty: the model that is built into the binary.
+        /// Folder with model.toml, or an ONNX file alone; empty: the model that is built into the binary.
         path: PathBuf = PathBuf::new(),
         /// Arithmetic of the deploy graph: fp32, int8 (needs a calibration.json, which `repserve calibrate` writes), or model: as
         /// the model's model.toml sets it, fp32 where it does not.
@@ -45,13 +45,16 @@ impl PrecisionChoice {
 }
 
 impl ModelSettings {
-    /// Reads the folder, or takes the model that is built in.
+    /// Reads the folder or the file, or takes the model that is built in.
     ///
     /// # Errors
     /// See [`PackageError`].
     pub fn open(&self) -> Result<Package, PackageError> {
         if self.path.as_os_str().is_empty() {
             return built_in();
+        }
+        if self.path.is_file() {
+            return Package::bare(&self.path, Preset::Plain);
         }
         Package::open(&self.path)
     }

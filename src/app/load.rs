@@ -10,7 +10,6 @@ use crate::classify::{DecodeLimits, ImageEngine, MetricsObserver, Rebuild, Serve
 use crate::config::Settings;
 use crate::telemetry::Metrics;
 use repserve_compile::{Clock, CompileSettings, Compiled, Fused, Phase, PhaseEvent, compile};
-use repserve_preprocess::Preprocess;
 use repserve_quantize::Precision;
 use repserve_runtime::{ImageSession, Pool, Runtime};
 use repserve_scheduler::{Memory, SessionError, pair};
@@ -40,7 +39,6 @@ pub fn load_within(
     };
     let mut clock = Clock::new(&report);
     let package = clock.time(Phase::Read, || settings.model.open())?;
-    let preprocess = Preprocess::try_from(package.manifest.input.clone())?;
     let fused = clock.time(Phase::Fuse, || Fused::new(package.source()))?;
     let runtime = clock.time(Phase::Runtime, || Runtime::load(explicit(settings)))?;
     let precision = settings.model.precision.of(&package.manifest);
@@ -55,17 +53,11 @@ pub fn load_within(
     log::fusion(&compiled.report, &compiled.facts);
     log::kernels(&compiled.facts);
     log::loaded(&compiled.description, &compiled.facts);
-    serve(settings, metrics, memory, preprocess, compiled)
+    serve(settings, metrics, memory, compiled)
 }
 
 /// Starts the scheduler over the compiled sessions.
-fn serve(
-    settings: &Settings,
-    metrics: &Metrics,
-    memory: Arc<Memory>,
-    preprocess: Preprocess,
-    compiled: Compiled,
-) -> anyhow::Result<Served> {
+fn serve(settings: &Settings, metrics: &Metrics, memory: Arc<Memory>, compiled: Compiled) -> anyhow::Result<Served> {
     let Compiled {
         description,
         facts,
@@ -80,6 +72,7 @@ fn serve(
         bytes_max: memory.bytes_max(),
         request_pixels_max: settings.limits.request_pixels_max,
     };
+    let preprocess = description.preprocess.clone();
     let engine = Arc::new(ImageEngine::new(preprocess, limits, settings.decode.jpeg, rebuild));
     let observer = Arc::new(MetricsObserver(metrics.clone()));
     let scheduler = pair(engine, sessions, plan.tuning(&settings.batch), memory, observer);

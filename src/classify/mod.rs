@@ -124,7 +124,8 @@ pub async fn classify(
     let (outputs, timings) = run(served, work, &names, request, admitted).await?;
     let began = Instant::now();
     let predict = |(name, output): (Option<String>, Vec<f32>)| {
-        let classes = topk::classes(&output, served.output_kind(), top_k).ok_or(Failure::NotFinite)?;
+        let mut classes = topk::classes(&output, served.scores(), top_k).ok_or(Failure::NotFinite)?;
+        classes.retain(|class| class.probability >= served.threshold());
         Ok(Prediction { name, classes })
     };
     let predictions = names

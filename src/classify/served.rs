@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::ImageEngine;
 use super::back_pressure::BackPressure;
-use repserve_compile::{Description, Facts, OutputKind, Signature};
+use repserve_compile::{Description, Facts, Scores, Signature};
 use repserve_scheduler::{Batcher, Scheduler, Snapshot, Workers};
 
 /// One model as it is served: what is known of it, and the scheduler that runs it. Dropped, it ends what it has.
@@ -66,9 +66,14 @@ impl Served {
         self.description.labels.get(index).map_or("", String::as_str)
     }
 
-    /// What its output holds.
-    pub fn output_kind(&self) -> OutputKind {
-        self.description.manifest.output.kind
+    /// How its output becomes probabilities.
+    pub fn scores(&self) -> Scores {
+        self.description.scores
+    }
+
+    /// The least probability of a class that a prediction names.
+    pub fn threshold(&self) -> f32 {
+        self.description.manifest.output.threshold.unwrap_or(0.0)
     }
 
     /// What goes in and what comes out.

@@ -78,7 +78,7 @@ pub(super) fn run(args: &Args) -> Outcome {
     model.options.verify_passes = args.verify_passes;
     let target = target(args, &model)?;
     let fused = model.named(Fused::new(model.source()))?;
-    let checked = check(args, &settings, &model, &fused)?;
+    let (fused, checked) = check(args, &settings, &model, fused)?;
     target.write(fused.onnx())?;
     let text = if args.json {
         let converted = Converted {
@@ -104,23 +104,23 @@ fn target(args: &Args, model: &ModelFile) -> anyhow::Result<OutFile> {
     Ok(OutFile::new(&args.out, args.force, &sources)?)
 }
 
-fn check(args: &Args, settings: &Settings, model: &ModelFile, fused: &Fused) -> anyhow::Result<Checked> {
+/// Compares the two, where ONNX Runtime is there; what differs is left unfused, as the settings say.
+fn check(args: &Args, settings: &Settings, model: &ModelFile, fused: Fused) -> anyhow::Result<(Fused, Checked)> {
     let runtime = match Runtime::load(app::explicit(settings)) {
         Ok(runtime) => runtime,
         Err(error) if args.probe.is_some() => return Err(error).context("the images cannot be run"),
         Err(error) => {
-            return Ok(Checked::Not {
-                not_verified: error.to_string(),
-            });
+            let not_verified = error.to_string();
+            return Ok((fused, Checked::Not { not_verified }));
         }
     };
-    let image = probe::shape(&runtime, model, fused)?;
+    let image = probe::shape(&runtime, model, &fused)?;
     let mut probes = probes(image, &settings.verify);
     if let Some(folder) = &args.probe {
         probes.extend(probe::images(folder, image, model.manifest.as_ref(), settings)?);
     }
-    let verified = model.named(fused.verify(&runtime, &probes, &settings.verify))?;
-    Ok(Checked::Equal(Box::new(verified.equivalence)))
+    let (fused, verified) = model.named(fused.verified(&runtime, probes, &settings.verify))?;
+    Ok((fused, Checked::Equal(Box::new(verified.equivalence))))
 }
 
 fn as_text(report: &Report, checked: &Checked) -> String {

@@ -1,11 +1,17 @@
 //! `repserve inspect`.
 
+use std::fmt::Write as _;
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use serde::Serialize;
+
 use super::model_file::ModelFile;
 use super::{Outcome, output};
-use repserve_reparam as reparam;
+use repserve_graph::{Model, ValueId};
+use repserve_reparam::fuse_onnx;
+use repserve_reparam::report::Report;
 
 /// Say what a model is, which blocks would be fused, and what would not and why
 #[derive(Debug, clap::Args)]
@@ -24,15 +30,66 @@ pub(super) struct Args {
     json: bool,
 }
 
+/// What is printed of a model.
+#[derive(Serialize)]
+struct Inspected {
+    /// Inputs that are no constants: name, type and shape.
+    inputs: Vec<String>,
+    /// Outputs: name, type and shape.
+    outputs: Vec<String>,
+    /// Version of ONNX's operator set.
+    opset: i64,
+    /// Whether there is nothing to fuse: each convolution stands alone, with what follows it folded into its weights.
+    already_fused: bool,
+    #[serde(flatten)]
+    report: Report,
+}
+
 pub(super) fn run(args: &Args) -> Outcome {
     let mut model = ModelFile::open(&args.file, args.output.as_deref())?;
     model.options.verify_passes = args.verify_passes;
-    let report = model.named(reparam::inspect(model.bytes.clone(), &model.options))?;
+    let fused = model.named(fuse_onnx(model.bytes.clone(), &model.options))?;
+    let inspected = Inspected::new(&fused.model, fused.report.clone());
+    let report = model.named(fused.write_to(io::sink()))?;
+    let inspected = Inspected { report, ..inspected };
     let text = if args.json {
-        serde_json::to_string_pretty(&report)? + "\n"
+        serde_json::to_string_pretty(&inspected)? + "\n"
     } else {
-        report.to_string()
+        inspected.text()
     };
     output::print(&text)?;
     Ok(ExitCode::SUCCESS)
+}
+
+impl Inspected {
+    fn new(model: &Model, report: Report) -> Self {
+        let graph = &model.graph;
+        let describe = |value: &ValueId| graph.describe(*value);
+        Self {
+            inputs: graph
+                .inputs
+                .iter()
+                .filter(|value| graph.constant(**value).is_none())
+                .map(describe)
+                .collect(),
+            outputs: graph.outputs.iter().map(describe).collect(),
+            opset: model.opset(),
+            already_fused: report.blocks.is_empty() && report.refusals.is_empty(),
+            report,
+        }
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        for (what, values) in [("input", &self.inputs), ("output", &self.outputs)] {
+            for value in values {
+                let _ = writeln!(text, "{what:<13} {value}");
+            }
+        }
+        let _ = writeln!(text, "opset         {}", self.opset);
+        if self.already_fused {
+            text.push_str("already fused: there is no block of branches left\n");
+        }
+        text + &self.report.to_string()
+    }
 }

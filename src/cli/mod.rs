@@ -8,6 +8,7 @@ mod classify;
 mod config;
 mod convert;
 mod health;
+mod init;
 mod inspect;
 mod model_file;
 mod out_file;
@@ -36,6 +37,7 @@ struct Cli {
 enum Command {
     Serve(serve::Args),
     Convert(convert::Args),
+    Init(init::Args),
     Inspect(inspect::Args),
     Classify(classify::Args),
     Calibrate(calibrate::Args),
@@ -56,6 +58,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let outcome = match cli.command {
         Command::Serve(args) => serve::run(&args),
         Command::Convert(args) => convert::run(&args),
+        Command::Init(args) => init::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Classify(args) => classify::run(&args),
         Command::Calibrate(args) => calibrate::run(&args),

@@ -72,6 +72,7 @@ impl ModelFile {
             onnx: self.bytes.clone(),
             file: Some(self.path.clone()),
             options: self.options.clone(),
+            labels: None,
         }
     }
 

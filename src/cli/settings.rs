@@ -18,8 +18,8 @@ pub(super) struct SettingsArgs {
 /// What is served, and how.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(super) struct ServedArgs {
-    /// Folder of the model (model.toml); default: the model that is built in
-    #[arg(long, value_name = "DIR")]
+    /// Folder of the model (model.toml), or an ONNX file; default: the model that is built in
+    #[arg(long, value_name = "PATH")]
     model: Option<PathBuf>,
     /// Arithmetic of the deploy graph: fp32, int8, or model: as model.toml says
     #[arg(long)]

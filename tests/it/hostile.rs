@@ -136,15 +136,28 @@ fn spoiled() -> Fused {
 #[test]
 fn a_graph_that_computes_something_else_is_refused_with_the_numbers() {
     let runtime = repserve_runtime::Runtime::load(None).unwrap();
-    let settings = settings().verify;
+    let settings = repserve_compile::VerifySettings {
+        otherwise: repserve_compile::VerifyOtherwise::Refuse,
+        ..settings().verify
+    };
     let probes = repserve_compile::probes([3, 32, 32], &settings);
-    let error = spoiled().verify(&runtime, &probes, &settings).unwrap_err().to_string();
+    let error = spoiled().verified(&runtime, probes, &settings).unwrap_err().to_string();
     let start = "the deploy graph does not compute what the train-time graph does: relative error ";
     assert!(error.starts_with(start), "{error}");
     assert!(
         error.contains("on 9 images; the first block that differs makes "),
         "{error}"
     );
+}
+
+#[test]
+fn a_graph_that_computes_something_else_is_replaced_by_one_that_agrees() {
+    let runtime = repserve_runtime::Runtime::load(None).unwrap();
+    let settings = settings().verify;
+    let probes = repserve_compile::probes([3, 32, 32], &settings);
+    let (fused, verified) = spoiled().verified(&runtime, probes, &settings).unwrap();
+    assert!(verified.equivalence.holds());
+    assert!(fused.report().warnings.iter().any(|w| w.contains("are left unfused")));
 }
 
 #[test]

@@ -3,13 +3,12 @@
 use sha2::{Digest, Sha256};
 
 use super::error::CompileError;
-use super::manifest::OutputKind;
+use super::fused::Fused;
+use super::graph_input::GraphInput;
 use super::package::Package;
-use super::signature::{check_size, image_extents};
 use super::verify::cores;
 use repserve_preprocess::{ImageError, JpegDecode, Limits, Preprocess};
 use repserve_quantize::{Calibration, GateImages, Goal, GraphRunner, Job, Progress, Values};
-use repserve_reparam::fuse_onnx;
 use repserve_runtime::{MultiOutputSession, Runtime};
 
 /// The share of the images that are held out is one in this many.
@@ -92,11 +91,14 @@ pub fn calibrate(
     goal: Goal,
     progress: &mut Progress<'_>,
 ) -> Result<Calibration, CompileError> {
-    let source = package.source();
-    let fused = fuse_onnx(source.onnx, &source.options)?;
+    let fused = Fused::new(package.source())?;
     let [height, width] = package.image_size();
+    let input = GraphInput::of(fused.model());
+    input.preprocess(&package.manifest.input)?;
+    if input.channels() != 3 {
+        return Err(CompileError::CalibrationChannels);
+    }
     let shape = [3, height, width];
-    check_size(image_extents(&fused.model), [height, width])?;
     let runtime = runtime.clone();
     let load = move |onnx: &[u8]| -> Result<GraphRunner<'static>, String> {
         let mut graph = MultiOutputSession::from_memory(&runtime, onnx, cores()).map_err(|e| e.to_string())?;
@@ -113,12 +115,12 @@ pub fn calibrate(
     let images_sha256 = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     let [images, held_out] = images.split();
     let job = Job {
-        deploy: fused.model,
-        model_sha256: fused.report.source.sha256,
+        probabilities: package.manifest.output.holds_probabilities(&fused.end()),
+        deploy: fused.model().clone(),
+        model_sha256: fused.report().source.sha256.clone(),
         images: &images,
         held_out: &held_out,
         images_sha256,
-        probabilities: package.manifest.output.kind == OutputKind::Probabilities,
         goal,
         gate: gate(&preprocess, &held_out)?,
     };

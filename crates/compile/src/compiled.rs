@@ -4,15 +4,17 @@ use super::error::CompileError;
 use super::executable::Executable;
 use super::facts::{Facts, GraphFacts, LoadTimes, PlanFacts};
 use super::fused::Fused;
+use super::graph_input::GraphInput;
 use super::manifest::Manifest;
 use super::package::Package;
 use super::phase::{Clock, Phase};
-use super::settings::CompileSettings;
+use super::scores::{self, Scores, Seen};
+use super::settings::{CompileSettings, VerifyOtherwise};
 use super::signature::Signature;
-use super::verify::{Verified, probes, verify_lowered};
-use repserve_preprocess::decoder;
+use super::verify::{Verified, probes_of, verify_lowered};
+use repserve_preprocess::{Preprocess, decoder};
 use repserve_reparam::report::Report;
-use repserve_runtime::{Curve, ImageSession, ModelSession, Plan, Pool, Runtime, RuntimeSettings};
+use repserve_runtime::{Curve, ImageSession, KernelMode, ModelSession, Plan, Pool, Runtime, RuntimeSettings};
 use repserve_scheduler::{Sessions, Width};
 
 /// A model that can be served.
@@ -41,6 +43,10 @@ pub struct Description {
     pub labels: Vec<String>,
     /// What goes in and what comes out.
     pub signature: Signature,
+    /// How images become what goes in.
+    pub preprocess: Preprocess,
+    /// How what comes out becomes probabilities.
+    pub scores: Scores,
 }
 
 /// Compiles the package's deploy graph: quantizes or lowers it, compares what runs with the train-time graph, makes the sessions,
@@ -55,32 +61,38 @@ pub fn compile(
     settings: &CompileSettings,
     clock: &mut Clock<'_>,
 ) -> Result<Compiled, CompileError> {
-    let mut executable = Executable::new(runtime, &package, &fused, settings, clock)?;
+    let input = GraphInput::of(fused.model());
+    let (preprocess, warnings) = input.preprocess(&package.manifest.input)?;
+    let [height, width] = package.image_size();
+    let image = [input.channels(), height, width];
+    let probes = probes_of(&preprocess, image, &settings.verify);
+    let (mut fused, verified) = clock.time(Phase::Verify, || fused.verified(runtime, probes, &settings.verify))?;
+    fused
+        .report_mut()
+        .warnings
+        .extend(warnings.into_iter().chain(package.assumed.clone()));
+    let (scores, values) = scores(&package, &mut fused, &verified)?;
+    let Running { executable, sessions } = running(runtime, &package, &mut fused, &verified, settings, clock)?;
     let pool = executable.pool().clone();
-    let first = pool.session(Width::Narrow)?;
-    let batch_fixed = first.input().batch;
-    let signature = Signature::new(&package, &first)?;
-    let probes = probes(signature.image, &settings.verify);
-    let verified = clock.time(Phase::Verify, || fused.verify(runtime, &probes, &settings.verify))?;
+    let first = sessions.narrow.first().ok_or(CompileError::NoSession)?;
+    let batch_fixed = first.batch_fixed();
+    let signature = Signature::new(&package, first, image, values, scores)?;
     let report = fused.into_report();
-    let mut sessions = clock.time(Phase::Sessions, || pool.sessions(first))?;
-    if let Executable::Lowered(lowered) = &mut executable
-        && lowered.report.lowered > 0
-    {
-        let check = || verify_lowered(&mut sessions, &probes, &verified.outputs);
-        lowered.report.relative_error = Some(clock.time(Phase::Verify, check)?);
-    }
     let mut sessions = shaped(sessions, signature.image);
     let plan = clock.time(Phase::WarmUp, || {
         warm_up(&mut sessions, pool.plan(), batch_fixed, &signature, &settings.runtime)
     })?;
     let facts = facts(executable, &report, verified, &plan, clock);
-    let labels = package.labels.unwrap_or_else(|| indices(signature.classes));
+    let labels = package
+        .labels
+        .unwrap_or_else(|| indices(scores.classes(signature.classes)));
     Ok(Compiled {
         description: Description {
             manifest: package.manifest,
             labels,
             signature,
+            preprocess,
+            scores,
         },
         facts,
         report,
@@ -88,6 +100,79 @@ pub fn compile(
         sessions,
         plan,
     })
+}
+
+/// How the output becomes probabilities, and how many values an image has.
+fn scores(package: &Package, fused: &mut Fused, verified: &Verified) -> Result<(Scores, usize), CompileError> {
+    let rows = verified.outputs.iter().flat_map(|output| {
+        let width = output.shape.last().copied().unwrap_or(1).max(1);
+        output.data.chunks_exact(width)
+    });
+    let seen = Seen::of(rows).ok_or(CompileError::NotFinite { failed: 0, images: 0 })?;
+    let facts = scores::Facts {
+        end: &fused.end(),
+        rounded: fused.is_quantized(),
+        seen,
+        labels: package.labels.as_ref().map(Vec::len),
+    };
+    let (scores, warning) = Scores::decide(&package.manifest.output, facts)?;
+    fused.report_mut().warnings.extend(warning);
+    Ok((scores, seen.width))
+}
+
+/// What runs, and its sessions.
+struct Running {
+    executable: Executable,
+    sessions: Sessions<ModelSession>,
+}
+
+/// Quantizes or lowers the graph and compares what runs with the deploy graph. Where kernels or shared weights change what it returns,
+/// it runs without them.
+fn running(
+    runtime: &Runtime,
+    package: &Package,
+    fused: &mut Fused,
+    verified: &Verified,
+    settings: &CompileSettings,
+    clock: &mut Clock<'_>,
+) -> Result<Running, CompileError> {
+    match checked(runtime, package, fused, verified, settings, clock) {
+        Err(CompileError::Mismatch(mismatch)) if settings.verify.otherwise == VerifyOtherwise::Unfused => {
+            let warning = format!("{mismatch}; it is served without kernels and shared weights");
+            fused.report_mut().warnings.push(warning);
+            let plain = CompileSettings {
+                runtime: RuntimeSettings {
+                    kernels: KernelMode::Off,
+                    share_weights: false,
+                    ..settings.runtime.clone()
+                },
+                ..settings.clone()
+            };
+            checked(runtime, package, fused, verified, &plain, clock)
+        }
+        checked => checked,
+    }
+}
+
+fn checked(
+    runtime: &Runtime,
+    package: &Package,
+    fused: &Fused,
+    verified: &Verified,
+    settings: &CompileSettings,
+    clock: &mut Clock<'_>,
+) -> Result<Running, CompileError> {
+    let mut executable = Executable::new(runtime, package, fused, settings, clock)?.with_batching(verified.batching);
+    let pool = executable.pool();
+    let first = pool.session(Width::Narrow)?;
+    let mut sessions = clock.time(Phase::Sessions, || pool.sessions(first))?;
+    if let Executable::Lowered(lowered) = &mut executable
+        && (lowered.report.lowered > 0 || fused.is_quantized())
+    {
+        let error = clock.time(Phase::Verify, || verify_lowered(&mut sessions, verified))?;
+        lowered.report.relative_error = Some(error).filter(|_| lowered.report.lowered > 0);
+    }
+    Ok(Running { executable, sessions })
 }
 
 /// Labels of a model that brings none.

@@ -1,6 +1,7 @@
 //! Why a model cannot be compiled.
 
 use super::package::PackageError;
+use super::scores::KindError;
 use repserve_preprocess::{ImageError, SpecError};
 use repserve_quantize::Agreement;
 use repserve_reparam::equivalence::EquivalenceError;
@@ -64,12 +65,15 @@ pub enum CompileError {
     /// A calibration image cannot be written for the gate.
     #[error("an image of the gate: {0}")]
     Picture(ImageError),
-    /// The graph does not take colour images.
-    #[error("the graph takes images of {channels} channels; only 3 (R, G, B) can be served")]
+    /// The graph takes no images.
+    #[error("the graph takes images of {channels} channels; only 3 (R, G, B) and 1 (gray) can be served")]
     Channels {
         /// What it takes.
         channels: usize,
     },
+    /// Only colour images calibrate.
+    #[error("only a graph that takes images of 3 channels (R, G, B) can be calibrated")]
+    CalibrationChannels,
     /// Graph and `model.toml` disagree on the size of an image.
     #[error("the graph takes images of {graph} pixels (height x width) and model.toml gives {manifest}")]
     Size {
@@ -86,9 +90,32 @@ pub enum CompileError {
         /// Lines of the file of labels.
         labels: usize,
     },
-    /// Neither graph nor labels say how many classes there are.
-    #[error("neither the graph nor a file of labels determines how many classes there are")]
-    NoClasses,
+    /// The graph was exported for training.
+    #[error(
+        "{operator} (which makes {output:?}) is in training mode, so that a result depends on the other images of its batch or on chance; export the model for inference (`model.eval()` in PyTorch, `training=False` in Keras)"
+    )]
+    TrainingMode {
+        /// The operator.
+        operator: String,
+        /// The value that it makes.
+        output: String,
+    },
+    /// The train-time graph does not return numbers.
+    #[error(
+        "the train-time graph returns NaN or infinity for {failed} of {images} random images; its weights, its types or `input.mean` and `input.std` are wrong"
+    )]
+    NotFinite {
+        /// Images for which it does.
+        failed: usize,
+        /// Images that it was run on.
+        images: usize,
+    },
+    /// `output.kind` is not what the graph returns.
+    #[error(transparent)]
+    Kind(#[from] KindError),
+    /// The plan has no session.
+    #[error("the plan has no session")]
+    NoSession,
     /// A session does not run.
     #[error("the warm-up: {0}")]
     WarmUp(#[from] SessionError),

@@ -3,12 +3,13 @@
 use super::error::CompileError;
 use super::facts::Int8Facts;
 use super::fused::Fused;
+use super::graph_input::GraphInput;
 use super::package::Package;
 use super::phase::{Clock, Phase};
 use super::quantized::{Gated, Quantized, quantize};
 use super::settings::CompileSettings;
 use repserve_quantize::Precision;
-use repserve_runtime::{KernelReport, Pool, Runtime, lower};
+use repserve_runtime::{Batching, KernelReport, Pool, Runtime, lower};
 
 /// What ONNX Runtime is to run.
 #[derive(Debug)]
@@ -43,7 +44,8 @@ impl Lowered {
         clock: &mut Clock<'_>,
     ) -> Result<Self, CompileError> {
         let [height, width] = package.image_size();
-        let (mode, shape) = (settings.runtime.kernels, [3, height, width]);
+        let channels = GraphInput::of(fused.model()).channels();
+        let (mode, shape) = (settings.runtime.kernels, [channels, height, width]);
         let lowered = clock.time(Phase::Lower, || {
             lower(runtime, fused.model(), fused.plain(), mode, shape, fused.output())
         })?;
@@ -81,6 +83,17 @@ impl Executable {
         };
         let lowered = Lowered::new(runtime, package, fused, settings, clock)?;
         Ok(Self::Lowered(Lowered { int8, ..lowered }))
+    }
+
+    /// The same, for sessions whose runs take that many images.
+    #[must_use]
+    pub fn with_batching(mut self, batching: Batching) -> Self {
+        let pool = match &mut self {
+            Self::Quantized(quantized) => &mut quantized.pool,
+            Self::Lowered(lowered) => &mut lowered.pool,
+        };
+        *pool = pool.clone().with_batching(batching);
+        self
     }
 
     /// Makes its sessions.

@@ -2,11 +2,13 @@
 
 use bytes::Bytes;
 
+use super::arithmetic::Arithmetic;
 use super::error::CompileError;
 use super::source::Source;
-use repserve_graph::Model;
-use repserve_reparam::fuse_onnx;
+use repserve_graph::shapes::{Shapes, fixed};
+use repserve_graph::{DType, Dim, GraphEnd, Model, ValueId};
 use repserve_reparam::report::Report;
+use repserve_reparam::{Unfused, fuse_onnx};
 use repserve_runtime::SessionModel;
 
 /// A train-time graph and its deploy graph.
@@ -16,6 +18,7 @@ pub struct Fused {
     model: Model,
     plain: SessionModel,
     report: Report,
+    output: Option<String>,
 }
 
 impl Fused {
@@ -34,9 +37,11 @@ impl Fused {
     /// A deploy graph that is too large for an ONNX file.
     pub fn encode(source: Source, mut fused: repserve_reparam::Fused) -> Result<Self, CompileError> {
         let onnx = fused.encode()?;
+        let output = source.options.output.clone();
         Ok(Self {
+            output: output.or_else(|| chosen_output(&fused.model, source.labels)),
             source,
-            plain: SessionModel::new(&fused.model, onnx),
+            plain: SessionModel::as_given(onnx),
             model: fused.model,
             report: fused.report,
         })
@@ -67,13 +72,63 @@ impl Fused {
         &self.report
     }
 
+    /// Fuses the same train-time graph again, but for what `unfused` says.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn again(&self, unfused: Unfused) -> Result<Self, CompileError> {
+        let mut source = self.source.clone();
+        source.options.unfused = unfused;
+        Self::new(source)
+    }
+
     /// The output that sessions read; the first if `None`.
     pub fn output(&self) -> Option<&str> {
-        self.source.options.output.as_deref()
+        self.output.as_deref()
+    }
+
+    /// What computes that output.
+    pub fn end(&self) -> GraphEnd {
+        let graph = &self.model.graph;
+        let named = self.output().and_then(|name| graph.find(name));
+        let output = named.or_else(|| graph.outputs.first().copied());
+        output.map_or(GraphEnd::Other(String::new()), |output| GraphEnd::of(graph, output))
+    }
+
+    /// Whether values are rounded to a grid of integers on the way.
+    pub fn is_quantized(&self) -> bool {
+        Arithmetic::of(&self.model).quantized
+    }
+
+    /// The report, for what was found out later.
+    pub(super) fn report_mut(&mut self) -> &mut Report {
+        &mut self.report
     }
 
     /// What was fused, once the graphs are not needed any more.
     pub fn into_report(self) -> Report {
         self.report
     }
+}
+
+/// The name of the output of classes, where there are several: floats, one row an image; as many as there are labels, where one has so
+/// many. `None` where there is no choice.
+fn chosen_output(model: &Model, labels: Option<usize>) -> Option<String> {
+    let graph = &model.graph;
+    if graph.outputs.len() < 2 {
+        return None;
+    }
+    let shapes = Shapes::infer(graph, model.opset());
+    let floats = |value: &ValueId| graph.value(*value).dtype.is_none_or(DType::is_float);
+    let classes = |value: &ValueId| match shapes.of(*value)? {
+        [n] => fixed(n),
+        [_, n, rest @ ..] if rest.iter().all(|d| *d == Dim::Fixed(1)) => fixed(n),
+        _ => None,
+    };
+    let mut candidates: Vec<ValueId> = graph.outputs.iter().copied().filter(floats).collect();
+    candidates.sort_by_key(|value| {
+        let found = classes(value);
+        (labels.is_none() || found != labels, found.is_none())
+    });
+    candidates.first().map(|value| graph.value(*value).name.clone())
 }

@@ -52,25 +52,32 @@
 //! # Ok::<(), repserve_compile::ManifestError>(())
 //! ```
 
+mod arithmetic;
+mod bisect;
 mod calibrate;
 mod compiled;
+mod draft;
 mod error;
 mod executable;
 mod facts;
 mod fused;
+mod graph_input;
 mod manifest;
 mod package;
 mod phase;
 mod quantized;
+mod scores;
 mod settings;
 mod signature;
 mod source;
 #[cfg(test)]
 mod tests;
+mod train_time;
 mod verify;
 
 pub use calibrate::{CalibrationImages, calibrate};
 pub use compiled::{Compiled, Description, compile};
+pub use draft::{Draft, Preset};
 pub use error::{CompileError, Mismatch};
 pub use executable::{Executable, Lowered};
 pub use facts::{Facts, GraphFacts, Int8Facts, LoadTimes, PlanFacts};
@@ -79,7 +86,8 @@ pub use manifest::{Manifest, ManifestError, OutputKind, OutputSpec};
 pub use package::{CALIBRATION_FILE, Package, PackageError, Parts};
 pub use phase::{Clock, Phase, PhaseEvent};
 pub use quantized::{Gated, Quantized};
-pub use settings::{CompileSettings, VerifySettings};
+pub use scores::{KindError, Scores};
+pub use settings::{CompileSettings, VerifyOtherwise, VerifySettings};
 pub use signature::Signature;
 pub use source::Source;
-pub use verify::{Verified, probes};
+pub use verify::{Verified, probes, probes_of};

@@ -4,6 +4,7 @@ use std::path::{Component, Path};
 
 use serde::{Deserialize, Serialize};
 
+use repserve_graph::GraphEnd;
 use repserve_preprocess::InputSpec;
 use repserve_quantize::Precision;
 
@@ -31,26 +32,59 @@ pub struct Manifest {
 }
 
 /// The `[output]` table.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OutputSpec {
-    /// The graph output to read. Absent: the first.
+    /// The graph output to read. Absent: the first that looks like one of classes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// What it holds.
     #[serde(default)]
     pub kind: OutputKind,
+    /// The least probability, 0 to 1, of a class that a prediction names. Absent: the best are named, however small.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<f32>,
+}
+
+impl OutputSpec {
+    /// Whether the output of a graph with this end holds probabilities, as far as is known without running it.
+    pub fn holds_probabilities(&self, end: &GraphEnd) -> bool {
+        match self.kind {
+            OutputKind::Probabilities => true,
+            OutputKind::Auto => *end == GraphEnd::Softmax,
+            OutputKind::Logits | OutputKind::LogProbabilities | OutputKind::Sigmoid => false,
+        }
+    }
 }
 
 /// What a graph output holds for each class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum OutputKind {
-    /// Unbounded scores, of which a softmax makes probabilities.
+    /// What the graph's end and its output on random images say.
     #[default]
+    Auto,
+    /// Unbounded scores, of which a softmax makes probabilities; one alone: a sigmoid makes that of the second of two classes.
     Logits,
     /// Probabilities already.
     Probabilities,
+    /// Logarithms of probabilities.
+    LogProbabilities,
+    /// Independent classes, each with a probability of its own; a sigmoid makes it where the graph does not.
+    Sigmoid,
+}
+
+impl OutputKind {
+    /// As `model.toml` says it.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Logits => "logits",
+            Self::Probabilities => "probabilities",
+            Self::LogProbabilities => "log-probabilities",
+            Self::Sigmoid => "sigmoid",
+        }
+    }
 }
 
 /// `model.toml` cannot be used.
@@ -99,6 +133,13 @@ impl Manifest {
             inside("labels", labels)?;
         }
         manifest.input.validate()?;
+        if let Some(threshold) = manifest.output.threshold.filter(|x| !(0.0..=1.0).contains(x)) {
+            return Err(ManifestError::Value {
+                key: "output.threshold",
+                value: threshold.to_string(),
+                expected: "a probability lies between 0 and 1",
+            });
+        }
         Ok(manifest)
     }
 }
@@ -170,7 +211,7 @@ mod tests {
         check(
             "kind = \"logits\"",
             "kind = \"odds\"",
-            "line 15: unknown variant `odds`, expected `logits` or `probabilities`",
+            "line 15: unknown variant `odds`, expected one of `auto`, `logits`, `probabilities`, `log-probabilities`, `sigmoid`",
         );
     }
 
@@ -193,6 +234,11 @@ mod tests {
             "[32, 32]",
             "[32, 0]",
             "input.size = [32, 0]: height and width must be 1 to 4096 pixels",
+        );
+        check(
+            "kind = \"logits\"",
+            "threshold = 1.5",
+            "output.threshold = \"1.5\": a probability lies between 0 and 1",
         );
     }
 }

@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
+use super::draft::{Draft, Preset};
 use super::manifest::{Manifest, ManifestError};
 use super::source::Source;
 use repserve_files as files;
 use repserve_files::FileError;
-use repserve_graph::onnx::ExternalData;
+use repserve_graph::onnx::{self, ExternalData, OnnxError};
+use repserve_preprocess::InputSpec;
 use repserve_reparam::Options;
 
 /// Bytes of a `model.toml` at most.
@@ -38,6 +40,8 @@ pub struct Package {
     pub folder: Option<PathBuf>,
     /// The text of the calibration of a model that is in no folder.
     pub calibration: Option<String>,
+    /// What was assumed of the model for want of a `model.toml`.
+    pub assumed: Option<String>,
 }
 
 /// The parts of a model that is in no folder, as they would be in its files.
@@ -63,6 +67,14 @@ pub enum PackageError {
         path: PathBuf,
         /// Why not.
         error: FileError,
+    },
+    /// The ONNX file is no model.
+    #[error("{}: {error}", path.display())]
+    Graph {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        error: OnnxError,
     },
     /// `model.toml` is wrong.
     #[error("{}: {error}", path.display())]
@@ -99,6 +111,7 @@ impl Package {
             graph: parts.graph,
             folder: None,
             calibration: parts.calibration.map(str::to_owned),
+            assumed: None,
         })
     }
 
@@ -131,6 +144,40 @@ impl Package {
             graph,
             folder: Some(folder.to_owned()),
             calibration: None,
+            assumed: None,
+        })
+    }
+
+    /// Takes an ONNX file alone; what a `model.toml` would say follows from the graph and from `preset`.
+    ///
+    /// # Errors
+    /// Where it cannot be read, or is no model.
+    pub fn bare(path: &Path, preset: Preset) -> Result<Self, PackageError> {
+        let graph = Self::onnx_file(path)?;
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new(".")).to_owned();
+        let model = onnx::read(graph.clone(), &ExternalData::Folder(folder.clone()));
+        let model = model.map_err(|error| PackageError::Graph {
+            path: path.to_owned(),
+            error,
+        })?;
+        let Draft { manifest, labels } = Draft::new(path, &model, preset);
+        manifest.input.validate().map_err(|error| PackageError::Manifest {
+            path: path.to_owned(),
+            error: error.into(),
+        })?;
+        let InputSpec { size, mean, std, .. } = &manifest.input;
+        let [height, width] = size;
+        let assumed = format!(
+            "there is no model.toml: images are resized to {width}x{height} pixels, with mean {mean:?} and standard deviation {std:?} of pixels divided by 255; `repserve init` writes one to change this"
+        );
+        Ok(Self {
+            manifest,
+            labels,
+            graph,
+            folder: Some(folder),
+            calibration: None,
+            assumed: Some(assumed),
         })
     }
 
@@ -178,6 +225,7 @@ impl Package {
                 external: folder.map_or(ExternalData::None, ExternalData::Folder),
                 ..Options::default()
             },
+            labels: self.labels.as_ref().map(Vec::len),
         }
     }
 

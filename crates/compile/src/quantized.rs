@@ -5,10 +5,10 @@ use std::time::Instant;
 use super::error::CompileError;
 use super::facts::Int8Facts;
 use super::fused::Fused;
-use super::manifest::OutputKind;
+use super::graph_input::GraphInput;
 use super::package::Package;
 use super::settings::CompileSettings;
-use repserve_preprocess::{JpegDecode, Limits, Preprocess};
+use repserve_preprocess::{JpegDecode, Limits};
 use repserve_quantize::{Agreement, Calibration, GateSettings, Otherwise, Precision};
 use repserve_runtime::{ModelSession, Pool, Runtime, SessionModel, SessionOptions};
 use repserve_scheduler::Width;
@@ -61,7 +61,7 @@ fn gated(
     let model = SessionModel::encode(repserve_quantize::rewrite(fused.model().clone(), &calibration)?)?;
     let output = fused.output().map(str::to_owned);
     let pool = Pool::new(runtime, model, output, &settings.runtime)?;
-    let gate = Gate::open(runtime, package, &calibration, settings.limits)?;
+    let gate = Gate::open(runtime, package, fused, &calibration, settings.limits)?;
     let Compared {
         agreement,
         times_as_fast,
@@ -128,7 +128,7 @@ struct Compared {
 struct Gate<'a> {
     runtime: &'a Runtime,
     output: Option<String>,
-    kind: OutputKind,
+    probabilities: bool,
     images: Vec<Vec<f32>>,
     shape: [usize; 3],
 }
@@ -137,10 +137,12 @@ impl<'a> Gate<'a> {
     fn open(
         runtime: &'a Runtime,
         package: &Package,
+        fused: &Fused,
         calibration: &Calibration,
         limits: Limits,
     ) -> Result<Self, CompileError> {
-        let preprocess = Preprocess::try_from(package.manifest.input.clone())?.of_pictures();
+        let input = GraphInput::of(fused.model());
+        let preprocess = input.preprocess(&package.manifest.input)?.0.of_pictures();
         let files = calibration.gate_files()?;
         let image = |(i, file): (usize, &Vec<u8>)| {
             let decoded = preprocess.apply(file, &limits, JpegDecode::Exact);
@@ -150,14 +152,14 @@ impl<'a> Gate<'a> {
         let [height, width] = preprocess.size().map(|side| side as usize);
         Ok(Self {
             runtime,
-            output: package.manifest.output.name.clone(),
-            kind: package.manifest.output.kind,
+            output: fused.output().map(str::to_owned),
+            probabilities: package.manifest.output.holds_probabilities(&fused.end()),
             images: files
                 .iter()
                 .enumerate()
                 .map(image)
                 .collect::<Result<_, CompileError>>()?,
-            shape: [3, height, width],
+            shape: [input.channels(), height, width],
         })
     }
 
@@ -171,7 +173,7 @@ impl<'a> Gate<'a> {
         let (fp32, fp32_s) = self.run(ModelSession::from_memory(self.runtime, fused.onnx(), &options)?)?;
         let (int8, int8_s) = self.run(int8.session(Width::Wide)?)?;
         Ok(Compared {
-            agreement: repserve_quantize::compare(&fp32, &int8, self.kind == OutputKind::Probabilities),
+            agreement: repserve_quantize::compare(&fp32, &int8, self.probabilities),
             times_as_fast: fp32_s / int8_s,
         })
     }

@@ -4,6 +4,7 @@ use repserve_preprocess::Limits;
 use repserve_quantize::{GateSettings, Precision};
 use repserve_runtime::RuntimeSettings;
 use repserve_settings::{rule, settings};
+use serde::{Deserialize, Serialize};
 
 /// The settings of compiling.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -31,7 +32,8 @@ settings! {
         batch_size: usize = 4,
         /// Seed of the random inputs.
         seed: u64 = 2024,
-        /// Largest difference of the outputs, relative to the largest output.
+        /// Largest difference of the outputs, relative to the largest output, for f32; more where the graph computes in coarser types,
+        /// as follows from their precision.
         #[allowed(rule("positive, not infinite", |verify: &VerifySettings| {
             verify.relative_error_max.is_finite() && verify.relative_error_max > 0.0
         }))]
@@ -39,5 +41,19 @@ settings! {
         /// Smallest share of inputs whose best class agrees.
         #[allowed(0.0..=1.0)]
         top1_agreement_min: f64 = 1.0,
+        /// What happens where they differ by more. unfused: the blocks that differ are left as they are, all of them if need be, with a
+        /// warning. refuse: the model is not served.
+        otherwise: VerifyOtherwise = VerifyOtherwise::Unfused,
     }
+}
+
+/// What is done where the deploy graph differs from the train-time graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VerifyOtherwise {
+    /// The blocks that differ are left unfused.
+    #[default]
+    Unfused,
+    /// The model is not served.
+    Refuse,
 }

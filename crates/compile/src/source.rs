@@ -15,4 +15,6 @@ pub struct Source {
     pub file: Option<PathBuf>,
     /// The output to keep, and where external data may be read.
     pub options: Options,
+    /// How many classes there are labels for, where there are labels.
+    pub labels: Option<usize>,
 }

@@ -1,13 +1,22 @@
 //! Whether what is served computes what the train-time graph does, in ONNX Runtime.
 
+use std::collections::BTreeSet;
+
+use super::arithmetic::Arithmetic;
+use super::bisect::largest_passing;
 use super::error::{CompileError, Mismatch};
 use super::fused::Fused;
-use super::settings::VerifySettings;
-use super::source::Source;
-use repserve_graph::Model;
-use repserve_graph::onnx;
-use repserve_reparam::equivalence::{Equivalence, Output, Probe, Tolerance, compare, first_difference, observed};
-use repserve_runtime::{ModelSession, Runtime, RuntimeError, SessionOptions};
+use super::settings::{VerifyOtherwise, VerifySettings};
+use super::train_time::{self, Expected};
+use repserve_graph::{Model, onnx};
+use repserve_preprocess::Preprocess;
+use repserve_reparam::Unfused;
+use repserve_reparam::equivalence::{
+    Difference, Equivalence, Output, Probe, Tolerance, compare, first_difference, observed,
+};
+use repserve_reparam::reason::Reason;
+use repserve_reparam::report::Refusal;
+use repserve_runtime::{Batching, ModelSession, Runtime, RuntimeError, SessionOptions};
 use repserve_scheduler::Sessions;
 
 /// Random inputs for images of this shape.
@@ -18,116 +27,257 @@ pub fn probes(image: [usize; 3], settings: &VerifySettings) -> Vec<Probe> {
     Probe::batches(&image, &batches, settings.seed)
 }
 
+/// Random inputs for images of this shape, of values that preprocessing makes of pixels.
+pub fn probes_of(preprocess: &Preprocess, image: [usize; 3], settings: &VerifySettings) -> Vec<Probe> {
+    let mut probes = probes(image, settings);
+    let [channels, height, width] = image;
+    for probe in &mut probes {
+        for (at, value) in probe.data.iter_mut().enumerate() {
+            let channel = at / (height * width).max(1) % channels.max(1);
+            let byte = (128.0 + 64.0 * *value).clamp(0.0, 255.0) as u8;
+            *value = preprocess.value(channel, byte);
+        }
+    }
+    probes
+}
+
 /// How far a deploy graph agrees with its train-time graph.
 #[derive(Debug)]
 pub struct Verified {
     /// In numbers.
     pub equivalence: Equivalence,
+    /// The probes on which they were compared.
+    pub probes: Vec<Probe>,
     /// The deploy graph's outputs, one a probe.
     pub outputs: Vec<Output>,
+    /// How many images a run of the deploy graph takes.
+    pub batching: Batching,
+}
+
+/// What graphs are compared with.
+struct Check<'a> {
+    runtime: &'a Runtime,
+    probes: &'a [Probe],
+    expected: &'a Expected,
+    tolerance: Tolerance,
 }
 
 impl Fused {
-    /// Runs train-time and deploy graph on the probes and compares what they return.
+    /// Runs train-time and deploy graph on the probes and compares what they return. Where they differ, the blocks that differ are left
+    /// unfused, all of them if need be, unless the settings say otherwise; the report then has the reason. Returns the graph that agrees.
     ///
     /// # Errors
-    /// Where they differ by more than the settings allow, with the numbers and the first block that differs; where one does not run.
-    pub fn verify(
-        &self,
+    /// A train-time graph that does not run, returns no numbers or is one for training; a difference, where the settings refuse it.
+    pub fn verified(
+        self,
         runtime: &Runtime,
-        probes: &[Probe],
+        probes: Vec<Probe>,
         settings: &VerifySettings,
-    ) -> Result<Verified, CompileError> {
-        let tolerance = Tolerance {
-            relative_error_max: settings.relative_error_max,
-            top1_agreement_min: settings.top1_agreement_min,
+    ) -> Result<(Self, Verified), CompileError> {
+        train_time::check_mode(self.model())?;
+        let arithmetic = Arithmetic::of(self.model());
+        let tolerance = arithmetic.tolerance(&self.end(), settings);
+        let error_max = tolerance.relative_error_max;
+        let output = self.output();
+        let expected = train_time::expected(runtime, self.source(), output, &arithmetic, error_max, &probes)?;
+        let (probes, expected) = finite(probes, expected)?;
+        let check = Check {
+            runtime,
+            probes: &probes,
+            expected: &expected,
+            tolerance,
         };
-        let output = self.output().map(str::to_owned);
-        let mut train = train_session(runtime, self.source())?;
-        let mut deploy = memory_session(runtime, self.onnx(), output)?;
-        let mut outputs = Vec::with_capacity(probes.len());
+        let (mut fused, mut verified) = match check.run(&self) {
+            Ok(verified) => (self, verified),
+            Err(error) => {
+                let error = check.placed(&self, error);
+                if settings.otherwise == VerifyOtherwise::Refuse {
+                    return Err(error);
+                }
+                check.unfused(&self, &error)?
+            }
+        };
+        if verified.batching == Batching::Alone {
+            fused.report_mut().warnings.push(
+                "the result of an image depends on the others of its batch; images are run one at a time".to_owned(),
+            );
+        }
+        verified.probes = probes;
+        Ok((fused, verified))
+    }
+}
+
+/// The probes for which the train-time graph returns numbers, and what it returns.
+fn finite(probes: Vec<Probe>, expected: Expected) -> Result<(Vec<Probe>, Expected), CompileError> {
+    let images = probes.iter().filter_map(|probe| probe.shape.first()).sum();
+    let failed = |output: &Output| {
+        let rows = output.shape.first().copied().unwrap_or(1).max(1);
+        let rows = output.data.chunks((output.data.len() / rows).max(1));
+        rows.filter(|row| !row.iter().all(|x| x.is_finite())).count()
+    };
+    let all: usize = expected.outputs.iter().map(failed).sum();
+    let pairs = probes.into_iter().zip(expected.outputs);
+    let (probes, outputs): (Vec<_>, Vec<_>) = pairs.filter(|(_, output)| failed(output) == 0).unzip();
+    if probes.is_empty() {
+        return Err(CompileError::NotFinite { failed: all, images });
+    }
+    if all > 0 {
+        tracing::warn!(
+            failed = all,
+            images,
+            "the train-time graph returns NaN or infinity for some random images"
+        );
+    }
+    let batching = expected.batching;
+    Ok((probes, Expected { outputs, batching }))
+}
+
+impl Check<'_> {
+    /// Compares a deploy graph: in batches of any size where it can, otherwise in those that the train-time graph takes.
+    fn run(&self, fused: &Fused) -> Result<Verified, CompileError> {
+        let batching = self.expected.batching;
+        if let Batching::Fixed(_) = batching
+            && let Ok(verified) = self.run_with(fused, Batching::Free)
+        {
+            return Ok(verified);
+        }
+        self.run_with(fused, batching)
+    }
+
+    fn run_with(&self, fused: &Fused, batching: Batching) -> Result<Verified, CompileError> {
+        let output = fused.output().map(str::to_owned);
+        let mut deploy = memory_session(self.runtime, fused.onnx(), output)?.with_batching(batching);
+        let mut known = self.expected.outputs.iter().cloned();
+        let train = |_: &Probe| known.next().ok_or_else(one_more);
+        let mut outputs = Vec::with_capacity(self.probes.len());
         let run_deploy = |probe: &Probe| -> Result<Output, RuntimeError> {
             let output = run(&mut deploy, probe)?;
             outputs.push(output.clone());
             Ok(output)
         };
-        let equivalence = compare(probes, tolerance, |p| run(&mut train, p), run_deploy)?;
-        if equivalence.holds() {
-            return Ok(Verified { equivalence, outputs });
+        let equivalence = compare(self.probes, self.tolerance, train, run_deploy)?;
+        if !equivalence.holds() {
+            return Err(CompileError::Mismatch(Mismatch {
+                what: "the deploy graph",
+                reference: "the train-time graph",
+                numbers: equivalence.to_string(),
+            }));
         }
-        let place = match probes
-            .first()
-            .map(|probe| self.differing_block(runtime, probe, settings.relative_error_max))
-        {
-            Some(Ok(Some(place))) => place,
-            _ => "no single block shows it".to_owned(),
-        };
-        Err(CompileError::Mismatch(Mismatch {
-            what: "the deploy graph",
-            reference: "the train-time graph",
-            numbers: format!("{equivalence}; {place}"),
-        }))
+        Ok(Verified {
+            equivalence,
+            probes: Vec::new(),
+            outputs,
+            batching,
+        })
     }
 
-    /// Says which block differs first. The train-time graph is parsed again for it.
-    fn differing_block(
-        &self,
-        runtime: &Runtime,
-        probe: &Probe,
-        relative_error_max: f64,
-    ) -> Result<Option<String>, CompileError> {
-        let source = self.source();
+    /// The error, with the first block that differs where it is a difference.
+    fn placed(&self, fused: &Fused, error: CompileError) -> CompileError {
+        let CompileError::Mismatch(mut mismatch) = error else {
+            return error;
+        };
+        let place = self.probes.first().map(|probe| self.differing_block(fused, probe));
+        let place = match place {
+            Some(Ok(Some(difference))) => format!(
+                "the first block that differs makes {} (relative error {:.2e})",
+                difference.block, difference.relative_error
+            ),
+            _ => "no single block shows it".to_owned(),
+        };
+        mismatch.numbers = format!("{}; {place}", mismatch.numbers);
+        CompileError::Mismatch(mismatch)
+    }
+
+    /// Which block differs first. The train-time graph is parsed again for it.
+    fn differing_block(&self, fused: &Fused, probe: &Probe) -> Result<Option<Difference>, CompileError> {
+        let source = fused.source();
         let train = onnx::read(source.onnx.clone(), &source.options.external).map_err(repserve_reparam::Error::from)?;
         let each = |model: &Model, names: &[&str]| -> Result<Vec<Output>, CompileError> {
             let value = |name: &&str| {
                 let graph = onnx::write(observed(model.clone(), &[name])).map_err(repserve_reparam::Error::from)?;
-                Ok(run(&mut memory_session(runtime, &graph, None)?, probe)?)
+                let session = memory_session(self.runtime, &graph, None)?;
+                Ok(run(&mut session.with_batching(self.expected.batching), probe)?)
             };
             names.iter().map(value).collect()
         };
-        let found = first_difference(
-            &self.report().blocks,
+        first_difference(
+            &fused.report().blocks,
             probe,
-            relative_error_max,
+            self.tolerance.relative_error_max,
             |_, names| each(&train, names),
-            |_, names| each(self.model(), names),
-        )?;
-        Ok(found.map(|d| {
-            format!(
-                "the first block that differs makes {} (relative error {:.2e})",
-                d.block, d.relative_error
-            )
-        }))
+            |_, names| each(fused.model(), names),
+        )
     }
+
+    /// The graph of which as many blocks are fused as the comparison allows; the whole of it unfused where nothing else agrees.
+    fn unfused(&self, fused: &Fused, error: &CompileError) -> Result<(Fused, Verified), CompileError> {
+        let blocks = &fused.report().blocks;
+        let mut best: Option<(Fused, Verified)> = None;
+        let made = largest_passing(blocks.len(), |made| -> Result<bool, CompileError> {
+            let left = blocks.iter().zip(made).filter(|(_, made)| !**made);
+            let names: BTreeSet<String> = left.map(|(block, _)| block.output.clone()).collect();
+            let trial = fused.again(Unfused::Blocks(names))?;
+            let verified = self.run(&trial);
+            Ok(match verified {
+                Ok(verified) => {
+                    best = Some((trial, verified));
+                    true
+                }
+                Err(_) => false,
+            })
+        })?;
+        let (mut found, verified) = match best {
+            Some(found) => found,
+            None => {
+                let plain = fused.again(Unfused::All)?;
+                let verified = self.run(&plain)?;
+                (plain, verified)
+            }
+        };
+        let left = blocks.iter().zip(&made).filter(|(_, made)| !**made);
+        let refusals = left.map(|(block, _)| Refusal {
+            block: block.output.clone(),
+            reason: Reason::Differs(error.to_string()),
+            nodes: block.nodes.clone(),
+        });
+        let refusals: Vec<_> = refusals.collect();
+        let warning = format!(
+            "{} of {} blocks are left unfused: {error}",
+            refusals.len(),
+            blocks.len()
+        );
+        let report = found.report_mut();
+        report.refusals.extend(refusals);
+        report.warnings.push(warning);
+        Ok((found, verified))
+    }
+}
+
+fn one_more() -> RuntimeError {
+    RuntimeError::Run("a probe more than there are outputs".to_owned())
 }
 
 /// Largest difference of lowered sessions from the plain deploy graph, relative to the largest output.
 const LOWERED_ERROR_MAX: f64 = 1e-5;
 
-/// Runs the sessions that will serve and compares what they return with `expected`, the deploy graph's outputs, one a probe. Returns the
-/// largest relative difference.
+/// Runs the sessions that will serve and compares what they return with what the deploy graph did. Returns the largest relative
+/// difference.
 ///
 /// # Errors
 /// Where one differs by more than 1e-5 or in a best class, with the numbers; where one does not run.
-pub(super) fn verify_lowered(
-    sessions: &mut Sessions<ModelSession>,
-    probes: &[Probe],
-    expected: &[Output],
-) -> Result<f64, CompileError> {
+pub(super) fn verify_lowered(sessions: &mut Sessions<ModelSession>, verified: &Verified) -> Result<f64, CompileError> {
     let tolerance = Tolerance {
         relative_error_max: LOWERED_ERROR_MAX,
+        scale_min: verified.equivalence.tolerance.scale_min,
         top1_agreement_min: 1.0,
     };
     let narrow = sessions.narrow.first_mut().map(|s| ("a one-core session", s));
     let wide = sessions.wide.as_mut().map(|s| ("the all-core session", s));
     let mut worst: f64 = 0.0;
     for (name, session) in narrow.into_iter().chain(wide) {
-        let mut outputs = expected.iter().cloned();
-        let known = |_: &Probe| {
-            let output = outputs.next();
-            output.ok_or_else(|| RuntimeError::Run("a probe more than there are outputs".to_owned()))
-        };
-        let equivalence = compare(probes, tolerance, known, |p| run(session, p))?;
+        let mut outputs = verified.outputs.iter().cloned();
+        let known = |_: &Probe| outputs.next().ok_or_else(one_more);
+        let equivalence = compare(&verified.probes, tolerance, known, |p| run(session, p))?;
         if !equivalence.holds() {
             return Err(CompileError::Mismatch(Mismatch {
                 what: "the graph with lowered layers",
@@ -138,20 +288,6 @@ pub(super) fn verify_lowered(
         worst = worst.max(equivalence.relative_error);
     }
     Ok(worst)
-}
-
-/// The train-time graph; loaded from its file where there is one, since weights may lie beside it.
-fn train_session(runtime: &Runtime, source: &Source) -> Result<ModelSession, CompileError> {
-    let options = SessionOptions {
-        threads: cores(),
-        output: source.options.output.clone(),
-        ..SessionOptions::default()
-    };
-    let session = match &source.file {
-        Some(file) => ModelSession::from_file(runtime, file, &options),
-        None => ModelSession::from_memory(runtime, &source.onnx, &options),
-    };
-    session.map_err(CompileError::TrainTime)
 }
 
 fn memory_session(runtime: &Runtime, onnx: &[u8], output: Option<String>) -> Result<ModelSession, RuntimeError> {
@@ -171,7 +307,7 @@ pub(super) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-fn run(session: &mut ModelSession, probe: &Probe) -> Result<Output, RuntimeError> {
+pub(super) fn run(session: &mut ModelSession, probe: &Probe) -> Result<Output, RuntimeError> {
     let [images, shape @ ..] = probe.shape.as_slice() else {
         return Err(RuntimeError::Run("a probe without extents".to_owned()));
     };
@@ -213,11 +349,23 @@ mod tests {
         let mut sessions = pool.sessions(pool.session(Width::Narrow)?)?;
         let probes = probes([3, 32, 32], &VerifySettings::default());
         let mut plain = memory_session(&runtime, MODEL, None)?;
-        let expected = probes
+        let mut again = memory_session(&runtime, MODEL, None)?;
+        let outputs = probes
             .iter()
             .map(|p| run(&mut plain, p))
             .collect::<Result<Vec<_>, _>>()?;
-        verify_lowered(&mut sessions, &probes, &expected)
+        let verified = Verified {
+            equivalence: compare(
+                &probes,
+                Tolerance::default(),
+                |p| run(&mut plain, p),
+                |p| run(&mut again, p),
+            )?,
+            probes,
+            outputs,
+            batching: Batching::Free,
+        };
+        verify_lowered(&mut sessions, &verified)
     }
 
     #[test]

@@ -41,6 +41,7 @@
 mod attribute;
 mod body;
 mod dump;
+mod end;
 mod known;
 mod model;
 mod node;
@@ -61,6 +62,7 @@ pub mod verify;
 
 pub use attribute::{Attribute, AttributeValue};
 pub use body::{Graph, NodeMut};
+pub use end::GraphEnd;
 pub use model::Model;
 pub use node::Node;
 pub use patch::Patch;

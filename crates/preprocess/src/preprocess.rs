@@ -18,6 +18,7 @@ pub struct Preprocess {
     spec: InputSpec,
     /// What a byte becomes, for each channel.
     normalised: Box<[[f32; 256]; 3]>,
+    gray: bool,
 }
 
 /// One image as a model's input.
@@ -40,7 +41,11 @@ impl TryFrom<InputSpec> for Preprocess {
             std::array::from_fn(|byte| (byte as f32 / spec.scale - spec.mean[channel]) / spec.std[channel])
         };
         let normalised = Box::new(std::array::from_fn(table));
-        Ok(Self { spec, normalised })
+        Ok(Self {
+            spec,
+            normalised,
+            gray: false,
+        })
     }
 }
 
@@ -61,6 +66,18 @@ impl Preprocess {
         let mut same = self.clone();
         same.spec.resize = None;
         same
+    }
+
+    /// The same for a model of one channel: its luma, as Pillow's `convert("L")` computes it, normalised as the first channel is.
+    #[must_use]
+    pub fn gray(mut self) -> Self {
+        self.gray = true;
+        self
+    }
+
+    /// What a byte of a channel (0 to 2) becomes.
+    pub fn value(&self, channel: usize, byte: u8) -> f32 {
+        self.normalised[channel.min(2)][usize::from(byte)]
     }
 
     fn frame(&self) -> Frame {
@@ -108,14 +125,26 @@ impl Preprocess {
     /// RGB pixels into planes; what the pixels leave of the frame is black.
     fn normalise(&self, pixels: &[u8], rows: Span, columns: Span) -> Vec<f32> {
         let [height, width] = self.spec.size.map(|side| side as usize);
-        let mut tensor = Vec::with_capacity(3 * height * width);
-        for table in self.normalised.iter() {
+        let tables = if self.gray {
+            &self.normalised[..1]
+        } else {
+            &self.normalised[..]
+        };
+        let mut tensor = Vec::with_capacity(tables.len() * height * width);
+        for table in tables {
             tensor.resize(tensor.len() + height * width, table[0]);
         }
         let (length, padding) = (columns.length as usize, columns.padding as usize);
         for (y, row) in pixels.as_chunks::<3>().0.chunks_exact(length.max(1)).enumerate() {
             let start = (y + rows.padding as usize) * width + padding;
-            for (channel, table) in self.normalised.iter().enumerate() {
+            if self.gray {
+                let out = &mut tensor[start..][..length];
+                for (value, pixel) in out.iter_mut().zip(row) {
+                    *value = self.normalised[0][usize::from(luma(*pixel))];
+                }
+                continue;
+            }
+            for (channel, table) in tables.iter().enumerate() {
                 let out = &mut tensor[channel * height * width + start..][..length];
                 for (value, pixel) in out.iter_mut().zip(row) {
                     *value = table[usize::from(pixel[channel])];
@@ -124,6 +153,12 @@ impl Preprocess {
         }
         tensor
     }
+}
+
+/// Luma of ITU-R BT.601, rounded as Pillow rounds it.
+fn luma([red, green, blue]: [u8; 3]) -> u8 {
+    let [red, green, blue] = [red, green, blue].map(u32::from);
+    ((19595 * red + 38470 * green + 7471 * blue + 0x8000) >> 16) as u8
 }
 
 /// Resamples the rows that a decoder hands over.

@@ -56,7 +56,7 @@ mod tests;
 
 pub use error::Error;
 pub use fuse::{Fused, fuse, fuse_onnx};
-pub use options::Options;
+pub use options::{Options, Unfused};
 
 use std::io::{self, Write};
 

@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use crate::error::Error;
-use crate::options::Options;
+use crate::options::{Options, Unfused};
+use crate::passes::kept::Kept;
 use crate::passes::{fold_constants, fuse_linear, merge_branches, rewrite_borders, sink_transposes};
 use crate::report::Block;
 use repserve_graph::shapes::Shapes;
@@ -32,6 +33,9 @@ pub(crate) fn run(model: &mut Model, options: &Options, shapes: &mut Shapes) -> 
     if let Some(name) = &options.output {
         outcome.changed |= select_output(model, name)?;
     }
+    if options.unfused == Unfused::All {
+        return Ok(outcome);
+    }
     let opset = model.opset();
     let verified = |model: &Model, pass| verify_after(model, pass, options);
     outcome.changed |= swept(model);
@@ -46,10 +50,11 @@ pub(crate) fn run(model: &mut Model, options: &Options, shapes: &mut Shapes) -> 
     if folded + sunk + rewritten > 0 {
         *shapes = Shapes::infer(&model.graph, opset);
     }
+    let mut kept = Kept::new(&options.unfused);
     for _ in 0..ROUNDS_MAX {
-        let mut blocks = fuse_linear::run(&mut model.graph, opset, shapes);
+        let mut blocks = fuse_linear::run(&mut model.graph, opset, shapes, &mut kept);
         verified(model, "fuse_linear")?;
-        let mut partial = merge_branches::run(&mut model.graph, opset, shapes);
+        let mut partial = merge_branches::run(&mut model.graph, opset, shapes, &mut kept);
         verified(model, "merge_branches")?;
         blocks.splice(0..0, partial.drain(..));
         if blocks.is_empty() {

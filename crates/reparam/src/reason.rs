@@ -66,6 +66,9 @@ pub enum Reason {
     /// Weights that are infinite or not a number after folding.
     #[error("the folded weights are not finite")]
     NotFinite,
+    /// Fused, the graph returned something else.
+    #[error("fused, the graph differs from the train-time graph: {0}")]
+    Differs(String),
     /// The merged convolution would cost more than its parts.
     #[error("the merged convolution would need {after} multiplications an output for {before}")]
     Costly {

@@ -4,11 +4,11 @@ use std::borrow::Cow;
 
 use ort::session::Session as OrtSession;
 use ort::session::builder::GraphOptimizationLevel;
-use ort::value::TensorRef;
 
 use super::error::RuntimeError;
+use super::input::Input;
 use super::locate::Runtime;
-use super::session::{Input, SessionOptions, builder, input_of};
+use super::session::{SessionOptions, builder};
 
 /// A loaded graph with any number of outputs.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl MultiOutputSession {
             .map_err(|e| RuntimeError::Model(e.to_string()))?
             .commit_from_memory(model)
             .map_err(|e| RuntimeError::Model(e.to_string()))?;
-        let input = input_of(&session)?;
+        let input = Input::of(&session)?;
         Ok(Self { session, input })
     }
 
@@ -57,8 +57,8 @@ impl MultiOutputSession {
         } else {
             Cow::Owned(image.repeat(batch))
         };
-        let tensor = TensorRef::from_array_view(([batch, shape[0], shape[1], shape[2]], &*data)).map_err(failed)?;
-        let outputs = self.session.run(ort::inputs![tensor]).map_err(failed)?;
+        let tensor = self.input.tensor(&data, batch, shape)?;
+        let outputs = self.session.run([tensor]).map_err(failed)?;
         let read = |index: usize| {
             let Ok((extents, values)) = outputs[index].try_extract_tensor::<f32>() else {
                 return OutputValues::default();

@@ -44,7 +44,9 @@ pub(super) struct OptimizedModel {
     /// Weights that all sessions share; the others are in the graph.
     pub(super) weights: Vec<(String, Arc<DynValue>)>,
     share_weights: bool,
-    /// `None` for int8, whose graph holds its weights: ONNX Runtime's kernel packs them for itself and refuses a container.
+    /// Whether those weights lie beside the graph, not in it.
+    external: bool,
+    /// `None` for int8: ONNX Runtime's kernel packs weights for itself and refuses a container.
     prepacked: Option<PrepackedWeights>,
 }
 
@@ -127,8 +129,25 @@ impl OptimizedModel {
             layers,
             weights,
             share_weights,
+            external: prepacked.is_some(),
             prepacked,
         })
+    }
+
+    /// The same, once a session of it has been made. Some kernels, such as those of graphs that came quantized, refuse a container for
+    /// what they prepack: then each session prepacks for itself.
+    ///
+    /// # Errors
+    /// No session can be made: the graph as it was found may still load.
+    pub(super) fn that_loads(mut self, runtime: &Runtime) -> Result<Self, RuntimeError> {
+        if self.prepacked.is_none() || self.session(runtime, 1).is_ok() {
+            return Ok(self);
+        }
+        self.prepacked = None;
+        match self.session(runtime, 1) {
+            Ok(_) => Ok(self),
+            Err(error) => Err(RuntimeError::Unsupported(error.to_string())),
+        }
     }
 
     /// Whether a further session holds next to no weights of its own.
@@ -152,7 +171,7 @@ impl OptimizedModel {
         for (name, value) in &self.weights {
             // Makes the session use the value where it lies.
             builder = builder.with_initializer(name, Arc::clone(value)).map_err(refused)?;
-            if self.prepacked.is_some() {
+            if self.external {
                 // ONNX Runtime checks that external data exists; this alone would be copied.
                 builder = builder
                     .with_external_initializer(name, Arc::clone(value))

@@ -9,7 +9,7 @@ use super::locate::Runtime;
 use super::operators::Int8Kernels;
 use super::optimized::{Int8, OptimizedModel};
 use super::plan::Plan;
-use super::session::{ModelSession, SessionOptions};
+use super::session::{Batching, ModelSession, SessionOptions};
 use super::session_model::SessionModel;
 use super::settings::{KernelMode, RuntimeSettings};
 use repserve_kernels::Int8Isa;
@@ -21,6 +21,7 @@ pub struct Pool {
     runtime: Runtime,
     model: SessionModel,
     output: Option<String>,
+    batching: Batching,
     optimized: Option<Arc<OptimizedModel>>,
     plan: Plan,
 }
@@ -47,11 +48,11 @@ impl Pool {
         };
         let once = settings.share_weights || matches!(int8, Int8::Own(_));
         let optimize = || OptimizedModel::new(runtime, &model, int8, settings.share_weights);
-        let optimized = match once.then(optimize) {
+        let optimized = match once.then(|| optimize().and_then(|model| model.that_loads(runtime))) {
             None => None,
             Some(Ok(optimized)) => Some(Arc::new(optimized)),
-            Some(Err(RuntimeError::Model(reason))) => return Err(RuntimeError::Model(reason)),
             Some(Err(reason)) => {
+                plain_session(runtime, &model, &SessionOptions::default())?;
                 tracing::warn!(%reason, "each session holds its own copy of the weights; int8 computes in ONNX Runtime's kernels");
                 None
             }
@@ -63,9 +64,17 @@ impl Pool {
             runtime: runtime.clone(),
             model,
             output,
+            batching: Batching::Free,
             optimized,
             plan: Plan::new(settings, Cores::detect()),
         })
+    }
+
+    /// The same, for sessions whose runs take that many images.
+    #[must_use]
+    pub fn with_batching(mut self, batching: Batching) -> Self {
+        self.batching = batching;
+        self
     }
 
     /// The plan before measuring: how many sessions there will be.
@@ -100,13 +109,13 @@ impl Pool {
                 Width::Wide => self.plan.cores,
             },
             output: self.output.clone(),
-            layers: self.model.layers.clone(),
-            int8_as_given: self.model.int8,
+            ..SessionOptions::default()
         };
-        match &self.optimized {
-            None => ModelSession::from_memory(&self.runtime, &self.model.onnx, &options),
+        let session = match &self.optimized {
+            None => plain_session(&self.runtime, &self.model, &options),
             Some(optimized) => ModelSession::of(optimized.session(&self.runtime, options.threads)?, &options),
-        }
+        };
+        Ok(session?.with_batching(self.batching))
     }
 
     /// The sessions of the plan; `first` is one of the narrow ones.
@@ -123,4 +132,18 @@ impl Pool {
             .transpose()?;
         Ok(Sessions { narrow, wide })
     }
+}
+
+/// A session that optimizes the model for itself.
+fn plain_session(
+    runtime: &Runtime,
+    model: &SessionModel,
+    options: &SessionOptions,
+) -> Result<ModelSession, RuntimeError> {
+    let options = SessionOptions {
+        layers: model.layers.clone(),
+        int8_as_given: model.int8,
+        ..options.clone()
+    };
+    ModelSession::from_memory(runtime, &model.onnx, &options)
 }

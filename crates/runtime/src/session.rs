@@ -1,13 +1,16 @@
-//! One session of ONNX Runtime over an image classifier: f32 images in, one row of f32 a batch entry out.
+//! One session of ONNX Runtime over an image classifier: images as planes of f32 in, one row of f32 an image out, whatever the
+//! graph takes and returns.
 
 use std::borrow::Cow;
 use std::path::Path;
 
+use half::{bf16, f16};
 use ort::session::Session as OrtSession;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
-use ort::value::{TensorElementType, TensorRef, ValueType};
+use ort::value::{DynValue, TensorElementType, ValueType};
 
 use super::error::RuntimeError;
+use super::input::Input;
 use super::locate::Runtime;
 use super::operators::Layers;
 
@@ -16,7 +19,7 @@ use super::operators::Layers;
 pub struct SessionOptions {
     /// Threads that one run uses; 0 and 1 mean the calling thread alone.
     pub threads: usize,
-    /// The output to read; the first if not given.
+    /// The output to read; the first of floats if not given.
     pub output: Option<String>,
     /// Layers that the operators of a lowered model run; empty for a model of ONNX's own operators.
     pub layers: Layers,
@@ -31,18 +34,20 @@ pub struct ModelSession {
     session: OrtSession,
     input: Input,
     output: usize,
+    batching: Batching,
     packed: Vec<f32>,
 }
 
-/// The model's one input: NCHW.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Input {
-    /// Its name in the graph.
-    pub name: String,
-    /// The batch extent that the graph fixes; `None` where it is free.
-    pub batch: Option<usize>,
-    /// Channels, height, width; `None` where the graph leaves one free.
-    pub image: [Option<usize>; 3],
+/// How many images a run of a graph takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Batching {
+    /// As many as there are, or as the graph's input fixes.
+    #[default]
+    Free,
+    /// This many, which the graph fixes behind its input.
+    Fixed(usize),
+    /// One, whose result would depend on the others; where the graph fixes more, all are copies of it.
+    Alone,
 }
 
 pub(super) fn builder(runtime: &Runtime, options: &SessionOptions) -> Result<SessionBuilder, RuntimeError> {
@@ -90,30 +95,25 @@ impl ModelSession {
     }
 
     pub(super) fn of(session: OrtSession, options: &SessionOptions) -> Result<Self, RuntimeError> {
-        let input = input_of(&session)?;
+        let input = Input::of(&session)?;
         let output = match &options.output {
-            None => 0,
+            None => session.outputs().iter().position(|o| is_float(o.dtype())).unwrap_or(0),
             Some(name) => session.outputs().iter().position(|o| o.name() == name).ok_or_else(|| {
                 let names: Vec<_> = session.outputs().iter().map(|o| o.name()).collect();
                 RuntimeError::Unsupported(format!("it has no output `{name}`; it has {}", names.join(", ")))
             })?,
         };
         let kind = session.outputs().get(output).map(|o| o.dtype());
-        if !matches!(
-            kind,
-            Some(ValueType::Tensor {
-                ty: TensorElementType::Float32,
-                ..
-            })
-        ) {
+        if !kind.is_some_and(is_float) {
             return Err(RuntimeError::Unsupported(format!(
-                "output {output} is {kind:?}, not a float32 tensor"
+                "output {output} is {kind:?}, not a tensor of floats"
             )));
         }
         Ok(Self {
             session,
             input,
             output,
+            batching: Batching::Free,
             packed: Vec::new(),
         })
     }
@@ -123,6 +123,27 @@ impl ModelSession {
         self.session
             .end_profiling()
             .map_err(|e| RuntimeError::Run(e.to_string()))
+    }
+
+    /// The same session, whose runs take that many images.
+    #[must_use]
+    pub fn with_batching(mut self, batching: Batching) -> Self {
+        self.batching = batching;
+        self
+    }
+
+    /// How many images a run takes.
+    pub fn batching(&self) -> Batching {
+        self.batching
+    }
+
+    /// The images of every run, where that is fixed.
+    pub fn batch_fixed(&self) -> Option<usize> {
+        match (self.batching, self.input.batch) {
+            (Batching::Alone, _) => Some(1),
+            (Batching::Fixed(images), None) => Some(images),
+            (_, fixed) => fixed,
+        }
     }
 
     /// What the model takes.
@@ -148,7 +169,7 @@ impl ModelSession {
 
     /// Runs a batch of images of `shape` (channels, height, width), each row-major; returns one row each, in order.
     ///
-    /// A graph that fixes its batch extent is run as often as needed; the last run is filled up with zeros.
+    /// A graph that fixes its batch extent is run as often as needed; the last run is filled up with copies of its last image.
     pub fn run(&mut self, images: &[impl AsRef<[f32]>], shape: [usize; 3]) -> Result<Vec<Vec<f32>>, RuntimeError> {
         let length: usize = shape.iter().product();
         if let Some(wrong) = images.iter().find(|i| i.as_ref().len() != length) {
@@ -157,10 +178,14 @@ impl ModelSession {
                 wrong.as_ref().len()
             )));
         }
-        let step = self.input.batch.unwrap_or(images.len()).max(1);
+        let step = self.batch_fixed().unwrap_or(images.len()).max(1);
+        let extent = match self.batching {
+            Batching::Fixed(images) => Some(self.input.batch.unwrap_or(images)),
+            Batching::Free | Batching::Alone => self.input.batch,
+        };
         let mut rows = Vec::with_capacity(images.len());
         for chunk in images.chunks(step) {
-            self.run_chunk(chunk, self.input.batch.unwrap_or(chunk.len()), shape, &mut rows)?;
+            self.run_chunk(chunk, extent.unwrap_or(chunk.len()), shape, &mut rows)?;
         }
         Ok(rows)
     }
@@ -180,14 +205,14 @@ impl ModelSession {
                 chunk
                     .iter()
                     .for_each(|image| self.packed.extend_from_slice(image.as_ref()));
-                self.packed.resize(batch * shape.iter().product::<usize>(), 0.0);
+                let last = chunk.last().map_or(&[][..], AsRef::as_ref);
+                (chunk.len()..batch).for_each(|_| self.packed.extend_from_slice(last));
                 Cow::Borrowed(&self.packed)
             }
         };
-        let dims = [batch, shape[0], shape[1], shape[2]];
-        let tensor = TensorRef::from_array_view((dims, &*data)).map_err(failed)?;
-        let outputs = self.session.run(ort::inputs![tensor]).map_err(failed)?;
-        let (_, values) = outputs[self.output].try_extract_tensor::<f32>().map_err(failed)?;
+        let tensor = self.input.tensor(&data, batch, shape)?;
+        let outputs = self.session.run([tensor]).map_err(failed)?;
+        let values = floats(&outputs[self.output]).map_err(failed)?;
         if values.is_empty() || values.len() % batch != 0 {
             return Err(RuntimeError::Run(format!(
                 "{} values came out for a batch of {batch}",
@@ -204,37 +229,36 @@ impl ModelSession {
     }
 }
 
-pub(super) fn input_of(session: &OrtSession) -> Result<Input, RuntimeError> {
-    let unsupported = |what: String| RuntimeError::Unsupported(what);
-    let [input] = session.inputs() else {
-        let names: Vec<_> = session.inputs().iter().map(|i| i.name()).collect();
-        return Err(unsupported(format!(
-            "it has {} inputs ({}), not one",
-            names.len(),
-            names.join(", ")
-        )));
+/// Whether a value is a tensor whose elements are floats of any width.
+fn is_float(kind: &ValueType) -> bool {
+    use TensorElementType::{Bfloat16, Float16, Float32, Float64};
+    matches!(
+        kind,
+        ValueType::Tensor {
+            ty: Float32 | Float16 | Float64 | Bfloat16,
+            ..
+        }
+    )
+}
+
+/// The elements of a tensor of floats.
+fn floats(value: &DynValue) -> ort::Result<Cow<'_, [f32]>> {
+    let ValueType::Tensor { ty, .. } = value.dtype() else {
+        return Ok(Cow::Borrowed(value.try_extract_tensor::<f32>()?.1));
     };
-    let ValueType::Tensor {
-        ty: TensorElementType::Float32,
-        shape,
-        ..
-    } = input.dtype()
-    else {
-        return Err(unsupported(format!(
-            "its input is {}, not a float32 tensor",
-            input.dtype()
-        )));
-    };
-    let extent = |d: i64| usize::try_from(d).ok().filter(|d| *d > 0);
-    let [n, c, h, w] = shape[..] else {
-        return Err(unsupported(format!(
-            "its input has {} dimensions, not 4 (batch, channels, height, width)",
-            shape.len()
-        )));
-    };
-    Ok(Input {
-        name: input.name().to_owned(),
-        batch: extent(n),
-        image: [extent(c), extent(h), extent(w)],
+    Ok(match ty {
+        TensorElementType::Float16 => {
+            let (_, values) = value.try_extract_tensor::<f16>()?;
+            values.iter().map(|x| x.to_f32()).collect()
+        }
+        TensorElementType::Bfloat16 => {
+            let (_, values) = value.try_extract_tensor::<bf16>()?;
+            values.iter().map(|x| x.to_f32()).collect()
+        }
+        TensorElementType::Float64 => {
+            let (_, values) = value.try_extract_tensor::<f64>()?;
+            values.iter().map(|x| *x as f32).collect()
+        }
+        _ => Cow::Borrowed(value.try_extract_tensor::<f32>()?.1),
     })
 }

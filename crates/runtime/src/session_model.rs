@@ -28,6 +28,15 @@ impl SessionModel {
         }
     }
 
+    /// A model that ONNX Runtime runs as it runs any other, also where it computes in int8.
+    pub fn as_given(onnx: Bytes) -> Self {
+        Self {
+            onnx,
+            layers: Layers::default(),
+            int8: false,
+        }
+    }
+
     /// Encodes a model of ONNX's own operators.
     ///
     /// # Errors

@@ -119,7 +119,7 @@ fn encode(
     let model_output = response::ModelOutput {
         output: &served.signature().output,
         rows,
-        kind: served.output_kind(),
+        scores: served.scores(),
     };
     let (outputs, raw) = response::outputs(model_output, wanted, |index| served.label(index));
     let head = wire::Inferred {

@@ -1,7 +1,7 @@
 //! An inference response: outputs as JSON, or as raw bytes behind it. Pure: values in, head and bytes out.
 
 use crate::classify::topk;
-use repserve_compile::OutputKind;
+use repserve_compile::Scores;
 
 use super::request::OutputOptions;
 use super::tensor;
@@ -15,7 +15,7 @@ pub(super) struct ModelOutput<'a> {
     /// One row for each image.
     pub(super) rows: &'a [Vec<f32>],
     /// What the rows hold.
-    pub(super) kind: OutputKind,
+    pub(super) scores: Scores,
 }
 
 /// A response's output tensors and the raw bytes of those that come as such.
@@ -62,13 +62,8 @@ fn classes<'a>(
 ) -> wire::Output<'a> {
     let mut strings = Vec::new();
     for row in model_output.rows {
-        for class in topk::classes(row, model_output.kind, k).unwrap_or_default() {
-            strings.push(format!(
-                "{:.6}:{}:{}",
-                row[class.index],
-                class.index,
-                label(class.index)
-            ));
+        for class in topk::classes(row, model_output.scores, k).unwrap_or_default() {
+            strings.push(format!("{:.6}:{}:{}", class.score, class.index, label(class.index)));
         }
     }
     let width = strings.len() / model_output.rows.len().max(1);
@@ -97,7 +92,7 @@ mod tests {
         let model_output = ModelOutput {
             output: "logits",
             rows: &rows,
-            kind: OutputKind::Logits,
+            scores: Scores::Logits,
         };
         let (outputs, bytes) = outputs(model_output, &[wanted], |i| ["cat", "dog", "emu"][i]);
         assert_eq!(serde_json::to_string(&outputs).unwrap(), json);

@@ -1,7 +1,7 @@
 //! Whether train-time and deploy graph compute the same function, on probes. How a graph is run is the caller's choice:
 //! a runner is a closure from a [`Probe`] to an [`Output`].
 //!
-//! Error is relative: `‖deploy − train‖∞ / ‖train‖∞` over a batch. Two graphs that round differently may also order two
+//! Error is relative: `‖deploy − train‖∞ / max(‖train‖∞, scale_min)` over a batch. Two graphs that round differently may also order two
 //! nearly equal classes differently; that counts as agreement while the two are closer than the error allowed.
 
 mod probe;
@@ -31,6 +31,8 @@ pub struct Output {
 pub struct Tolerance {
     /// Largest relative error.
     pub relative_error_max: f64,
+    /// Outputs are compared as if the largest were at least this: what is nearly 0 is all rounding.
+    pub scale_min: f64,
     /// Smallest share of images whose most likely class is the same, from 0 to 1.
     pub top1_agreement_min: f64,
 }
@@ -92,6 +94,7 @@ impl Default for Tolerance {
     fn default() -> Self {
         Self {
             relative_error_max: 1e-4,
+            scale_min: 1e-6,
             top1_agreement_min: 1.0,
         }
     }
@@ -155,14 +158,14 @@ pub fn compare<E>(
                 deploy: b.shape,
             });
         }
-        let error = relative_error(&a.data, &b.data);
+        let error = relative_error(&a.data, &b.data, tolerance.scale_min);
         if result.worst_probe.is_empty() || error.is_nan() || error > result.relative_error {
             result.relative_error = error;
             result.worst_probe.clone_from(&probe.label);
         }
         let images = a.shape.first().copied().unwrap_or(1).max(1);
         result.images += images;
-        agreeing += agreements(&a, &b, images, tolerance.relative_error_max);
+        agreeing += agreements(&a, &b, images, tolerance);
         if error.is_nan() {
             break;
         }
@@ -192,7 +195,7 @@ pub fn first_difference<E>(
     let mut pairs = names.iter().zip(a.iter().zip(&b));
     Ok(pairs.find_map(|(name, (a, b))| {
         let error = if a.shape == b.shape {
-            relative_error(&a.data, &b.data)
+            relative_error(&a.data, &b.data, 0.0)
         } else {
             f64::NAN
         };
@@ -216,8 +219,8 @@ pub fn observed(mut model: Model, values: &[&str]) -> Model {
     model
 }
 
-/// `‖b − a‖∞ / ‖a‖∞`; not a number if an element is none.
-pub fn relative_error(a: &[f32], b: &[f32]) -> f64 {
+/// `‖b − a‖∞ / max(‖a‖∞, scale_min)`; not a number if an element is none.
+pub fn relative_error(a: &[f32], b: &[f32], scale_min: f64) -> f64 {
     let largest = |values: &mut dyn Iterator<Item = f64>| {
         values.fold(0.0f64, |m, v| {
             if v.is_nan() || m.is_nan() {
@@ -229,19 +232,22 @@ pub fn relative_error(a: &[f32], b: &[f32]) -> f64 {
     };
     let scale = largest(&mut a.iter().map(|v| f64::from(*v)));
     let error = largest(&mut a.iter().zip(b).map(|(a, b)| f64::from(*b) - f64::from(*a)));
-    if error == 0.0 { 0.0 } else { error / scale }
+    if error == 0.0 || scale.is_nan() {
+        return if scale.is_nan() { f64::NAN } else { 0.0 };
+    }
+    error / scale.max(scale_min)
 }
 
 /// How many images have the same most likely class, or classes too close to distinguish at this relative error.
-fn agreements(a: &Output, b: &Output, images: usize, relative_error_max: f64) -> usize {
+fn agreements(a: &Output, b: &Output, images: usize, tolerance: Tolerance) -> usize {
     let classes = (a.data.len() / images).max(1);
     let top = |row: &[f32]| (0..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best });
     let rows = a.data.chunks(classes).zip(b.data.chunks(classes)).take(images);
     rows.filter(|(a, b)| {
         let (in_a, in_b) = (top(a), top(b));
-        let scale = a.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+        let scale = a.iter().fold(0.0f64, |m, v| m.max(f64::from(v.abs())));
         let lead = f64::from(a[in_a]) - f64::from(a[in_b]);
-        in_a == in_b || lead <= 2.0 * relative_error_max * f64::from(scale)
+        in_a == in_b || lead <= 2.0 * tolerance.relative_error_max * scale.max(tolerance.scale_min)
     })
     .count()
 }

@@ -27,6 +27,14 @@ fn error_is_relative_to_the_train_time_output() {
 }
 
 #[test]
+fn outputs_near_zero_are_compared_with_a_floor() {
+    assert_eq!(relative_error(&[2e-9], &[1e-9], 0.0), 0.5);
+    assert!(relative_error(&[2e-9], &[1e-9], 1e-2) <= 1e-7);
+    assert_eq!(relative_error(&[0.0], &[0.0], 0.0), 0.0);
+    assert!(relative_error(&[f32::NAN], &[f32::NAN], 1.0).is_nan());
+}
+
+#[test]
 fn probes_are_the_same_everywhere() {
     let probe = Probe::random(&[2, 500], 1);
     assert_eq!(probe, Probe::random(&[2, 500], 1));

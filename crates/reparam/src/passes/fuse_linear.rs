@@ -3,6 +3,7 @@
 //! From each result, last first, the walk back meets values that everything passed depends on alone; each is the source
 //! of a region. The one that saves most multiplications is compiled in one step.
 
+use super::kept::Kept;
 use crate::algebra::{MergePlan, Op};
 use crate::region::emit::{Merged, node_count};
 use crate::region::grow::{NODES_MAX, Walk};
@@ -35,7 +36,7 @@ struct Candidate<'a> {
 }
 
 /// Runs the pass; the blocks it fused, last first.
-pub(crate) fn run(graph: &mut Graph, opset: i64, shapes: &Shapes) -> Vec<Block> {
+pub(crate) fn run(graph: &mut Graph, opset: i64, shapes: &Shapes, kept: &mut Kept<'_>) -> Vec<Block> {
     let order: Vec<NodeId> = graph.nodes().map(|(id, _)| id).collect();
     let mut positions = positions(graph);
     let mut blocks = Vec::new();
@@ -49,9 +50,12 @@ pub(crate) fn run(graph: &mut Graph, opset: i64, shapes: &Shapes) -> Vec<Block> 
             shapes,
             positions: &positions,
         };
-        let Some((merged, block)) = best(&cx, root) else {
+        let Some((merged, block)) = best(&cx, root, kept) else {
             continue;
         };
+        if kept.keeps(&block, &merged) {
+            continue;
+        }
         let (place, name) = (
             positions[id.0 as usize],
             block.nodes.last().cloned().unwrap_or_default(),
@@ -66,7 +70,7 @@ pub(crate) fn run(graph: &mut Graph, opset: i64, shapes: &Shapes) -> Vec<Block> 
 }
 
 /// The region that ends at `root` and saves most, compiled.
-fn best(cx: &Context<'_>, root: ValueId) -> Option<(Merged, Block)> {
+fn best(cx: &Context<'_>, root: ValueId, kept: &Kept<'_>) -> Option<(Merged, Block)> {
     let producer = cx.graph.producer(root).and_then(|id| cx.graph.node(id))?;
     classify(cx, producer).ok()?;
     let mut walk = Walk::new(cx, root);
@@ -75,6 +79,9 @@ fn best(cx: &Context<'_>, root: ValueId) -> Option<(Merged, Block)> {
     while misses < MISSES_MAX && walk.nodes.len() < NODES_MAX && walk.step().is_ok() {
         let Some(source) = walk.source() else { continue };
         let nodes = &walk.nodes;
+        if kept.any(nodes) {
+            break;
+        }
         match candidate(
             cx,
             &Region {

@@ -14,6 +14,7 @@ use repserve_graph::shapes::Shapes;
 use repserve_graph::{Graph, Node, NodeId, Value, ValueId};
 
 use super::fuse_linear::{block, is_worth};
+use super::kept::Kept;
 
 /// Terms of a sum that are looked at.
 const TERMS_MAX: usize = 32;
@@ -40,7 +41,7 @@ struct Branch {
 }
 
 /// Runs the pass; the blocks that it fused.
-pub(crate) fn run(graph: &mut Graph, opset: i64, shapes: &Shapes) -> Vec<Block> {
+pub(crate) fn run(graph: &mut Graph, opset: i64, shapes: &Shapes, kept: &mut Kept<'_>) -> Vec<Block> {
     let is_sum = |node: &Node| Operator::of(node).is_some_and(|op| op.linear == Some(LinearForm::Sum));
     if !graph.nodes().any(|(_, node)| is_sum(node)) {
         return Vec::new();
@@ -61,9 +62,15 @@ pub(crate) fn run(graph: &mut Graph, opset: i64, shapes: &Shapes) -> Vec<Block> 
         };
         let Some(tree) = Tree::open(&cx, id) else { continue };
         touched.extend(&tree.nodes);
+        if kept.any(&tree.nodes) {
+            continue;
+        }
         let Some((chosen, merged, block)) = cluster(&cx, &tree) else {
             continue;
         };
+        if kept.any(&merged.nodes) || kept.keeps(&block, &merged) {
+            continue;
+        }
         blocks.push(block);
         regroup(graph, &tree, &chosen, merged);
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod fold_constants;
 pub(crate) mod fuse_linear;
+pub(crate) mod kept;
 pub(crate) mod merge_branches;
 pub(crate) mod rewrite_borders;
 pub(crate) mod sink_transposes;

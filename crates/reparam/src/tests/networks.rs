@@ -89,3 +89,34 @@ fn channels_last_with_transpositions() {
     assert_eq!(outcome.count("Transpose"), 2, "{}", outcome.report);
     assert!(outcome.error <= 1e-6, "error {}", outcome.error);
 }
+
+#[test]
+fn a_block_that_is_to_stay_keeps_all_of_its_nodes() {
+    let mut net = Net::new(3);
+    let input = net.input(&[C, 8, 8]);
+    let first = repvgg(&mut net, input, &square(3), true);
+    let x = net.relu(first);
+    let second = repvgg(&mut net, x, &square(3), true);
+    let y = net.relu(second);
+    net.output(y);
+    let whole = fuse(&net);
+    assert_eq!(whole.report.blocks.len(), 2);
+    let name = whole.report.blocks[0].output.clone();
+    let unfused = crate::Unfused::Blocks([name.clone()].into());
+    let options = crate::Options {
+        unfused,
+        ..Default::default()
+    };
+    let outcome = super::fuse_with(&net, &options);
+    let blocks: Vec<_> = outcome.report.blocks.iter().map(|b| b.output.as_str()).collect();
+    assert_eq!(blocks, [whole.report.blocks[1].output.as_str()]);
+    let kept = whole.report.blocks[0].nodes.len();
+    let others = whole.report.deploy.nodes() - 1;
+    assert_eq!(outcome.report.deploy.nodes(), others + kept, "{}", outcome.report);
+    let options = crate::Options {
+        unfused: crate::Unfused::All,
+        ..Default::default()
+    };
+    let outcome = super::fuse_with(&net, &options);
+    assert_eq!(outcome.report.deploy, outcome.report.source);
+}

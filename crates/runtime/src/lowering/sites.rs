@@ -3,9 +3,11 @@
 use std::collections::{HashMap, HashSet};
 
 use repserve_graph::ops::{Clip, Conv, GlobalAverage, GraphView, Sum};
-use repserve_graph::shapes::Shapes;
+use repserve_graph::shapes::{Shapes, fixed};
 use repserve_graph::{DType, Dim, Graph, Model, Node, NodeId, Tensor, ValueId};
 use repserve_kernels::{Algorithm, Convolution, Isa, SourceLayout, fastest};
+
+use crate::input::Layout;
 
 /// Kernels beyond this side stay with ONNX Runtime.
 const KERNEL_SIDE_MAX: usize = 7;
@@ -91,10 +93,16 @@ pub(super) fn readers(sites: &[Site]) -> HashMap<ValueId, usize> {
 fn shapes_for(model: &Model, [channels, height, width]: [usize; 3]) -> Shapes {
     let mut graph = model.graph.clone();
     if let Some(input) = graph.inputs.iter().copied().find(|v| graph.constant(*v).is_none()) {
-        let batch = graph.value(input).shape.as_ref().and_then(|s| s.first()).cloned();
-        let batch = batch.unwrap_or(Dim::Symbol(String::new()));
-        let image = [channels, height, width].map(Dim::Fixed);
-        graph.value_mut(input).shape = Some(std::iter::once(batch).chain(image).collect());
+        let stated = graph.value(input).shape.clone().unwrap_or_default();
+        let extents: Vec<_> = stated.iter().map(fixed).collect();
+        let layout = Layout::of(&extents).unwrap_or(Layout::ChannelsFirst);
+        let image = match layout.channels_last() {
+            true => [height, width, channels],
+            false => [channels, height, width],
+        };
+        let batch = stated.first().cloned().unwrap_or(Dim::Symbol(String::new()));
+        let batch = layout.has_batch().then_some(batch);
+        graph.value_mut(input).shape = Some(batch.into_iter().chain(image.map(Dim::Fixed)).collect());
     }
     Shapes::infer(&graph, model.opset())
 }

@@ -1,0 +1,157 @@
+//! The train-time graph in ONNX Runtime: what it returns for probes, and how many images it takes at a time.
+
+use super::arithmetic::Arithmetic;
+use super::error::CompileError;
+use super::source::Source;
+use super::verify::{cores, run};
+use repserve_graph::ops::{BatchNormalization, Dropout, GraphView};
+use repserve_graph::shapes::Shapes;
+use repserve_graph::{Model, onnx};
+use repserve_reparam::equivalence::{Output, Probe, relative_error};
+use repserve_runtime::{Batching, ModelSession, Runtime, RuntimeError, SessionOptions};
+
+/// Batches that are tried where a graph does not run single images.
+const BATCHES_TRIED: [usize; 9] = [2, 4, 8, 16, 32, 3, 6, 64, 128];
+/// How far the result of an image may be from that of the same image alone, as multiples of what two graphs may differ.
+const OF_BATCH_FACTOR: f64 = 10.0;
+/// The same where values are rounded to a grid, relative to the largest output: a value may cross to the next step.
+const OF_BATCH_QUANTIZED: f64 = 0.05;
+
+/// What the train-time graph returned.
+#[derive(Debug)]
+pub(super) struct Expected {
+    /// One a probe, in order.
+    pub(super) outputs: Vec<Output>,
+    /// How many images it takes at a time.
+    pub(super) batching: Batching,
+}
+
+/// Runs the train-time graph on the probes; alone, image by image, where the result of an image depends on the others of its batch.
+///
+/// # Errors
+/// It does not load or does not run.
+pub(super) fn expected(
+    runtime: &Runtime,
+    source: &Source,
+    output: Option<&str>,
+    arithmetic: &Arithmetic,
+    relative_error_max: f64,
+    probes: &[Probe],
+) -> Result<Expected, CompileError> {
+    let mut session = load(runtime, source, output)?;
+    let mut batching = Batching::Free;
+    if let Some(single) = probes.first() {
+        (session, batching) = running(session, single)?;
+    }
+    let batch = probes.iter().find(|probe| probe.shape.first().is_some_and(|n| *n > 1));
+    if let Some(probe) = batch.filter(|_| batching == Batching::Free) {
+        let together = run(&mut session, probe);
+        session = session.with_batching(Batching::Alone);
+        let alone = run(&mut session, probe)?;
+        let differ_max = match arithmetic.quantized {
+            true => OF_BATCH_QUANTIZED,
+            false => OF_BATCH_FACTOR * relative_error_max,
+        };
+        batching = match together {
+            Err(_) => Batching::Fixed(1),
+            Ok(together) if arithmetic.grid_of_batch || !same(&alone, &together, differ_max) => Batching::Alone,
+            Ok(_) => Batching::Free,
+        };
+        session = session.with_batching(batching);
+    }
+    let outputs = probes.iter().map(|probe| run(&mut session, probe));
+    Ok(Expected {
+        outputs: outputs.collect::<Result<_, _>>().map_err(CompileError::TrainTime)?,
+        batching,
+    })
+}
+
+/// Whether two outputs are the same up to an error. What is not a number in both is the same.
+fn same(a: &Output, b: &Output, relative_error_max: f64) -> bool {
+    let finite = |output: &Output| output.data.iter().all(|x| x.is_finite());
+    if !finite(a) || !finite(b) {
+        return finite(a) == finite(b);
+    }
+    a.data.len() == b.data.len() && relative_error(&a.data, &b.data, 1e-6) <= relative_error_max
+}
+
+/// The session, with a batch that it runs.
+fn running(mut session: ModelSession, single: &Probe) -> Result<(ModelSession, Batching), CompileError> {
+    let Err(first) = run(&mut session, single) else {
+        return Ok((session, Batching::Free));
+    };
+    if session.input().batch.is_none() {
+        for images in BATCHES_TRIED {
+            session = session.with_batching(Batching::Fixed(images));
+            if run(&mut session, single).is_ok() {
+                return Ok((session, Batching::Fixed(images)));
+            }
+        }
+    }
+    Err(CompileError::TrainTime(first))
+}
+
+/// The train-time graph; loaded from its file where there is one, since weights may lie beside it.
+fn load(runtime: &Runtime, source: &Source, output: Option<&str>) -> Result<ModelSession, CompileError> {
+    let options = SessionOptions {
+        threads: cores(),
+        output: output.map(str::to_owned),
+        ..SessionOptions::default()
+    };
+    let Some(file) = &source.file else {
+        return ModelSession::from_memory(runtime, &source.onnx, &options).map_err(CompileError::TrainTime);
+    };
+    let session = ModelSession::from_file(runtime, file, &options);
+    session.or_else(|error| {
+        // ONNX Runtime follows no links to data that lies elsewhere, as caches lay them.
+        let whole = onnx::read(source.onnx.clone(), &source.options.external).and_then(onnx::write);
+        let whole = whole.map_err(|_| CompileError::TrainTime(RuntimeError::Model(error.to_string())))?;
+        ModelSession::from_memory(runtime, &whole, &options).map_err(|_| CompileError::TrainTime(error))
+    })
+}
+
+/// Refuses a graph that was exported for training: its results depend on the batch, or on chance.
+///
+/// # Errors
+/// Where it is one, with the operator and what to do.
+pub(super) fn check_mode(model: &Model) -> Result<(), CompileError> {
+    let graph = &model.graph;
+    let shapes = Shapes::infer(graph, model.opset());
+    let view = GraphView {
+        graph,
+        shapes: &shapes,
+        opset: model.opset(),
+    };
+    for (_, node) in graph.nodes() {
+        let seen = view.node(node);
+        let normalizes = matches!(BatchNormalization::of(&seen), Ok(Some(normalization)) if normalization.trains);
+        let drops = matches!(Dropout::of(&seen), Ok(Some(dropout)) if dropout.trains);
+        if normalizes || drops {
+            return Err(CompileError::TrainingMode {
+                operator: node.op.clone(),
+                output: node.output(0).map_or(String::new(), |v| graph.value(v).name.clone()),
+            });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn output(data: &[f32]) -> Output {
+        Output {
+            shape: vec![1, data.len()],
+            data: data.to_vec(),
+        }
+    }
+
+    #[test]
+    fn outputs_that_are_no_numbers_are_the_same_as_such() {
+        let [a, nan] = [output(&[1.0, 2.0]), output(&[f32::NAN, 2.0])];
+        assert!(same(&a, &output(&[1.0, 2.001]), 1e-3));
+        assert!(!same(&a, &output(&[1.0, 2.1]), 1e-3));
+        assert!(same(&nan, &nan, 1e-3) && !same(&a, &nan, 1e-3));
+    }
+}
