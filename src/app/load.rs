@@ -39,6 +39,7 @@ pub fn load_within(
     };
     let mut clock = Clock::new(&report);
     let package = clock.time(Phase::Read, || settings.model.open())?;
+    log::input(&package.manifest.input);
     let fused = clock.time(Phase::Fuse, || Fused::new(package.source()))?;
     let runtime = clock.time(Phase::Runtime, || Runtime::load(explicit(settings)))?;
     let precision = settings.model.precision.of(&package.manifest);
@@ -49,7 +50,6 @@ pub fn load_within(
         &compile_settings(settings, precision),
         &mut clock,
     )?;
-    log::input(preprocess.spec());
     log::fusion(&compiled.report, &compiled.facts);
     log::kernels(&compiled.facts);
     log::loaded(&compiled.description, &compiled.facts);

@@ -8,7 +8,7 @@ use serde::de::IntoDeserializer as _;
 use super::graph_input::GraphInput;
 use super::manifest::{Manifest, OutputSpec};
 use repserve_graph::Model;
-use repserve_preprocess::{InputSpec, Interpolation};
+use repserve_preprocess::{BYTE_MAX, InputSpec, Interpolation};
 use repserve_quantize::Precision;
 
 /// Side of the images of a graph that leaves it free, in pixels.
@@ -75,6 +75,7 @@ impl Draft {
                     size,
                     resize,
                     interpolation: Interpolation::Bilinear,
+                    scale: BYTE_MAX,
                     mean,
                     std,
                 },

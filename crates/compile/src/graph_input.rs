@@ -3,7 +3,7 @@
 use super::error::CompileError;
 use repserve_graph::shapes::fixed;
 use repserve_graph::{DType, Graph, Model, ValueId};
-use repserve_preprocess::{InputSpec, Preprocess};
+use repserve_preprocess::{BYTE_MAX, InputSpec, Preprocess};
 use repserve_runtime::Layout;
 
 /// What a graph takes.
@@ -16,9 +16,6 @@ pub(super) struct GraphInput {
     /// The operator with which it normalizes its input, where it does.
     pub(super) normalizes: Option<String>,
 }
-
-/// Numbers of `mean` or `std` beyond this are of pixels that are not divided by 255.
-const NORMALIZED_MAX: f32 = 2.0;
 
 impl GraphInput {
     /// That of a model's graph.
@@ -51,12 +48,13 @@ impl GraphInput {
         let mut warnings = self.doubts(&spec);
         if self.bytes {
             let bytes = InputSpec {
+                scale: 1.0,
                 mean: [0.0; 3],
-                std: [1.0 / 255.0; 3],
+                std: [1.0; 3],
                 ..spec.clone()
             };
-            let plain = |spec: &InputSpec| spec.mean == [0.0; 3] && (spec.std == [1.0; 3] || spec.std == bytes.std);
-            if !plain(&spec) {
+            let plain = [[1.0; 3], [1.0 / BYTE_MAX; 3]];
+            if spec.mean != [0.0; 3] || !plain.contains(&spec.std) {
                 warnings.push(format!(
                     "the graph takes bytes and prepares them itself: input.mean = {:?} and input.std = {:?} are not applied",
                     spec.mean, spec.std
@@ -72,22 +70,9 @@ impl GraphInput {
         })
     }
 
-    /// What is taken, and looks as if something else was meant.
+    /// What the graph makes doubtful in a specification that is possible by itself.
     fn doubts(&self, spec: &InputSpec) -> Vec<String> {
         let mut doubts = Vec::new();
-        if let Some(resize) = spec.resize.filter(|resize| spec.size.iter().any(|side| resize < side)) {
-            doubts.push(format!(
-                "input.resize = {resize} is below input.size = {:?}: images get a black border; it is usually the larger of the two",
-                spec.size
-            ));
-        }
-        let of_bytes = |values: &[f32; 3]| values.iter().any(|x| x.abs() > NORMALIZED_MAX);
-        if !self.bytes && (of_bytes(&spec.mean) || of_bytes(&spec.std)) {
-            doubts.push(format!(
-                "input.mean = {:?} and input.std = {:?} look as if they were of pixels from 0 to 255; they are applied to pixels divided by 255: divide both by 255",
-                spec.mean, spec.std
-            ));
-        }
         let normalizes = self
             .normalizes
             .as_ref()
@@ -201,21 +186,12 @@ mod tests {
             size: [32, 48],
             resize: Some(48),
             interpolation: repserve_preprocess::Interpolation::Nearest,
+            scale: BYTE_MAX,
             mean: [0.5; 3],
             std: [0.5; 3],
         };
         let mut graph = input(DType::F32, &[1, 3, 32, 48]);
         check(good.clone(), &graph, &[]);
-        let resize = InputSpec {
-            resize: Some(32),
-            ..good.clone()
-        };
-        check(resize, &graph, &["input.resize = 32"]);
-        let mean = InputSpec {
-            mean: [127.5; 3],
-            ..good.clone()
-        };
-        check(mean, &graph, &["from 0 to 255"]);
         graph.normalizes = Some("Sub".to_owned());
         check(good, &graph, &["of its own (Sub)"]);
     }
@@ -242,6 +218,7 @@ mod tests {
             size: [1, 1],
             resize: None,
             interpolation: repserve_preprocess::Interpolation::Nearest,
+            scale: BYTE_MAX,
             mean: [0.5; 3],
             std: [0.5; 3],
         };

@@ -51,4 +51,4 @@ pub use inspect::Inspected;
 pub use limits::Limits;
 pub use pixels::Rgb8;
 pub use preprocess::{Decoded, Preprocess};
-pub use spec::{InputSpec, Interpolation, SpecError, SpecWarning};
+pub use spec::{BYTE_MAX, InputSpec, Interpolation, SpecError, SpecWarning};

@@ -39,7 +39,7 @@ pub struct InputSpec {
 }
 
 /// The largest value of a byte: divided by it, pixels are in 0..1.
-pub(crate) const BYTE_MAX: f32 = 255.0;
+pub const BYTE_MAX: f32 = 255.0;
 
 fn scale_of_bytes() -> f32 {
     BYTE_MAX
