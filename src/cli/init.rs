@@ -41,7 +41,7 @@ pub(super) fn run(args: &Args) -> Outcome {
     let files: Vec<(PathBuf, String)> = files.collect();
     let targets = files
         .iter()
-        .map(|(path, _)| OutFile::new(path, args.force, &[args.file.clone()]));
+        .map(|(path, _)| OutFile::new(path, args.force, std::slice::from_ref(&args.file)));
     let targets: Vec<OutFile> = targets.collect::<Result<_, _>>()?;
     for (target, (path, text)) in targets.iter().zip(&files) {
         target.write(text.as_bytes())?;

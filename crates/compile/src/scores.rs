@@ -258,7 +258,7 @@ mod tests {
     const LOGITS: &[&[f32]] = &[&[-3.0, 14.36, 0.5], &[1.0, 2.0, 3.0]];
     const PROBABILITIES: &[&[f32]] = &[&[0.25, 0.5, 0.25], &[0.0, 0.0, 1.0]];
     const INDEPENDENT: &[&[f32]] = &[&[0.9, 0.8, 0.1], &[0.0, 0.1, 0.0]];
-    const LOGARITHMS: &[&[f32]] = &[&[-0.693_147_2, -0.693_147_2, -100.0]];
+    const LOGARITHMS: &[&[f32]] = &[&[-std::f32::consts::LN_2, -std::f32::consts::LN_2, -100.0]];
 
     fn other() -> GraphEnd {
         GraphEnd::Other("Gemm".to_owned())
