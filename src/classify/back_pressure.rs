@@ -25,6 +25,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// Between two rounds of handing out: more of them find nothing more, and each predicts for several requests when they would be done.
 const PAUSE: Duration = Duration::from_millis(2);
 
+/// Requests that are refused in a round where nothing waits and none that is held can be done in time.
+const LET_GO_MAX: usize = 4;
+
 /// What a request's head says of its work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HeadWork {
@@ -139,7 +142,10 @@ impl BackPressure {
         };
         loop {
             if let Ok(turn) = tokio::time::timeout_at(due.into(), &mut turn).await {
-                return turn.unwrap_or(Err(refused.into()));
+                return turn.unwrap_or_else(|_| {
+                    self.told(sender, refused.retry_after);
+                    Err(refused.into())
+                });
             }
             match self.reserve(work, request) {
                 Err(Rejected::Overloaded { reason, retry_after }) => refused = Refused { reason, retry_after },
@@ -204,6 +210,9 @@ impl BackPressure {
             return true;
         }
         inner.state.offer(Instant::now(), |held| self.offer(held));
+        if self.batcher.snapshot().queue_depth == 0 {
+            inner.state.let_go(LET_GO_MAX);
+        }
         false
     }
 

@@ -71,6 +71,8 @@ pub(super) struct State<T> {
     held: HashMap<HeldId, Held<T>>,
     /// Those of them that can still be done by their deadlines.
     candidates: BTreeMap<ClientId, BTreeSet<HeldId>>,
+    /// Those of them that cannot, and are held on.
+    late: BTreeSet<HeldId>,
     /// The client that was offered room last.
     turn: Option<ClientId>,
     next: u64,
@@ -85,6 +87,7 @@ impl<T> Default for State<T> {
             lapsed: Allowance::new(LAPSED_PER_SECOND),
             held: HashMap::new(),
             candidates: BTreeMap::new(),
+            late: BTreeSet::new(),
             turn: None,
             next: 0,
         }
@@ -154,6 +157,7 @@ impl<T> State<T> {
         if was_candidate && self.lapsed.take(now) {
             return Due::Refuse;
         }
+        self.late.insert(id);
         Due::Wait(ends)
     }
 
@@ -161,6 +165,16 @@ impl<T> State<T> {
     pub(super) fn leave(&mut self, id: HeldId) {
         if let Some(held) = self.held.remove(&id) {
             self.no_candidate(held.sender.client, id);
+            self.late.remove(&id);
+        }
+    }
+
+    /// Lets up to `count` of those go that cannot be done in time any more, where nobody else is held: there is nothing to do, and their
+    /// senders may come back with what can be done. The longest held go first.
+    pub(super) fn let_go(&mut self, count: usize) {
+        if self.candidates.is_empty() {
+            let oldest: Vec<HeldId> = self.late.iter().copied().take(count).collect();
+            oldest.into_iter().for_each(|id| self.leave(id));
         }
     }
 

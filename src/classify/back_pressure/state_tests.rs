@@ -14,6 +14,26 @@ fn sender(client: u64, connection: u64) -> Sender {
 }
 
 #[test]
+fn those_that_are_late_are_let_go_where_nobody_else_is_held() {
+    let (mut state, start) = (State::<u8>::default(), Instant::now());
+    (0..LAPSED_PER_SECOND).for_each(|_| assert!(state.lapsed.take(start)));
+    let mut hold = |connection: u64, deadline_ms: u32| {
+        let sender = sender(1, connection);
+        state.told(sender, 20 * MS, start);
+        state.hold(sender, Some(start + deadline_ms * MS), 0, start).0
+    };
+    let (late, other) = (hold(1, 1), hold(2, 900));
+    assert!(matches!(state.due(late, start), Due::Wait(_)));
+    state.let_go(4);
+    assert_eq!(state.len(), 2, "the other can be done in time");
+    state.leave(other);
+    state.let_go(0);
+    assert_eq!(state.len(), 1);
+    state.let_go(4);
+    assert_eq!((state.len(), state.due(late, start)), (0, Due::Refuse));
+}
+
+#[test]
 fn the_first_of_a_client_is_refused_at_once_and_the_second_of_a_connection_held() {
     let (mut state, start) = (State::<()>::default(), Instant::now());
     assert!(!state.holds(sender(1, 1), start));
