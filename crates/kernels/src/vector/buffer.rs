@@ -11,7 +11,7 @@ use super::register::{NEAR, Vector, prefetch_line};
 ///
 /// # Safety
 /// Every bit pattern of the type's size is a value of it.
-pub(in super::super) unsafe trait Plain: Copy {}
+pub(crate) unsafe trait Plain: Copy {}
 // SAFETY: numbers.
 unsafe impl Plain for f32 {}
 // SAFETY: numbers.
@@ -21,7 +21,7 @@ unsafe impl Plain for u8 {}
 
 /// Numbers aligned to a cache line, so that no vector load of weights crosses one; large buffers to a huge page, which the kernel is
 /// requested: contiguous memory fills the second-level cache evenly and spares the address translation.
-pub(in super::super) struct Buffer<T: Plain = f32> {
+pub(crate) struct Buffer<T: Plain = f32> {
     start: NonNull<T>,
     len: usize,
 }
@@ -39,7 +39,7 @@ impl<T: Plain> Buffer<T> {
     ///
     /// # Panics
     /// Where that many cannot be addressed, as a `Vec` does.
-    pub(in super::super) fn zeroed(len: usize) -> Self {
+    pub(crate) fn zeroed(len: usize) -> Self {
         if len == 0 {
             return Self::default();
         }
@@ -116,7 +116,7 @@ impl<T: Plain> DerefMut for Buffer<T> {
 
 /// A slice that the tasks of one layer write together, each its own part (the module's contract).
 #[derive(Clone, Copy)]
-pub(in super::super) struct SharedOutput<'a, T = f32> {
+pub(crate) struct SharedOutput<'a, T = f32> {
     start: *mut T,
     len: usize,
     slice: PhantomData<&'a mut [T]>,
@@ -128,7 +128,7 @@ unsafe impl<T: Send> Send for SharedOutput<'_, T> {}
 unsafe impl<T: Send> Sync for SharedOutput<'_, T> {}
 
 impl<'a, T> SharedOutput<'a, T> {
-    pub(in super::super) fn new(slice: &'a mut [T]) -> Self {
+    pub(crate) fn new(slice: &'a mut [T]) -> Self {
         Self {
             start: slice.as_mut_ptr(),
             len: slice.len(),
@@ -136,7 +136,7 @@ impl<'a, T> SharedOutput<'a, T> {
         }
     }
 
-    pub(in super::super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.len
     }
 }

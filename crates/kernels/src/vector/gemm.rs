@@ -7,30 +7,30 @@ use super::isa::{Isa, Work, dispatch};
 use super::register::{FAR, LINE, NEAR, Vector, balanced, load, prefetch, scalar, store, with_rows};
 
 /// One product a point `M[p][t][o] = Σ_k V[p][t][k] U[p][k][o]` of one panel.
-pub(in super::super) struct Products<'a> {
+pub(crate) struct Products<'a> {
     /// `V`: point `p`, tile `t`, channel `k` at `p·input_plane + t·input_row + k`.
-    pub(in super::super) input: &'a [f32],
-    pub(in super::super) input_plane: usize,
-    pub(in super::super) input_row: usize,
+    pub(crate) input: &'a [f32],
+    pub(crate) input_plane: usize,
+    pub(crate) input_row: usize,
     /// `U` of the panel: `[points][depth][vectors · LANES]`.
-    pub(in super::super) weights: &'a [f32],
+    pub(crate) weights: &'a [f32],
     /// `M`: point `p`, tile `t` at `p·output_plane + t·vectors·LANES`.
-    pub(in super::super) output: &'a mut [f32],
-    pub(in super::super) output_plane: usize,
+    pub(crate) output: &'a mut [f32],
+    pub(crate) output_plane: usize,
     /// The tiles that have each point: only these rows of `V` are read and of `M` written.
-    pub(in super::super) spans: &'a [Range<usize>],
-    pub(in super::super) tiles: usize,
+    pub(crate) spans: &'a [Range<usize>],
+    pub(crate) tiles: usize,
     /// Input channels of the panel's group.
-    pub(in super::super) depth: usize,
+    pub(crate) depth: usize,
     /// Vectors of output channels, 1 to 3.
-    pub(in super::super) vectors: usize,
+    pub(crate) vectors: usize,
 }
 
 /// Computes [`Products`].
 ///
 /// # Panics
 /// When a slice is too short for the geometry.
-pub(in super::super) fn products(isa: Isa, work: Products<'_>) {
+pub(crate) fn products(isa: Isa, work: Products<'_>) {
     if work.spans.is_empty() || work.tiles == 0 {
         return;
     }

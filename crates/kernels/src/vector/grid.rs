@@ -13,7 +13,7 @@ const FULL_ONLY: Range<usize> = 3..5;
 /// The tiles of a layer's output, numbered so that those with a given point are contiguous: for all images the short tiles, the
 /// full ones, the slim ones, and those that are both.
 #[derive(Clone, Copy)]
-pub(in super::super) struct TileGrid {
+pub(crate) struct TileGrid {
     /// Outputs along a full tile's side: 4 or 2.
     side: usize,
     pub(super) images: usize,
@@ -44,7 +44,7 @@ const POSITION_MAX: usize = isize::MAX as usize / 4;
 
 impl TileGrid {
     /// Tiles of `side` (4 or 2) outputs over `images` maps of `output` rows and columns; `None` where they are more than can be counted.
-    pub(in super::super) fn new(
+    pub(crate) fn new(
         side: usize,
         images: usize,
         input: [usize; 2],
@@ -69,11 +69,11 @@ impl TileGrid {
         })
     }
 
-    pub(in super::super) fn side(&self) -> usize {
+    pub(crate) fn side(&self) -> usize {
         self.side
     }
 
-    pub(in super::super) fn tiles(&self) -> usize {
+    pub(crate) fn tiles(&self) -> usize {
         self.images * (self.full[0] + self.cut[0]) * (self.full[1] + self.cut[1])
     }
 
@@ -83,18 +83,18 @@ impl TileGrid {
     }
 
     /// Points of a full tile: `(side + 2)²`.
-    pub(in super::super) fn points(&self) -> usize {
+    pub(crate) fn points(&self) -> usize {
         (self.side + 2) * (self.side + 2)
     }
 
     /// Products of one pair of channels: points of all tiles.
-    pub(in super::super) fn products(&self) -> usize {
+    pub(crate) fn products(&self) -> usize {
         let along = |d: usize| self.full[d] * (self.side + 2) + self.cut[d] * 4;
         self.images * along(0) * along(1)
     }
 
     /// Which of `tiles` have a point, counted from the first of them.
-    pub(in super::super) fn span(&self, point: usize, tiles: &Range<usize>) -> Range<usize> {
+    pub(crate) fn span(&self, point: usize, tiles: &Range<usize>) -> Range<usize> {
         let (row, column) = (point / (self.side + 2), point % (self.side + 2));
         let only_full = |at: usize| self.side == 4 && FULL_ONLY.contains(&at);
         let [_, short, full, slim] = self.starts();

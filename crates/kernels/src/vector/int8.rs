@@ -45,7 +45,7 @@ impl Int8Isa {
     }
 
     /// Vectors of output channels that are computed together.
-    pub(in super::super) fn panel(self) -> usize {
+    pub(crate) fn panel(self) -> usize {
         match self.0 {
             Set::Portable => 1,
             #[cfg(target_arch = "x86_64")]
@@ -68,41 +68,41 @@ impl Int8Isa {
 }
 
 /// Rows of output of one image, and the padded input that they read.
-pub(in super::super) struct Int8Band<'a, T> {
+pub(crate) struct Int8Band<'a, T> {
     /// `[(rows − 1)·stride + kh][padded width][channels]`.
-    pub(in super::super) input: &'a [u8],
+    pub(crate) input: &'a [u8],
     /// Bytes between two rows, and between two pixels, of `input`.
-    pub(in super::super) input_row: usize,
-    pub(in super::super) input_pixel: usize,
+    pub(crate) input_row: usize,
+    pub(crate) input_pixel: usize,
     /// First channel of the panel's group, and the group's channels, padded to a multiple of [`TOGETHER`].
-    pub(in super::super) channels: (usize, usize),
-    pub(in super::super) kernel: [usize; 2],
-    pub(in super::super) strides: [usize; 2],
+    pub(crate) channels: (usize, usize),
+    pub(crate) kernel: [usize; 2],
+    pub(crate) strides: [usize; 2],
     /// The panel's weights: `[kh][kw][channels / 4][vectors · LANES][4]`.
-    pub(in super::super) weights: &'a [i8],
+    pub(crate) weights: &'a [i8],
     /// For each output channel of the panel, padded to `vectors · LANES`, what its sum starts with.
-    pub(in super::super) bias: &'a [i32],
+    pub(crate) bias: &'a [i32],
     /// What one step of the sum is in the output's unit (for quantized values, its step), as `bias`.
-    pub(in super::super) scale: &'a [f32],
+    pub(crate) scale: &'a [f32],
     /// The zero point of an output of quantized values.
-    pub(in super::super) zero: u8,
+    pub(crate) zero: u8,
     /// `[images, H, W, out_channels]`.
-    pub(in super::super) output: SharedOutput<'a, T>,
-    pub(in super::super) out_channels: usize,
+    pub(crate) output: SharedOutput<'a, T>,
+    pub(crate) out_channels: usize,
     /// The panel's output channels.
-    pub(in super::super) out: Range<usize>,
-    pub(in super::super) image: usize,
+    pub(crate) out: Range<usize>,
+    pub(crate) image: usize,
     /// First output row and how many.
-    pub(in super::super) rows: (usize, usize),
+    pub(crate) rows: (usize, usize),
     /// Output rows and columns of the layer.
-    pub(in super::super) out_size: (usize, usize),
+    pub(crate) out_size: (usize, usize),
 }
 
 /// Computes one panel of a [`Int8Band`]: one to three vectors of output channels.
 ///
 /// # Panics
 /// When a slice is too short for the geometry.
-pub(in super::super) fn rows_of_int8<T: Int8Output>(isa: Int8Isa, work: Int8Band<'_, T>) {
+pub(crate) fn rows_of_int8<T: Int8Output>(isa: Int8Isa, work: Int8Band<'_, T>) {
     if work.rows.1 == 0 || work.out_size.1 == 0 || work.channels.1 == 0 || work.out.is_empty() {
         return;
     }

@@ -48,7 +48,7 @@ impl Isa {
     }
 
     #[cfg(test)]
-    pub(in super::super) fn emulated16() -> Self {
+    pub(crate) fn emulated16() -> Self {
         Self(Set::Emulated16)
     }
 
@@ -67,7 +67,7 @@ impl Isa {
 
     /// How many of `left` vectors of output channels to compute together next: the count that keeps most accumulators in
     /// registers, without leaving a lone vector where a panel of three avoids it.
-    pub(in super::super) fn panel(self, left: usize) -> usize {
+    pub(crate) fn panel(self, left: usize) -> usize {
         let rows = self.rows();
         let best = (1..=3).max_by_key(|&vectors| vectors * rows[vectors - 1]).unwrap_or(1);
         match best {

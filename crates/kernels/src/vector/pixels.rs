@@ -7,45 +7,45 @@ use super::isa::{Isa, Work, dispatch};
 use super::register::{FAR, LINE, Vector, balanced, load, prefetch, scalar, with_rows, within};
 
 /// Rows of output of one image, and the zero-padded input that they read.
-pub(in super::super) struct Band<'a> {
+pub(crate) struct Band<'a> {
     /// `[blocks][(rows − 1)·stride + kh][padded width][lanes]`.
-    pub(in super::super) input: &'a [f32],
+    pub(crate) input: &'a [f32],
     /// Floats between two channel blocks of `input`.
-    pub(in super::super) input_block: usize,
+    pub(crate) input_block: usize,
     /// Floats between two rows of `input`.
-    pub(in super::super) input_row: usize,
+    pub(crate) input_row: usize,
     /// Channels in a block of the input: the vector width, or 1 for NCHW.
-    pub(in super::super) input_lanes: usize,
+    pub(crate) input_lanes: usize,
     /// First channel of the panel's group, a multiple of `input_lanes`, and the channels of a group.
-    pub(in super::super) channels: (usize, usize),
-    pub(in super::super) kernel: [usize; 2],
-    pub(in super::super) strides: [usize; 2],
+    pub(crate) channels: (usize, usize),
+    pub(crate) kernel: [usize; 2],
+    pub(crate) strides: [usize; 2],
     /// The panel's weights: `[depth / input_lanes][kh][kw][input_lanes][vectors · LANES]`, the last block without padding.
-    pub(in super::super) weights: &'a [f32],
+    pub(crate) weights: &'a [f32],
     /// Which of how many bands that use these weights one after the other: each prefetches its part of the next panel's.
-    pub(in super::super) turn: (usize, usize),
+    pub(crate) turn: (usize, usize),
     /// One value a padded output channel.
-    pub(in super::super) bias: &'a [f32],
+    pub(crate) bias: &'a [f32],
     /// Blocked, as the output.
-    pub(in super::super) residual: Option<&'a [f32]>,
-    pub(in super::super) relu: bool,
-    pub(in super::super) output: SharedOutput<'a>,
+    pub(crate) residual: Option<&'a [f32]>,
+    pub(crate) relu: bool,
+    pub(crate) output: SharedOutput<'a>,
     /// First block of output channels and how many; blocks of the whole layer.
-    pub(in super::super) block: usize,
-    pub(in super::super) vectors: usize,
-    pub(in super::super) blocks: usize,
-    pub(in super::super) image: usize,
+    pub(crate) block: usize,
+    pub(crate) vectors: usize,
+    pub(crate) blocks: usize,
+    pub(crate) image: usize,
     /// First output row and how many.
-    pub(in super::super) rows: (usize, usize),
+    pub(crate) rows: (usize, usize),
     /// Output rows and columns of the layer.
-    pub(in super::super) out_size: (usize, usize),
+    pub(crate) out_size: (usize, usize),
 }
 
 /// Computes one panel of a [`Band`].
 ///
 /// # Panics
 /// When a slice is too short for the geometry.
-pub(in super::super) fn rows_of_pixels(isa: Isa, work: Band<'_>) {
+pub(crate) fn rows_of_pixels(isa: Isa, work: Band<'_>) {
     if work.rows.1 == 0 || work.out_size.1 == 0 || work.channels.1 == 0 {
         return;
     }

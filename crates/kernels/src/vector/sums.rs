@@ -1,15 +1,15 @@
 //! Vectors of 32-bit sums of int8 products: what every instruction set provides.
 
 /// Output channels in a vector of sums.
-pub(in super::super) const LANES: usize = 16;
+pub(crate) const LANES: usize = 16;
 /// Input channels that one instruction multiplies and adds up.
-pub(in super::super) const TOGETHER: usize = 4;
+pub(crate) const TOGETHER: usize = 4;
 
 /// Sums of [`LANES`] output channels.
 ///
 /// # Safety
 /// Methods may only run where the processor has the instructions; pointers must be good for what they say.
-pub(in super::super) unsafe trait Sums: Copy {
+pub(crate) unsafe trait Sums: Copy {
     /// Quantized inputs of [`TOGETHER`] channels.
     type Inputs: Copy;
     /// Weights of [`TOGETHER`] channels for each lane.
@@ -32,7 +32,7 @@ pub(in super::super) unsafe trait Sums: Copy {
 }
 
 /// What an int8 layer returns: quantized values (`u8`) or numbers (`f32`).
-pub(in super::super) trait Int8Output: Copy + Send {
+pub(crate) trait Int8Output: Copy + Send {
     /// # Safety
     /// As [`Sums::requantized`].
     unsafe fn finish<S: Sums>(sums: S, scale: *const f32, zero: u8) -> [Self; LANES];

@@ -15,7 +15,7 @@ use super::transform::{F2, F2OfF4, F4, Transform};
 /// # Panics
 /// When a slice is too short for the geometry.
 #[allow(clippy::too_many_arguments)]
-pub(in super::super) fn input_tiles(
+pub(crate) fn input_tiles(
     isa: Isa,
     grid: &TileGrid,
     source: &[f32],
@@ -168,31 +168,31 @@ where
 }
 
 /// Where the products of one panel's tiles go.
-pub(in super::super) struct OutputTiles<'a> {
-    pub(in super::super) grid: &'a TileGrid,
+pub(crate) struct OutputTiles<'a> {
+    pub(crate) grid: &'a TileGrid,
     /// Point `p`, the `t`-th of `tiles`, vector `v` at `p·plane + (t·vectors + v)·LANES`.
-    pub(in super::super) products: &'a [f32],
-    pub(in super::super) plane: usize,
-    pub(in super::super) tiles: Range<usize>,
+    pub(crate) products: &'a [f32],
+    pub(crate) plane: usize,
+    pub(crate) tiles: Range<usize>,
     /// First block of output channels, and how many.
-    pub(in super::super) block: usize,
-    pub(in super::super) vectors: usize,
+    pub(crate) block: usize,
+    pub(crate) vectors: usize,
     /// Blocks of output channels of the whole layer.
-    pub(in super::super) blocks: usize,
+    pub(crate) blocks: usize,
     /// One value a padded output channel.
-    pub(in super::super) bias: &'a [f32],
+    pub(crate) bias: &'a [f32],
     /// Blocked, as the output.
-    pub(in super::super) residual: Option<&'a [f32]>,
-    pub(in super::super) relu: bool,
+    pub(crate) residual: Option<&'a [f32]>,
+    pub(crate) relu: bool,
     /// `[images, blocks, H, W, LANES]`.
-    pub(in super::super) output: SharedOutput<'a>,
+    pub(crate) output: SharedOutput<'a>,
 }
 
 /// Transforms products back into pixels and adds bias and residual.
 ///
 /// # Panics
 /// When a slice is too short for the geometry.
-pub(in super::super) fn output_tiles(isa: Isa, work: OutputTiles<'_>) {
+pub(crate) fn output_tiles(isa: Isa, work: OutputTiles<'_>) {
     if work.tiles.is_empty() {
         return;
     }
