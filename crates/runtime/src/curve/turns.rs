@@ -4,7 +4,7 @@
 use super::Point;
 
 /// Turns at most.
-const TURNS_MAX: usize = 4;
+const TURNS_MAX: usize = 2;
 /// A size with less than this share of the best rate is not in question: after one measurement, which may have been disturbed, and after a
 /// turn more.
 const IN_QUESTION: [f64; 2] = [0.6, 0.95];
