@@ -76,7 +76,8 @@ impl Curve {
 mod tests {
     use super::*;
 
-    fn points(latencies: &[f64]) -> Vec<Point> {
+    /// The curve of these latencies, in milliseconds, over sizes 1, 2, 4, …
+    pub(super) fn points(latencies: &[f64]) -> Vec<Point> {
         let sizes = (0..).map(|n| 1usize << n);
         let point = |(batch_size, &latency_ms)| Point { batch_size, latency_ms };
         sizes.zip(latencies).map(point).collect()

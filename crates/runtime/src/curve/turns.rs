@@ -39,13 +39,8 @@ pub(super) fn settle<E>(
 mod tests {
     use std::convert::Infallible;
 
+    use super::super::tests::points;
     use super::*;
-
-    fn points(latencies: &[f64]) -> Vec<Point> {
-        let sizes = (0..).map(|n| 1usize << n);
-        let point = |(batch_size, &latency_ms)| Point { batch_size, latency_ms };
-        sizes.zip(latencies).map(point).collect()
-    }
 
     #[test]
     fn one_disturbed_measurement_decides_nothing() {
