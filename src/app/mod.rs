@@ -19,7 +19,7 @@ use tokio::sync::watch;
 
 use crate::classify::{Models, Served};
 use crate::config::Settings;
-use crate::http::{Draining, Health, HealthState, Security, Server, Shared, Stop, admin_router, router};
+use crate::http::{Draining, Health, HealthState, Security, Server, Shared, SharedParts, Stop, admin_router, router};
 use crate::telemetry::{Metrics, ModelInfo, ModelMetrics, Tracer};
 use repserve_compile::CompileError;
 use repserve_runtime::return_freed_memory;
@@ -54,7 +54,7 @@ impl App {
             Some(listen) => Some(bind(listen).await?),
             None => None,
         };
-        let shared = Shared {
+        let shared = Shared::from(SharedParts {
             models: Arc::new(Models::default()),
             health: Arc::new(Health::default()),
             metrics: Arc::new(Metrics::new().context("the metrics contradict each other")?),
@@ -62,7 +62,7 @@ impl App {
             spans: Tracer::open(&settings.trace)?.map(Arc::new),
             security: security.clone(),
             limits: Arc::new(settings.limits.clone()),
-        };
+        });
         Ok(Self {
             server: Server::new(listener, &settings.server, security.tls, shared.metrics.clone()),
             admin_address: admin.as_ref().map(|(_, address)| *address),

@@ -10,14 +10,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use axum::body::{Body, Bytes, HttpBody};
-use axum::extract::{Request, State};
-use axum::middleware::Next;
-use axum::response::Response;
+use axum::extract::Request;
 use hyper::body::{Frame, SizeHint};
 
 use self::ledger::{Ledger, Sizes};
 use super::Shared;
-use super::client::{Client, Identity};
+use super::client::Client;
 use super::error::{Code, Problem};
 use crate::telemetry::Metrics;
 
@@ -44,6 +42,15 @@ impl BodyBudget {
             metrics: Arc::clone(&shared.metrics),
             request_bytes_max: limits.request_bytes_max,
         }
+    }
+
+    /// The request, whose body is charged to `client` as it is read; and the charge, which is to be kept until there is a response.
+    pub(super) fn charge(&self, client: Client, mut request: Request) -> (BodyCharge, Request) {
+        let charge = BodyCharge::new(self.clone(), client);
+        request.extensions_mut().insert(charge.clone());
+        let charged = charge.clone();
+        let request = request.map(|body| Body::new(ChargedBody { body, charge: charged }));
+        (charge, request)
     }
 }
 
@@ -112,26 +119,6 @@ impl From<OverBudget> for Problem {
             OverBudget::Never { .. } => Self::new(Code::TooLarge, detail),
         }
     }
-}
-
-/// The layer.
-pub(super) async fn enforce(State(budget): State<BodyBudget>, mut request: Request, next: Next) -> Response {
-    let client = request
-        .extensions()
-        .get::<Identity>()
-        .map(|identity| identity.client)
-        .unwrap_or_default();
-    let charge = BodyCharge::new(budget, client);
-    request.extensions_mut().insert(charge.clone());
-    let request = request.map(|body| {
-        Body::new(ChargedBody {
-            body,
-            charge: charge.clone(),
-        })
-    });
-    let response = next.run(request).await;
-    drop(charge);
-    response
 }
 
 /// A body that is charged as it is read. Where it exceeds the budget, reading ends with [`OverBudget`].

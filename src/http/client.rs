@@ -6,9 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
-use axum::response::Response;
+use axum::extract::Request;
 use sha2::{Digest, Sha256};
 
 use self::proxies::Proxies;
@@ -66,10 +64,10 @@ pub(super) struct Identity {
 }
 
 /// How clients are told from each other.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Clients {
     keys: Option<Arc<Keys>>,
-    proxies: Arc<Proxies>,
+    proxies: Proxies,
     /// With a secret of its own: nobody can choose an address that counts as another's.
     hasher: RandomState,
 }
@@ -78,14 +76,14 @@ impl Clients {
     pub(super) fn new(shared: &Shared) -> Self {
         Self {
             keys: shared.security.keys.clone(),
-            proxies: Arc::new(Proxies::new(&shared.server)),
+            proxies: Proxies::new(&shared.server),
             hasher: RandomState::new(),
         }
     }
 
     /// Who sends `request`: by its API key, else by what a trusted proxy says, else by its address. A key counts where keys are in use: without
     /// one of them a body is not read.
-    fn identify(&self, request: &Request) -> Identity {
+    pub(super) fn identify(&self, request: &Request) -> Identity {
         let peer = request.extensions().get::<Peer>().copied();
         let known = self
             .keys
@@ -112,13 +110,6 @@ impl Clients {
             proxies::Named::Name(name) => Client::Name(Sha256::digest(name).into()),
         }
     }
-}
-
-/// The layer that says who sent a request.
-pub(super) async fn identify(State(clients): State<Clients>, mut request: Request, next: Next) -> Response {
-    let identity = clients.identify(&request);
-    request.extensions_mut().insert(identity);
-    next.run(request).await
 }
 
 #[cfg(test)]

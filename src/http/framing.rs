@@ -7,25 +7,14 @@ use axum::extract::Request;
 use axum::http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, Version};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
 
 use super::error::{Code, Problem};
-use super::keep_alive::close_after;
 
-/// The layer.
-pub(super) async fn check(request: Request, next: Next) -> Response {
-    let faults = [
-        host(request.version(), request.headers()),
-        transfer_coding(request.headers()),
-        length(request.headers()),
-    ];
-    let Some(problem) = faults.into_iter().find_map(Result::err) else {
-        return next.run(request).await;
-    };
-    let mut response = problem.into_response();
-    close_after(&mut response);
-    response
+/// Whether a head is as it has to be. Where it is not, the connection has to be closed after the response.
+pub(super) fn check(request: &Request) -> Result<(), Problem> {
+    host(request.version(), request.headers())?;
+    transfer_coding(request.headers())?;
+    length(request.headers())
 }
 
 fn host(version: Version, headers: &HeaderMap) -> Result<(), Problem> {

@@ -2,6 +2,7 @@
 //! ([`server`]) and each connection ([`connection`]). The responses' JSON is in [`wire`]; their contents come from `crate::classify`.
 
 mod admission;
+mod around;
 mod body;
 mod body_budget;
 mod classify;
@@ -41,14 +42,33 @@ pub use secure::{Keys, Security, SecurityError, SecuritySettings, Tls};
 pub use server::{Draining, Server, Stop};
 pub use settings::{LimitSettings, ServerSettings};
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::classify::Models;
 use crate::telemetry::{Metrics, Tracer};
 
-/// What every handler can see.
+/// What every handler can see. A copy of it is one reference: axum makes several for each request.
 #[derive(Debug, Clone)]
-pub struct Shared {
+pub struct Shared(Arc<SharedParts>);
+
+impl From<SharedParts> for Shared {
+    fn from(parts: SharedParts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+impl Deref for Shared {
+    type Target = SharedParts;
+
+    fn deref(&self) -> &SharedParts {
+        &self.0
+    }
+}
+
+/// What [`Shared`] consists of.
+#[derive(Debug)]
+pub struct SharedParts {
     /// The served models, by name.
     pub models: Arc<Models>,
     /// Whether the server is ready.

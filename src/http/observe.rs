@@ -3,9 +3,8 @@
 use std::fmt;
 use std::time::{Instant, SystemTime};
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
-use axum::middleware::Next;
 use axum::response::Response;
 use uuid::Uuid;
 
@@ -55,41 +54,62 @@ impl Drop for RequestRecord {
     }
 }
 
-/// The layer.
-pub(super) async fn observe(State(shared): State<Shared>, mut request: Request, next: Next) -> Response {
-    let arrived = Instant::now();
-    let id = id_of(request.headers());
-    let trace = TraceContext::of(request.headers(), || {
-        shared.spans.as_ref().is_some_and(|spans| spans.sample())
-    });
-    shared.metrics.request_began();
-    let mut record = RequestRecord {
-        arrived,
-        route: request.extensions().get::<MatchedPath>().cloned(),
-        method: request.method().clone(),
-        status: None,
-        shared,
-    };
-    request.extensions_mut().insert(Arrived(arrived));
-    let version = request.version();
-    let mut response = next.run(request).await;
-    record.status = Some(response.status());
-    match response.extensions().get() {
-        // The client may be gone: the request counts as one whose client went away.
-        Some(Refused(Reason::Cancelled)) => record.status = None,
-        Some(Refused(reason)) => record.shared.metrics.rejected(*reason),
-        None => {}
+/// A request that was begun and is counted, also where it is dropped before its end.
+pub(super) struct Observed {
+    record: RequestRecord,
+    id: HeaderValue,
+    trace: TraceContext,
+    version: Version,
+}
+
+impl Observed {
+    /// A request's head has arrived.
+    pub(super) fn begin(shared: &Shared, request: &mut Request) -> Self {
+        let arrived = Instant::now();
+        let trace = TraceContext::of(request.headers(), || {
+            shared.spans.as_ref().is_some_and(|spans| spans.sample())
+        });
+        shared.metrics.request_began();
+        request.extensions_mut().insert(Arrived(arrived));
+        Self {
+            record: RequestRecord {
+                shared: shared.clone(),
+                arrived,
+                route: request.extensions().get::<MatchedPath>().cloned(),
+                method: request.method().clone(),
+                status: None,
+            },
+            id: id_of(request.headers()),
+            trace,
+            version: request.version(),
+        }
     }
-    log(&record, &id, trace, &response);
-    export(&record, &id, trace, &response);
-    let headers = response.headers_mut();
-    headers.insert(TOTAL_TIME, milliseconds(arrived.elapsed()));
-    headers.insert(REQUEST_ID, id);
-    headers.insert(TRACEPARENT, trace.header());
-    if version < Version::HTTP_2 && record.shared.health.draining() {
-        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+
+    /// Its response is made.
+    pub(super) fn end(self, response: &mut Response) {
+        let Self {
+            mut record,
+            id,
+            trace,
+            version,
+        } = self;
+        record.status = Some(response.status());
+        match response.extensions().get() {
+            // The client may be gone: the request counts as one whose client went away.
+            Some(Refused(Reason::Cancelled)) => record.status = None,
+            Some(Refused(reason)) => record.shared.metrics.rejected(*reason),
+            None => {}
+        }
+        log(&record, &id, trace, response);
+        export(&record, &id, trace, response);
+        let headers = response.headers_mut();
+        headers.insert(TOTAL_TIME, milliseconds(record.arrived.elapsed()));
+        headers.insert(REQUEST_ID, id);
+        headers.insert(TRACEPARENT, trace.header());
+        if version < Version::HTTP_2 && record.shared.health.draining() {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
     }
-    response
 }
 
 fn export(record: &RequestRecord, id: &HeaderValue, trace: TraceContext, response: &Response) {

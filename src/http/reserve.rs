@@ -2,27 +2,21 @@
 //! clients hold every connection.
 
 use axum::extract::Request;
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
 
 use super::connection::Reserved;
 use super::error::{Code, Problem};
-use super::keep_alive::close_after;
 
-/// The layer.
-pub(super) async fn probes_only(request: Request, next: Next) -> Response {
-    if request.extensions().get::<Reserved>().is_none() {
-        return next.run(request).await;
+/// Whether a request came on a connection beyond the limit, which is closed after its response.
+pub(super) fn is_reserved(request: &Request) -> bool {
+    request.extensions().get::<Reserved>().is_some()
+}
+
+/// Refuses all but probes on such a connection.
+pub(super) fn check(request: &Request) -> Result<(), Problem> {
+    if !is_reserved(request) || is_probe(request.uri().path()) {
+        return Ok(());
     }
-    let mut response = if is_probe(request.uri().path()) {
-        next.run(request).await
-    } else {
-        Problem::new(Code::NoConnection, "every connection that may be open has a request")
-            .retry_soon()
-            .into_response()
-    };
-    close_after(&mut response);
-    response
+    Err(Problem::new(Code::NoConnection, "every connection that may be open has a request").retry_soon())
 }
 
 fn is_probe(path: &str) -> bool {

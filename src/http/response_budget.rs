@@ -8,8 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::body::HttpBody;
-use axum::extract::{Request, State};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::error::{Code, Problem};
@@ -24,7 +22,7 @@ const SMALL_BYTES_MAX: usize = 4 << 10;
 pub(super) struct StaticBody;
 
 /// What is left of the bytes.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct ResponseBudget {
     left: Arc<AtomicUsize>,
 }
@@ -43,8 +41,27 @@ impl ResponseBudget {
         }
     }
 
+    /// Charges a response. The charge travels with it to its connection, which holds it until the response is written. Where it has no
+    /// place, another takes its place.
+    pub(super) fn charge(&self, mut response: Response) -> Response {
+        let hint = response.body().size_hint();
+        let bytes = usize::try_from(hint.upper().unwrap_or(hint.lower())).unwrap_or(usize::MAX);
+        if bytes <= SMALL_BYTES_MAX || response.extensions().get::<StaticBody>().is_some() {
+            return response;
+        }
+        if let Some(charge) = self.take(bytes) {
+            response.extensions_mut().insert(Arc::new(charge));
+            return response;
+        }
+        drop(response);
+        let detail = "responses that their clients have not read fill the memory that is set aside for them";
+        let mut response = Problem::new(Code::Overloaded, detail).retry_soon().into_response();
+        close_after(&mut response);
+        response
+    }
+
     /// Charges `bytes`, where there are as many.
-    fn charge(&self, bytes: usize) -> Option<ResponseCharge> {
+    fn take(&self, bytes: usize) -> Option<ResponseCharge> {
         let less = |left: usize| left.checked_sub(bytes);
         self.left
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less)
@@ -62,25 +79,6 @@ impl Drop for ResponseCharge {
     }
 }
 
-/// The layer. The charge travels with the response to its connection, which holds it until the response is written.
-pub(super) async fn enforce(State(budget): State<ResponseBudget>, request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
-    let hint = response.body().size_hint();
-    let bytes = usize::try_from(hint.upper().unwrap_or(hint.lower())).unwrap_or(usize::MAX);
-    if bytes <= SMALL_BYTES_MAX || response.extensions().get::<StaticBody>().is_some() {
-        return response;
-    }
-    if let Some(charge) = budget.charge(bytes) {
-        response.extensions_mut().insert(Arc::new(charge));
-        return response;
-    }
-    drop(response);
-    let detail = "responses that their clients have not read fill the memory that is set aside for them";
-    let mut response = Problem::new(Code::Overloaded, detail).retry_soon().into_response();
-    close_after(&mut response);
-    response
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,12 +89,12 @@ mod tests {
             answers_bytes_max: 100,
             ..LimitSettings::default()
         });
-        let first = budget.charge(60).unwrap();
-        assert!(budget.charge(41).is_none());
-        let second = budget.charge(40).unwrap();
-        assert!(budget.charge(1).is_none());
+        let first = budget.take(60).unwrap();
+        assert!(budget.take(41).is_none());
+        let second = budget.take(40).unwrap();
+        assert!(budget.take(1).is_none());
         drop((first, second));
-        assert!(budget.charge(101).is_none());
-        assert!(budget.charge(100).is_some());
+        assert!(budget.take(101).is_none());
+        assert!(budget.take(100).is_some());
     }
 }

@@ -5,35 +5,35 @@ use std::any::Any;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, Uri};
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use super::body_budget::{self, BodyBudget};
-use super::client::{self, Clients};
+use super::around::{self, Around};
 use super::echo::echo;
 use super::error::{Code, Problem};
-use super::response_budget::{self, ResponseBudget};
-use super::secure::{auth, headers};
-use super::{Shared, classify, framing, health, metrics, observe, openapi, page, reserve, v2};
+use super::secure::auth;
+use super::{Shared, classify, health, metrics, openapi, page, v2};
 
 /// All routes, with what happens to every request around them.
 pub fn router(shared: Shared) -> Router {
-    let key = from_fn_with_state(shared.clone(), auth::require_key);
     let mut routes = Router::new()
         .route("/classify", post(classify::classify))
         .merge(v2::routes());
     if shared.server.admin_listen.is_none() {
         routes = routes.route("/metrics", get(metrics::metrics));
     }
+    if shared.security.keys.is_some() {
+        routes = routes.route_layer(from_fn_with_state(shared.clone(), auth::require_key));
+    }
     let open = v2::probes().merge(probes()).merge(pages());
-    around(routes.route_layer(key).merge(open), shared)
+    layered(routes.merge(open), shared)
 }
 
 /// What the second listener serves: `/metrics` and the probes, without a key.
 pub fn admin_router(shared: Shared) -> Router {
-    around(probes().route("/metrics", get(metrics::metrics)), shared)
+    layered(probes().route("/metrics", get(metrics::metrics)), shared)
 }
 
 /// For people, and the description that programs read.
@@ -52,23 +52,15 @@ fn probes() -> Router<Shared> {
 }
 
 /// What happens to every request.
-fn around(routes: Router<Shared>, shared: Shared) -> Router {
+fn layered(routes: Router<Shared>, shared: Shared) -> Router {
     routes
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(DefaultBodyLimit::disable())
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn_with_state(BodyBudget::new(&shared), body_budget::enforce))
-        .layer(from_fn_with_state(Clients::new(&shared), client::identify))
-        .layer(from_fn(reserve::probes_only))
-        .layer(from_fn(framing::check))
-        .layer(from_fn_with_state(
-            ResponseBudget::new(&shared.limits),
-            response_budget::enforce,
+        .layer((
+            from_fn_with_state(Around::new(shared.clone()), around::around),
+            CatchPanicLayer::custom(panicked),
+            DefaultBodyLimit::disable(),
         ))
-        .layer(from_fn(v2::error_member))
-        .layer(from_fn_with_state(shared.clone(), headers::harden))
-        .layer(from_fn_with_state(shared.clone(), observe::observe))
         .with_state(shared)
 }
 
@@ -101,11 +93,11 @@ mod tests {
 
     use super::*;
     use crate::classify::Models;
-    use crate::http::{Health, LimitSettings, Security, ServerSettings};
+    use crate::http::{Health, LimitSettings, Security, ServerSettings, SharedParts};
     use crate::telemetry::Metrics;
 
-    fn shared() -> Shared {
-        Shared {
+    fn shared() -> SharedParts {
+        SharedParts {
             models: Arc::new(Models::default()),
             health: Arc::new(Health::default()),
             metrics: Arc::new(Metrics::new().unwrap()),
@@ -123,7 +115,7 @@ mod tests {
     /// The body of what is returned for a request, of the length in its header.
     async fn refused(routes: Router<Shared>, request: Request<Body>, status: StatusCode) -> serde_json::Value {
         let head = request.method() == Method::HEAD;
-        let response = around(routes, shared()).oneshot(request).await.unwrap();
+        let response = layered(routes, shared().into()).oneshot(request).await.unwrap();
         assert_eq!(response.status(), status);
         let length: usize = response.headers()["content-length"].to_str().unwrap().parse().unwrap();
         let body = axum::body::to_bytes(response.into_body(), 4096).await.unwrap();
@@ -201,7 +193,7 @@ mod tests {
             .header("host", "x")
             .body(Body::empty())
             .unwrap();
-        let response = around(routes, shared).oneshot(request).await.unwrap();
+        let response = layered(routes, shared.into()).oneshot(request).await.unwrap();
         assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
         let body = axum::body::to_bytes(response.into_body(), 4096).await.unwrap();
         check_member(&serde_json::from_slice(&body).unwrap(), true);
@@ -209,8 +201,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_handler_that_panics_gets_a_response_and_is_counted() {
-        let shared = shared();
-        let routes = around(Router::new().route("/panics", get(panics)), shared.clone());
+        let shared = Shared::from(shared());
+        let routes = layered(Router::new().route("/panics", get(panics)), shared.clone());
         let request = Request::get("/panics").header("host", "x").body(Body::empty()).unwrap();
         let response = routes.oneshot(request).await.unwrap();
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);

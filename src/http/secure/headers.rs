@@ -1,15 +1,10 @@
 //! Response headers that restrict browsers. A handler's own stay.
 
-use axum::extract::{Request, State};
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
     X_FRAME_OPTIONS,
 };
-use axum::http::{HeaderName, HeaderValue};
-use axum::middleware::Next;
-use axum::response::Response;
-
-use crate::http::Shared;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
 /// On every response. Nothing here is a document, so a browser may load nothing for it; the pages have their own policy.
 const ALWAYS: [(HeaderName, &str); 6] = [
@@ -21,16 +16,13 @@ const ALWAYS: [(HeaderName, &str); 6] = [
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
-/// The layer.
-pub(in crate::http) async fn harden(State(shared): State<Shared>, request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
-    let headers = response.headers_mut();
+/// Adds the headers to a response's. `tls`: browsers are to use TLS only from now on.
+pub(in crate::http) fn harden(tls: bool, headers: &mut HeaderMap) {
     for (name, value) in ALWAYS {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
-    if shared.security.tls.is_some() {
+    if tls {
         let year = HeaderValue::from_static("max-age=31536000");
         headers.entry(STRICT_TRANSPORT_SECURITY).or_insert(year);
     }
-    response
 }

@@ -22,9 +22,8 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{FromRequestParts, Path, Request};
+use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
-use axum::middleware::Next;
 use axum::response::Response;
 use axum::routing::{get, post};
 use bytes::Bytes;
@@ -60,19 +59,15 @@ pub(super) fn probes() -> Router<Shared> {
         .route("/v2/health/ready", get(ready))
 }
 
-/// The layer that gives every error below `/v2` the member `error`, in which the protocol's clients look, whatever refused the
-/// request.
-pub(super) async fn error_member(request: Request, next: Next) -> Response {
-    let is_protocol = is_protocol(request.uri().path());
-    let mut response = next.run(request).await;
-    if let Some(problem) = response.extensions().get::<ProblemDetail>().filter(|_| is_protocol) {
+/// Gives an error below `/v2` the member `error`, in which the protocol's clients look, whatever refused the request.
+pub(super) fn add_error_member(response: &mut Response) {
+    if let Some(problem) = response.extensions().get::<ProblemDetail>() {
         *response.body_mut() = Body::from(problem.body(true));
     }
-    response
 }
 
 /// Whether a path is `/v2` or below it.
-fn is_protocol(path: &str) -> bool {
+pub(super) fn is_protocol(path: &str) -> bool {
     path.strip_prefix("/v2")
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
