@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use self::state::{Due, HeldId, State};
+use self::state::{HeldId, RETRY_AFTER_VAIN_HOLD, State};
 use super::{ImageEngine, Reserved};
 use repserve_scheduler::{Batcher, Rejected, Request};
 
@@ -136,33 +136,14 @@ impl BackPressure {
         request: &Request,
         mut refused: Refused,
     ) -> Result<Reserved, Rejected> {
-        let Some((ticket, mut turn, mut due)) = self.enter(sender, work, request) else {
-            self.told(sender, refused.retry_after);
-            return Err(refused.into());
-        };
-        loop {
-            if let Ok(turn) = tokio::time::timeout_at(due.into(), &mut turn).await {
-                return turn.unwrap_or_else(|_| {
-                    self.told(sender, refused.retry_after);
-                    Err(refused.into())
-                });
+        if let Some((_ticket, turn, until)) = self.enter(sender, work, request) {
+            if let Ok(Ok(turn)) = tokio::time::timeout_at(until.into(), turn).await {
+                return turn;
             }
-            match self.reserve(work, request) {
-                Err(Rejected::Overloaded { reason, retry_after }) => refused = Refused { reason, retry_after },
-                // It is late because it was held, and it was held because there was no room.
-                Err(Rejected::Expired | Rejected::TooShort { .. }) => {}
-                reserved => return reserved,
-            }
-            let now = Instant::now();
-            let mut inner = self.lock();
-            match inner.state.due(ticket.id, now) {
-                Due::Wait(until) => due = until,
-                Due::Refuse => {
-                    inner.state.told(sender, refused.retry_after, now);
-                    return Err(refused.into());
-                }
-            }
+            refused.retry_after = refused.retry_after.max(RETRY_AFTER_VAIN_HOLD);
         }
+        self.told(sender, refused.retry_after);
+        Err(refused.into())
     }
 
     /// Holds a request where it is to be held.
@@ -183,12 +164,12 @@ impl BackPressure {
             request: *request,
             turn: Some(sends),
         };
-        let (id, due) = inner.state.hold(sender, request.deadline, held, now);
+        let (id, until) = inner.state.hold(sender, request.deadline, held, now);
         if !std::mem::replace(&mut inner.watched, true) {
             tokio::spawn(Arc::clone(self).hand_out());
         }
         drop(inner);
-        Some((Ticket { held_by: self, id }, turn, due))
+        Some((Ticket { held_by: self, id }, turn, until))
     }
 
     /// Hands out room while anybody is held.
@@ -209,7 +190,9 @@ impl BackPressure {
             inner.watched = false;
             return true;
         }
-        inner.state.offer(Instant::now(), |held| self.offer(held));
+        let now = Instant::now();
+        inner.state.lapse(now);
+        inner.state.offer(now, |held| self.offer(held));
         if self.batcher.snapshot().queue_depth == 0 {
             inner.state.let_go(LET_GO_MAX);
         }

@@ -9,17 +9,20 @@ use super::marks::Marks;
 use repserve_scheduler::ClientId;
 
 /// How long a request is held, about: from three quarters to five quarters of it, so that those that came together do not leave together.
-const HOLD: Duration = Duration::from_secs(1);
+const HOLD: Duration = Duration::from_millis(1400);
+
+/// Who is refused after it was held in vain is told to come back after this time at least: there are many that wait.
+pub(super) const RETRY_AFTER_VAIN_HOLD: Duration = Duration::from_secs(2);
 
 /// How long it counts that a sender was told to come back later, at least and at most.
 const TOLD_MIN: Duration = Duration::from_secs(1);
 const TOLD_MAX: Duration = Duration::from_secs(10);
 
 /// Refusals a second, at once, on connections of clients that were refused on others: a client behind whose address many stand.
-const AT_ONCE_PER_SECOND: u32 = 1000;
+const AT_ONCE_PER_SECOND: u32 = 500;
 
 /// Refusals a second of requests that are held and cannot be done by their own deadline any more. The others are held on.
-const LAPSED_PER_SECOND: u32 = 200;
+const LAPSED_PER_SECOND: u32 = 100;
 
 /// A held request gives up so long before its deadline: a sixteenth of what it has, at least a few milliseconds.
 const GIVE_UP_SHARE: u32 = 16;
@@ -42,23 +45,12 @@ pub struct Sender {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct HeldId(u64);
 
-/// What a held request has to do when its time has come and there is still no room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Due {
-    /// Wait until then.
-    Wait(Instant),
-    /// Be refused.
-    Refuse,
-}
-
 #[derive(Debug)]
 struct Held<T> {
-    sender: Sender,
+    client: ClientId,
     payload: T,
     /// When its own deadline cannot be met any more.
     gives_up: Instant,
-    /// When it is refused at the latest.
-    until: Instant,
 }
 
 /// The requests that are held, and who was told to come back later. `T` is what is needed to give one of them room.
@@ -71,6 +63,8 @@ pub(super) struct State<T> {
     held: HashMap<HeldId, Held<T>>,
     /// Those of them that can still be done by their deadlines.
     candidates: BTreeMap<ClientId, BTreeSet<HeldId>>,
+    /// The same, by when they give up.
+    giving_up: BTreeSet<(Instant, HeldId)>,
     /// Those of them that cannot, and are held on.
     late: BTreeSet<HeldId>,
     /// The client that was offered room last.
@@ -87,6 +81,7 @@ impl<T> Default for State<T> {
             lapsed: Allowance::new(LAPSED_PER_SECOND),
             held: HashMap::new(),
             candidates: BTreeMap::new(),
+            giving_up: BTreeSet::new(),
             late: BTreeSet::new(),
             turn: None,
             next: 0,
@@ -116,7 +111,8 @@ impl<T> State<T> {
         self.clients.set(sender.client, until, now);
     }
 
-    /// Holds a request. Returns its name, and when [`State::due`] is to be asked.
+    /// Holds a request. Returns its name, and when it is to be refused if there was no room: when its sender may come back, or about
+    /// [`HOLD`] later.
     pub(super) fn hold(
         &mut self,
         sender: Sender,
@@ -126,47 +122,41 @@ impl<T> State<T> {
     ) -> (HeldId, Instant) {
         let id = HeldId(self.next);
         self.next += 1;
-        let until = now + spread(id.0);
         let left = deadline.map_or(2 * HOLD, |deadline| deadline.saturating_duration_since(now));
         let gives_up = now + left.saturating_sub(GIVE_UP_MIN.max(left / GIVE_UP_SHARE));
         let held = Held {
-            sender,
+            client: sender.client,
             payload,
             gives_up,
-            until,
         };
-        let due = self.ends(&held, now).min(gives_up);
         self.held.insert(id, held);
         self.candidates.entry(sender.client).or_default().insert(id);
-        (id, due)
+        self.giving_up.insert((gives_up, id));
+        let connection = self.connections.until(&sender, now);
+        let told = connection.max(self.clients.until(&sender.client, now));
+        let until = now + spread(id.0);
+        (id, told.map_or(now, |told| told.min(until)))
     }
 
-    /// What a held request has to do that has no room now.
-    pub(super) fn due(&mut self, id: HeldId, now: Instant) -> Due {
-        let Some(held) = self.held.get(&id) else {
-            return Due::Refuse;
-        };
-        let (ends, gives_up, client) = (self.ends(held, now), held.gives_up, held.sender.client);
-        if now >= ends {
-            return Due::Refuse;
+    /// Those that cannot meet their own deadlines any more get no room; as many of them as is worth the work are forgotten.
+    pub(super) fn lapse(&mut self, now: Instant) {
+        while let Some((gives_up, id)) = self.giving_up.first().copied()
+            && gives_up <= now
+        {
+            self.no_candidate(id);
+            if self.lapsed.take(now) {
+                self.held.remove(&id);
+            } else {
+                self.late.insert(id);
+            }
         }
-        if now < gives_up {
-            return Due::Wait(ends.min(gives_up));
-        }
-        let was_candidate = self.no_candidate(client, id);
-        if was_candidate && self.lapsed.take(now) {
-            return Due::Refuse;
-        }
-        self.late.insert(id);
-        Due::Wait(ends)
     }
 
     /// Forgets a held request, if it still is.
     pub(super) fn leave(&mut self, id: HeldId) {
-        if let Some(held) = self.held.remove(&id) {
-            self.no_candidate(held.sender.client, id);
-            self.late.remove(&id);
-        }
+        self.no_candidate(id);
+        self.late.remove(&id);
+        self.held.remove(&id);
     }
 
     /// Lets up to `count` of those go that cannot be done in time any more, where nobody else is held: there is nothing to do, and their
@@ -210,22 +200,17 @@ impl<T> State<T> {
         self.held.len()
     }
 
-    /// When a held request is refused: when its sender may come back, as far as it was told, or its bound.
-    fn ends(&self, held: &Held<T>, now: Instant) -> Instant {
-        let connection = self.connections.until(&held.sender, now);
-        let client = self.clients.until(&held.sender.client, now);
-        connection.max(client).map_or(now, |until| until.min(held.until))
-    }
-
-    fn no_candidate(&mut self, client: ClientId, id: HeldId) -> bool {
-        let Some(ids) = self.candidates.get_mut(&client) else {
-            return false;
+    fn no_candidate(&mut self, id: HeldId) {
+        let Some(held) = self.held.get(&id) else {
+            return;
         };
-        let was = ids.remove(&id);
-        if ids.is_empty() {
-            self.candidates.remove(&client);
+        self.giving_up.remove(&(held.gives_up, id));
+        if let Some(ids) = self.candidates.get_mut(&held.client) {
+            ids.remove(&id);
+            if ids.is_empty() {
+                self.candidates.remove(&held.client);
+            }
         }
-        was
     }
 
     fn next_client(&self) -> Option<ClientId> {
