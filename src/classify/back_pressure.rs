@@ -93,6 +93,11 @@ impl BackPressure {
         self.lock().state.len()
     }
 
+    /// Holds whoever comes back too early for such a time from now on, as if many did. Lets tests hold a request without sending many.
+    pub fn assume_storm(&self, time: Duration) {
+        self.lock().state.storm(Instant::now() + time);
+    }
+
     /// Whether a sender was told to come back later than now.
     pub fn was_told(&self, sender: Sender) -> bool {
         self.lock().state.was_told(sender, Instant::now())

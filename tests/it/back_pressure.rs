@@ -72,6 +72,7 @@ async fn full(mut settings: Settings) -> (Server, Arc<Served>, tokio::task::Join
     let server = Server::ready(settings).await;
     let served = server.served();
     served.batcher().hold();
+    served.back_pressure().assume_storm(Duration::from_secs(3600));
     let waiting = server.post("/classify", png(1)).send();
     let waiting = tokio::spawn(async move { waiting.await.unwrap().status().as_u16() });
     until("it waits", || served.snapshot().queue_depth == 1).await;

@@ -18,8 +18,14 @@ pub(super) const RETRY_AFTER_VAIN_HOLD: Duration = Duration::from_secs(2);
 const TOLD_MIN: Duration = Duration::from_secs(1);
 const TOLD_MAX: Duration = Duration::from_secs(10);
 
-/// Refusals a second, at once, on connections of clients that were refused on others: a client behind whose address many stand.
+/// Refusals a second, at once, of those who were told to come back later: requests of an open loop come over connections that were
+/// refused before, and many clients stand behind one address. They cost a twentieth of a core.
 const AT_ONCE_PER_SECOND: u32 = 500;
+
+/// Where as many are held, clients do come back at once: for some time no connection that was told is refused at once. The time is longer
+/// than any is held, for those that began to be held together end together.
+const STORM_HELD_MIN: usize = 32;
+const STORM: Duration = Duration::from_secs(3);
 
 /// Refusals a second of requests that are held and cannot be done by their own deadline any more. The others are held on.
 const LAPSED_PER_SECOND: u32 = 100;
@@ -59,6 +65,7 @@ pub(super) struct State<T> {
     connections: Marks<Sender>,
     clients: Marks<ClientId>,
     at_once: Allowance,
+    storm_until: Option<Instant>,
     lapsed: Allowance,
     held: HashMap<HeldId, Held<T>>,
     /// Those of them that can still be done by their deadlines.
@@ -78,6 +85,7 @@ impl<T> Default for State<T> {
             connections: Marks::default(),
             clients: Marks::default(),
             at_once: Allowance::new(AT_ONCE_PER_SECOND),
+            storm_until: None,
             lapsed: Allowance::new(LAPSED_PER_SECOND),
             held: HashMap::new(),
             candidates: BTreeMap::new(),
@@ -90,13 +98,14 @@ impl<T> Default for State<T> {
 }
 
 impl<T> State<T> {
-    /// Whether a request for which there is no room is held. Not the first of its client, nor the first of a connection, as long as those are
-    /// not too many.
+    /// Whether a request for which there is no room is held. Not the first of its client; nor others, as long as those are not too many.
     pub(super) fn holds(&mut self, sender: Sender, now: Instant) -> bool {
-        if self.connections.until(&sender, now).is_some() {
-            return true;
+        let connection_told = self.was_told(sender, now);
+        if !connection_told && self.clients.until(&sender.client, now).is_none() {
+            return false;
         }
-        self.clients.until(&sender.client, now).is_some() && !self.at_once.take(now)
+        let storm = self.storm_until.is_some_and(|until| now < until);
+        (connection_told && storm) || !self.at_once.take(now)
     }
 
     /// Whether a sender was told to come back later than now.
@@ -130,12 +139,20 @@ impl<T> State<T> {
             gives_up,
         };
         self.held.insert(id, held);
+        if self.held.len() >= STORM_HELD_MIN {
+            self.storm(now + STORM);
+        }
         self.candidates.entry(sender.client).or_default().insert(id);
         self.giving_up.insert((gives_up, id));
         let connection = self.connections.until(&sender, now);
         let told = connection.max(self.clients.until(&sender.client, now));
         let until = now + spread(id.0);
         (id, told.map_or(now, |told| told.min(until)))
+    }
+
+    /// Until then, connections that were told to come back later are not refused at once.
+    pub(super) fn storm(&mut self, until: Instant) {
+        self.storm_until = self.storm_until.max(Some(until));
     }
 
     /// Those that cannot meet their own deadlines any more get no room; as many of them as is worth the work are forgotten.
