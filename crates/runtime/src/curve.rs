@@ -1,11 +1,12 @@
 //! The batch-latency curve of one model on this machine, and what is read off it.
 
+mod crew;
 mod measure;
-mod turns;
+mod search;
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Throughput that a larger batch must add before it is worth its latency.
 const GAIN_MIN: f64 = 1.02;
@@ -13,12 +14,12 @@ const GAIN_MIN: f64 = 1.02;
 const BATCH_MS_MAX: f64 = 100.0;
 
 /// Latency of one batch size.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Point {
     /// Images in the batch.
     pub batch_size: usize,
     /// What a run takes, in milliseconds of CPU time of the thread that calls the session: its latency where no quota throttles it and
-    /// nothing else wants the cores. The median of the runs; the least of several medians where the size was measured in turns.
+    /// nothing else wants the cores. The least of several medians.
     pub latency_ms: f64,
 }
 
@@ -27,10 +28,15 @@ impl Point {
     fn rate(&self) -> f64 {
         self.batch_size as f64 / self.latency_ms.max(f64::MIN_POSITIVE)
     }
+
+    /// Whether a run is short enough for those that wait for its end.
+    fn in_time(&self) -> bool {
+        self.batch_size == 1 || self.latency_ms <= BATCH_MS_MAX
+    }
 }
 
 /// What warm-up measured, by batch size.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Curve {
     /// One-core sessions, all of them running at the same time, as they do under load.
     pub narrow: Vec<Point>,
@@ -42,13 +48,9 @@ impl Curve {
     /// The smallest batch whose throughput, all sessions running at the same time, no larger one beats by more than 2 %; larger ones than a
     /// single image count as far as a run of them takes at most 100 ms. 1 if nothing was measured.
     pub fn best_batch(&self) -> usize {
-        let in_time = |p: &&Point| p.batch_size == 1 || p.latency_ms <= BATCH_MS_MAX;
-        let best = self.narrow.iter().filter(in_time).map(Point::rate).fold(0.0, f64::max);
-        let mut as_good = self
-            .narrow
-            .iter()
-            .filter(in_time)
-            .filter(|p| p.rate() * GAIN_MIN >= best);
+        let in_time = || self.narrow.iter().filter(|p| p.in_time());
+        let best = in_time().map(Point::rate).fold(0.0, f64::max);
+        let mut as_good = in_time().filter(|p| p.rate() * GAIN_MIN >= best);
         as_good.next().map_or(1, |p| p.batch_size)
     }
 

@@ -3,20 +3,21 @@
 //! A one-core session computes on that thread alone. A wide session's caller takes part in its run and, where it has nothing left to do,
 //! spins until the others are done: its CPU time is the run's latency, less the time in which it had to wait for a core.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use repserve_scheduler::{Session, SessionError, Sessions};
 
-use super::{Curve, Point, turns};
-use crate::cpu_time::Stopwatch;
+use super::crew::{Crew, repeat};
+use super::search::Search;
+use super::{Curve, Point};
 use crate::median::median;
 
-/// Runs of one batch size: at least, and at most while time lasts.
-const RUNS_MIN: usize = 3;
-const RUNS_MAX: usize = 30;
-/// Runs go on for this long whatever the budget says: a few short ones tell little, least of all of threads that have just started.
-const SPENT_MS_MIN: f64 = 25.0;
-const SPENT_MS_MAX: f64 = 100.0;
+/// A measurement is the median of as many runs as take this long, and of at most so many.
+const TURN_MS: f64 = 10.0;
+const RUNS_MAX: usize = 10;
+/// Runs of the wide session in one measurement at least: there is one session of them.
+const WIDE_RUNS_MIN: usize = 3;
 
 /// How often the wide session is tried where it seems not to pay: its threads may share a core until the system moves one.
 const WIDE_ATTEMPTS: usize = 5;
@@ -37,132 +38,111 @@ impl Curve {
     ) -> Result<Self, SessionError>
     where
         S: Session + Send,
-        S::Input: Clone + Sync,
+        S::Input: Clone + Send + Sync,
     {
-        let mut left = Budget(budget.as_secs_f64() * 1e3);
-        let sizes = || std::iter::successors(Some(1usize), |n| n.checked_mul(2)).take_while(|n| *n <= batch_max.max(1));
-        let mut curve = Self::default();
-        for batch_size in sizes() {
-            if !curve.narrow.is_empty() && !worth_measuring(&curve.narrow, batch_size, left, sessions.wide.is_some()) {
-                break;
-            }
-            let batch = vec![item.clone(); batch_size];
-            let latency_ms = together(&mut sessions.narrow, &batch, &mut left)?;
-            curve.narrow.push(Point { batch_size, latency_ms });
-            let last_two = curve.narrow.len().saturating_sub(2)..;
-            turns::settle(&mut curve.narrow[last_two], |batch_size| {
-                let batch = vec![item.clone(); batch_size];
-                // As few runs as tell something: there are several turns.
-                let mut few = Budget(0.0);
-                let again = (!left.is_spent()).then(|| together(&mut sessions.narrow, &batch, &mut few));
-                left.0 += few.0;
-                again.transpose()
-            })?;
-        }
-        if let Some(wide) = sessions.wide.as_mut() {
-            for batch_size in sizes() {
-                let batch = vec![item.clone(); batch_size];
-                let mut latency_ms = alone(wide, &batch, &mut left)?;
-                for _ in 1..WIDE_ATTEMPTS {
-                    if batch_size > 1 || latency_ms < curve.narrow[0].latency_ms * WIDE_CLEAR {
-                        break;
-                    }
-                    together(&mut sessions.narrow, &batch, &mut left)?;
-                    latency_ms = latency_ms.min(alone(wide, &batch, &mut left)?);
+        let Sessions { narrow, wide } = sessions;
+        Crew::with(narrow, |crew| {
+            let mut measuring = Measuring {
+                crew,
+                item,
+                left_ms: budget.as_secs_f64() * 1e3,
+            };
+            let narrow = measuring.narrow(batch_max, wide.is_some())?;
+            let wide = match (wide, narrow.first()) {
+                (Some(wide), Some(single)) => measuring.wide(wide, batch_max, single.latency_ms)?,
+                _ => Vec::new(),
+            };
+            Ok(Self { narrow, wide })
+        })
+    }
+}
+
+struct Measuring<'a, I> {
+    crew: &'a Crew<I>,
+    item: &'a I,
+    /// Milliseconds of CPU time that measuring may still take.
+    left_ms: f64,
+}
+
+impl<I: Clone + Send + Sync> Measuring<'_, I> {
+    /// The one-core sessions, all at the same time; half of the time is kept for the wide one, where there is one.
+    fn narrow(&mut self, batch_max: usize, wide: bool) -> Result<Vec<Point>, SessionError> {
+        let kept_ms = if wide { self.left_ms / 2.0 } else { 0.0 };
+        let mut search = Search::new(batch_max);
+        let mut batches: Vec<(Arc<Vec<I>>, usize)> = Vec::new();
+        while let Some(batch_size) = search.next((self.left_ms - kept_ms) / 2.0) {
+            let known = batches.iter().position(|(batch, _)| batch.len() == batch_size);
+            let place = match known {
+                Some(place) => place,
+                None => {
+                    let batch = Arc::new(vec![self.item.clone(); batch_size]);
+                    let first = self.together(&batch, 1)?;
+                    batches.push((batch, runs(first, 1)));
+                    batches.len() - 1
                 }
-                curve.wide.push(Point { batch_size, latency_ms });
-                if latency_ms >= curve.narrow[0].latency_ms || left.is_spent() {
+            };
+            let (batch, runs) = &batches[place];
+            let latency_ms = self.together(batch, *runs)?;
+            search.add(Point { batch_size, latency_ms });
+        }
+        Ok(search.into_points())
+    }
+
+    /// The wide session alone, as far as it beats a one-core session that runs one image.
+    fn wide<S: Session<Input = I>>(
+        &mut self,
+        session: &mut S,
+        batch_max: usize,
+        single_ms: f64,
+    ) -> Result<Vec<Point>, SessionError> {
+        let mut points = Vec::new();
+        let sizes = std::iter::successors(Some(1usize), |size| size.checked_mul(2));
+        for batch_size in sizes.take_while(|size| *size <= batch_max.max(1)) {
+            let batch = Arc::new(vec![self.item.clone(); batch_size]);
+            let mut latency_ms = self.alone(session, &batch)?;
+            for _ in 1..WIDE_ATTEMPTS {
+                if batch_size > 1 || latency_ms < single_ms * WIDE_CLEAR {
                     break;
                 }
+                self.together(&batch, 1)?;
+                latency_ms = latency_ms.min(self.alone(session, &batch)?);
+            }
+            points.push(Point { batch_size, latency_ms });
+            if latency_ms >= single_ms || self.left_ms <= 0.0 {
+                break;
             }
         }
-        Ok(curve)
+        Ok(points)
+    }
+
+    /// The median of all sessions' runs.
+    fn together(&mut self, batch: &Arc<Vec<I>>, runs: usize) -> Result<f64, SessionError> {
+        let times = self.crew.run(batch, runs)?;
+        // Of one session's thread.
+        let threads = (times.len() / runs.max(1)).max(1);
+        self.spend(&times, threads);
+        Ok(median(&times).unwrap_or(0.0))
+    }
+
+    /// The median of the session's runs, after one that warms it up.
+    fn alone<S: Session<Input = I>>(&mut self, session: &mut S, batch: &[I]) -> Result<f64, SessionError> {
+        let first = repeat(session, batch, 1)?;
+        let first_ms = first.iter().sum();
+        let times = repeat(session, batch, runs(first_ms, WIDE_RUNS_MIN))?;
+        self.left_ms -= first_ms;
+        self.spend(&times, 1);
+        Ok(median(&times).unwrap_or(0.0))
+    }
+
+    fn spend(&mut self, times_ms: &[f64], threads: usize) {
+        self.left_ms -= times_ms.iter().sum::<f64>() / threads as f64;
     }
 }
 
-/// Milliseconds of CPU time that measuring may still take.
-#[derive(Debug, Clone, Copy)]
-struct Budget(f64);
-
-impl Budget {
-    fn is_spent(self) -> bool {
-        self.0 <= 0.0
-    }
-}
-
-/// Whether the last doubling gained something and the next one fits into the time that is left, with half of it kept for
-/// the wide session.
-fn worth_measuring(narrow: &[Point], next: usize, left: Budget, wide: bool) -> bool {
-    let gained = match narrow {
-        [.., before, last] => last.rate() >= before.rate() * 0.97,
-        _ => true,
-    };
-    let expected_ms = narrow
-        .last()
-        .map_or(0.0, |p| p.latency_ms / p.batch_size as f64 * next as f64);
-    gained && expected_ms * RUNS_MIN as f64 <= if wide { left.0 / 2.0 } else { left.0 }
-}
-
-/// All sessions at the same time, a thread each; the median of all runs.
-fn together<S>(sessions: &mut [S], batch: &[S::Input], left: &mut Budget) -> Result<f64, SessionError>
-where
-    S: Session + Send,
-    S::Input: Sync,
-{
-    let budget = *left;
-    let runs = std::thread::scope(|scope| {
-        let threads: Vec<_> = sessions
-            .iter_mut()
-            .map(|s| scope.spawn(move || repeat(s, batch, budget)))
-            .collect();
-        let joined = threads.into_iter().map(|thread| {
-            let runs = thread.join();
-            runs.unwrap_or_else(|_| Err(SessionError("it panicked".to_owned())))
-        });
-        joined.collect::<Result<Vec<_>, _>>()
-    })?;
-    left.0 -= runs.iter().map(|runs| runs.spent_ms).fold(0.0, f64::max);
-    let times: Vec<f64> = runs.into_iter().flat_map(|runs| runs.times_ms).collect();
-    Ok(median(&times).unwrap_or(0.0))
-}
-
-/// One session alone; the median of its runs.
-fn alone<S: Session>(session: &mut S, batch: &[S::Input], left: &mut Budget) -> Result<f64, SessionError> {
-    let runs = repeat(session, batch, *left)?;
-    left.0 -= runs.spent_ms;
-    Ok(median(&runs.times_ms).unwrap_or(0.0))
-}
-
-/// What the runs of one session took, in milliseconds of CPU time.
-struct Runs {
-    times_ms: Vec<f64>,
-    /// With the one to warm up.
-    spent_ms: f64,
-}
-
-/// One run to warm up, then timed ones.
-fn repeat<S: Session>(session: &mut S, batch: &[S::Input], left: Budget) -> Result<Runs, SessionError> {
-    let mut run = || -> Result<f64, SessionError> {
-        let watch = Stopwatch::start();
-        session.run(batch)?;
-        Ok(watch.elapsed().cpu_ms)
-    };
-    let first_ms = run()?;
-    let mut times_ms = Vec::with_capacity(RUNS_MAX);
-    let mut timed_ms = 0.0;
-    let enough = |runs, timed_ms| {
-        let timed = timed_ms > SPENT_MS_MAX || timed_ms > SPENT_MS_MIN && first_ms + timed_ms >= left.0;
-        runs >= RUNS_MAX || runs >= RUNS_MIN && timed
-    };
-    while !enough(times_ms.len(), timed_ms) {
-        let took_ms = run()?;
-        timed_ms += took_ms;
-        times_ms.push(took_ms);
-    }
-    Ok(Runs {
-        times_ms,
-        spent_ms: first_ms + timed_ms,
-    })
+/// How many runs a measurement takes, of which the first took `first_ms`.
+fn runs(first_ms: f64, least: usize) -> usize {
+    let fitting = TURN_MS / first_ms.max(TURN_MS / RUNS_MAX as f64);
+    (fitting.ceil() as usize).clamp(least, RUNS_MAX)
 }
 
 #[cfg(test)]
