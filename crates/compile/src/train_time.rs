@@ -40,26 +40,38 @@ pub(super) fn expected(
 ) -> Result<Expected, CompileError> {
     let mut session = load(runtime, source, output)?;
     let mut batching = Batching::Free;
-    if let Some(single) = probes.first() {
-        (session, batching) = running(session, single)?;
+    let mut known: Vec<Option<Output>> = probes.iter().map(|_| None).collect();
+    if let (Some(single), Some(known)) = (probes.first(), known.first_mut()) {
+        let found;
+        (session, batching, found) = running(session, single)?;
+        *known = Some(found);
     }
-    let batch = probes.iter().find(|probe| probe.shape.first().is_some_and(|n| *n > 1));
-    if let Some(probe) = batch.filter(|_| batching == Batching::Free) {
-        let together = run(&mut session, probe);
+    let batch = probes
+        .iter()
+        .position(|probe| probe.shape.first().is_some_and(|n| *n > 1));
+    if let Some(place) = batch.filter(|_| batching == Batching::Free) {
+        let together = run(&mut session, &probes[place]);
         session = session.with_batching(Batching::Alone);
-        let alone = run(&mut session, probe)?;
+        let alone = run(&mut session, &probes[place])?;
         let differ_max = match arithmetic.quantized {
             true => OF_BATCH_QUANTIZED,
             false => OF_BATCH_FACTOR * relative_error_max,
         };
-        batching = match together {
-            Err(_) => Batching::Fixed(1),
-            Ok(together) if arithmetic.grid_of_batch || !same(&alone, &together, differ_max) => Batching::Alone,
-            Ok(_) => Batching::Free,
+        let found;
+        (batching, found) = match together {
+            Err(_) => (Batching::Fixed(1), alone),
+            Ok(together) if arithmetic.grid_of_batch || !same(&alone, &together, differ_max) => {
+                (Batching::Alone, alone)
+            }
+            Ok(together) => (Batching::Free, together),
         };
         session = session.with_batching(batching);
+        known[place] = Some(found);
     }
-    let outputs = probes.iter().map(|probe| run(&mut session, probe));
+    let outputs = probes.iter().zip(known).map(|(probe, known)| match known {
+        Some(output) => Ok(output),
+        None => run(&mut session, probe),
+    });
     Ok(Expected {
         outputs: outputs.collect::<Result<_, _>>().map_err(CompileError::TrainTime)?,
         batching,
@@ -75,16 +87,17 @@ fn same(a: &Output, b: &Output, relative_error_max: f64) -> bool {
     a.data.len() == b.data.len() && relative_error(&a.data, &b.data, 1e-6) <= relative_error_max
 }
 
-/// The session, with a batch that it runs.
-fn running(mut session: ModelSession, single: &Probe) -> Result<(ModelSession, Batching), CompileError> {
-    let Err(first) = run(&mut session, single) else {
-        return Ok((session, Batching::Free));
+/// The session, with a batch that it runs, and what it returned.
+fn running(mut session: ModelSession, single: &Probe) -> Result<(ModelSession, Batching, Output), CompileError> {
+    let first = match run(&mut session, single) {
+        Ok(output) => return Ok((session, Batching::Free, output)),
+        Err(error) => error,
     };
     if session.input().batch.is_none() {
         for images in BATCHES_TRIED {
             session = session.with_batching(Batching::Fixed(images));
-            if run(&mut session, single).is_ok() {
-                return Ok((session, Batching::Fixed(images)));
+            if let Ok(output) = run(&mut session, single) {
+                return Ok((session, Batching::Fixed(images), output));
             }
         }
     }
