@@ -86,8 +86,7 @@ impl Search {
     fn growth(&self, before: usize, last: usize) -> (bool, Option<usize>) {
         let ratio = self.points[last].rate() / self.points[before].rate();
         let turns = self.turns[last].min(self.turns[before]);
-        let clear = ratio > GROWTH_MIN + DOUBT
-            || ratio < HOPELESS
+        let clear = !(HOPELESS..=GROWTH_MIN + DOUBT).contains(&ratio)
             || turns >= TURNS && ratio < GROWTH_MIN - DOUBT
             || turns >= TURNS_MAX;
         let again = if self.turns[before] <= self.turns[last] {
