@@ -107,6 +107,7 @@ impl Preprocess {
         let mut rows = Resampling {
             frame,
             interpolation: self.spec.interpolation,
+            luma: self.gray.then(Vec::new),
             resampler: None,
             spent: Duration::ZERO,
         };
@@ -122,7 +123,7 @@ impl Preprocess {
         })
     }
 
-    /// RGB pixels into planes; what the pixels leave of the frame is black.
+    /// RGB pixels into planes, all three or, of gray ones, the first; what the pixels leave of the frame is black.
     fn normalise(&self, pixels: &[u8], rows: Span, columns: Span) -> Vec<f32> {
         let [height, width] = self.spec.size.map(|side| side as usize);
         let tables = if self.gray {
@@ -137,13 +138,6 @@ impl Preprocess {
         let (length, padding) = (columns.length as usize, columns.padding as usize);
         for (y, row) in pixels.as_chunks::<3>().0.chunks_exact(length.max(1)).enumerate() {
             let start = (y + rows.padding as usize) * width + padding;
-            if self.gray {
-                let out = &mut tensor[start..][..length];
-                for (value, pixel) in out.iter_mut().zip(row) {
-                    *value = self.normalised[0][usize::from(luma(*pixel))];
-                }
-                continue;
-            }
             for (channel, table) in tables.iter().enumerate() {
                 let out = &mut tensor[channel * height * width + start..][..length];
                 for (value, pixel) in out.iter_mut().zip(row) {
@@ -165,6 +159,8 @@ fn luma([red, green, blue]: [u8; 3]) -> u8 {
 struct Resampling {
     frame: Frame,
     interpolation: Interpolation,
+    /// The last row as gray pixels, where the picture becomes gray: before it is resampled, as in Pillow.
+    luma: Option<Vec<u8>>,
     resampler: Option<(Kept, Resampler)>,
     /// Time spent here, which is not the decoder's.
     spent: Duration,
@@ -180,8 +176,16 @@ impl Rows for Resampling {
 
     fn row(&mut self, rgb: &[u8]) {
         let began = Instant::now();
+        let row = match &mut self.luma {
+            Some(gray) => {
+                gray.clear();
+                gray.extend(rgb.as_chunks::<3>().0.iter().flat_map(|pixel| [luma(*pixel); 3]));
+                gray.as_slice()
+            }
+            None => rgb,
+        };
         if let Some((_, resampler)) = &mut self.resampler {
-            resampler.row(rgb);
+            resampler.row(row);
         }
         self.spent += began.elapsed();
     }
@@ -242,6 +246,23 @@ mod tests {
         let red = [0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0];
         let green = [-1.0, -1.0, -1.0, -1.0, 1.0, -1.0, -1.0, -1.0, -1.0];
         check(&file, Some(1), [3, 3], &[red, green, red].concat());
+    }
+
+    #[test]
+    fn gray_is_made_before_resampling() {
+        let file = png(2, 1, |x, _| if x == 0 { [0; 3] } else { [0, 0, 200] });
+        let spec = InputSpec {
+            size: [1, 1],
+            resize: None,
+            interpolation: Interpolation::Bilinear,
+            scale: 1.0,
+            mean: [0.0; 3],
+            std: [1.0; 3],
+        };
+        let gray = Preprocess::try_from(spec).unwrap().gray();
+        let decoded = gray.apply(&file, &Limits::default(), JpegDecode::Exact).unwrap();
+        // The lumas are 0 and 23; that of the mean colour is 11.
+        assert_eq!(decoded.tensor, [12.0]);
     }
 
     #[test]
