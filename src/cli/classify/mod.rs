@@ -13,7 +13,7 @@ use super::settings::{ServedArgs, SettingsArgs, Used};
 use super::{Outcome, output};
 use crate::app;
 use crate::classify::{Item, Prediction, Served, classify};
-use crate::telemetry::Metrics;
+use crate::telemetry::{self, LogSettings, Metrics};
 use format::{Format, Line};
 use repserve_scheduler::Request;
 
@@ -58,6 +58,11 @@ pub(super) fn run(args: &Args) -> Outcome {
         _ => Format::Table,
     };
     let files = files::list(&args.paths);
+    let warnings = LogSettings {
+        level: "warn".to_owned(),
+        ..LogSettings::default()
+    };
+    let _log = telemetry::init(&warnings).context("cannot start the log")?;
     let metrics = Metrics::new().context("the metrics contradict each other")?;
     let served = app::load(&loaded.settings, &metrics, &|_| ())?;
     let bytes_max = loaded.settings.limits.image_bytes_max as u64;
