@@ -6,6 +6,7 @@ use super::facts::{Facts, GraphFacts, LoadTimes, PlanFacts};
 use super::fused::Fused;
 use super::graph_input::GraphInput;
 use super::manifest::Manifest;
+use super::normalization;
 use super::package::Package;
 use super::phase::{Clock, Phase};
 use super::scores::{self, Scores, Seen};
@@ -62,7 +63,10 @@ pub fn compile(
     clock: &mut Clock<'_>,
 ) -> Result<Compiled, CompileError> {
     let input = GraphInput::of(fused.model());
-    let (preprocess, warnings) = input.preprocess(&package.manifest.input)?;
+    let (preprocess, mut warnings) = input.preprocess(&package.manifest.input)?;
+    if !input.bytes && package.assumed.is_none() {
+        warnings.extend(normalization::doubt(&package.manifest.input, fused.normalization()));
+    }
     let [height, width] = package.image_size();
     let image = [input.channels(), height, width];
     let probes = probes_of(&preprocess, image, &settings.verify);

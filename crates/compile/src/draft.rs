@@ -7,7 +7,8 @@ use serde::de::IntoDeserializer as _;
 
 use super::graph_input::GraphInput;
 use super::manifest::{Manifest, OutputSpec};
-use repserve_graph::Model;
+use super::normalization;
+use repserve_graph::{InputNormalization, Model};
 use repserve_preprocess::{BYTE_MAX, InputSpec, Interpolation};
 use repserve_quantize::Precision;
 
@@ -26,7 +27,7 @@ pub enum Preset {
     #[default]
     Plain,
     /// As torchvision and timm prepare images for ImageNet's models: the short side to 8/7 of the size, the centre, mean and standard
-    /// deviation of ImageNet.
+    /// deviation of ImageNet where the graph does not normalize itself.
     Imagenet,
 }
 
@@ -55,15 +56,21 @@ impl Draft {
         let input = GraphInput::of(model);
         let [_, height, width] = input.extents;
         let size = [height, width].map(|side| side.unwrap_or(SIDE) as u32);
-        let (mean, std, resize) = match preset {
-            _ if input.bytes => ([0.0; 3], [1.0; 3], None),
-            Preset::Plain => ([0.0; 3], [1.0; 3], None),
+        let own = InputNormalization::of(model);
+        let pixel_max = own.as_ref().and_then(normalization::pixel_max);
+        let plain = [[0.0; 3], [1.0; 3]];
+        let short = size[0].min(size[1]);
+        let ([mean, std], resize) = match preset {
+            _ if input.bytes => (plain, None),
+            Preset::Plain => (plain, None),
             Preset::Imagenet => {
-                let short = size[0].min(size[1]);
-                let resize = (short.saturating_mul(8) / 7).max(short);
-                ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225], Some(resize))
+                let normalized = pixel_max.map_or(normalization::IMAGENET, |_| plain);
+                (normalized, Some((short.saturating_mul(8) / 7).max(short)))
             }
         };
+        let scale = pixel_max
+            .filter(|_| !input.bytes)
+            .map_or(BYTE_MAX, |max| BYTE_MAX / max as f32);
         Self {
             manifest: Manifest {
                 name: word(&part(path.file_stem())),
@@ -75,7 +82,7 @@ impl Draft {
                     size,
                     resize,
                     interpolation: Interpolation::Bilinear,
-                    scale: BYTE_MAX,
+                    scale,
                     mean,
                     std,
                 },

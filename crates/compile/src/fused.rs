@@ -6,7 +6,7 @@ use super::arithmetic::Arithmetic;
 use super::error::CompileError;
 use super::source::Source;
 use repserve_graph::shapes::{Shapes, fixed};
-use repserve_graph::{DType, Dim, GraphEnd, Model, ValueId};
+use repserve_graph::{DType, Dim, GraphEnd, InputNormalization, Model, ValueId};
 use repserve_reparam::report::Report;
 use repserve_reparam::{Unfused, fuse_onnx};
 use repserve_runtime::SessionModel;
@@ -19,6 +19,7 @@ pub struct Fused {
     plain: SessionModel,
     report: Report,
     output: Option<String>,
+    normalization: Option<InputNormalization>,
 }
 
 impl Fused {
@@ -44,6 +45,7 @@ impl Fused {
             plain: SessionModel::as_given(onnx),
             model: fused.model,
             report: fused.report,
+            normalization: fused.normalization,
         })
     }
 
@@ -93,6 +95,11 @@ impl Fused {
         let named = self.output().and_then(|name| graph.find(name));
         let output = named.or_else(|| graph.outputs.first().copied());
         output.map_or(GraphEnd::Other(String::new()), |output| GraphEnd::of(graph, output))
+    }
+
+    /// The normalization with which the train-time graph begins.
+    pub fn normalization(&self) -> Option<&InputNormalization> {
+        self.normalization.as_ref()
     }
 
     /// Whether values are rounded to a grid of integers on the way.

@@ -2,7 +2,7 @@
 
 use super::error::CompileError;
 use repserve_graph::shapes::fixed;
-use repserve_graph::{DType, Graph, Model, ValueId};
+use repserve_graph::{DType, Model};
 use repserve_preprocess::{BYTE_MAX, InputSpec, Preprocess};
 use repserve_runtime::Layout;
 
@@ -13,8 +13,6 @@ pub(super) struct GraphInput {
     pub(super) extents: [Option<usize>; 3],
     /// Whether it takes the bytes of pixels: the graph has its own preprocessing.
     pub(super) bytes: bool,
-    /// The operator with which it normalizes its input, where it does.
-    pub(super) normalizes: Option<String>,
 }
 
 impl GraphInput {
@@ -22,7 +20,6 @@ impl GraphInput {
     pub(super) fn of(model: &Model) -> Self {
         let graph = &model.graph;
         let input = graph.inputs.iter().find(|value| graph.constant(**value).is_none());
-        let normalizes = input.and_then(|value| normalization(graph, *value));
         let input = input.map(|value| graph.value(*value));
         let shape = input.and_then(|value| value.shape.as_deref()).unwrap_or_default();
         let extents: Vec<_> = shape.iter().map(fixed).collect();
@@ -34,7 +31,6 @@ impl GraphInput {
         Self {
             extents,
             bytes: input.is_some_and(|value| value.dtype == Some(DType::U8)),
-            normalizes,
         }
     }
 
@@ -45,7 +41,7 @@ impl GraphInput {
     pub(super) fn preprocess(&self, spec: &InputSpec) -> Result<(Preprocess, Vec<String>), CompileError> {
         check_size(self.extents, spec.size.map(|side| side as usize))?;
         let mut spec = spec.clone();
-        let mut warnings = self.doubts(&spec);
+        let mut warnings = Vec::new();
         if self.bytes {
             let bytes = InputSpec {
                 scale: 1.0,
@@ -70,42 +66,10 @@ impl GraphInput {
         })
     }
 
-    /// What the graph makes doubtful in a specification that is possible by itself.
-    fn doubts(&self, spec: &InputSpec) -> Vec<String> {
-        let mut doubts = Vec::new();
-        let normalizes = self
-            .normalizes
-            .as_ref()
-            .filter(|_| !self.bytes && spec.mean != [0.0; 3]);
-        if let Some(operator) = normalizes {
-            doubts.push(format!(
-                "the graph begins with a normalization of its own ({operator}), and input.mean = {:?} and input.std = {:?} normalize before it",
-                spec.mean, spec.std
-            ));
-        }
-        doubts
-    }
-
     /// Channels of an image; three where the graph does not say.
     pub(super) fn channels(&self) -> usize {
         self.extents[0].unwrap_or(3)
     }
-}
-
-/// The operator that shifts or scales the input by a constant of at most one number a channel, before anything else is computed.
-fn normalization(graph: &Graph, input: ValueId) -> Option<String> {
-    let mut value = input;
-    for _ in 0..4 {
-        let node = graph.node(graph.only_user(value)?)?;
-        let shifts = matches!(node.op.as_str(), "Sub" | "Add" | "Mul" | "Div");
-        let constant = node.reads().find_map(|operand| graph.constant(operand));
-        match constant {
-            Some(tensor) if shifts && tensor.len() <= 3 => return Some(node.op.clone()),
-            None if matches!(node.op.as_str(), "Cast" | "Transpose" | "Identity") => value = node.output(0)?,
-            _ => return None,
-        }
-    }
-    None
 }
 
 /// Checks that the graph takes images of the size (height, width) that `model.toml` says.
@@ -170,41 +134,6 @@ mod tests {
         assert_eq!(input(DType::U8, &[32, 48, 3]).extents, expected);
         assert_eq!(input(DType::F32, &[10]).extents, [None; 3]);
         assert_eq!(input(DType::F32, &[1, 1, 28, 28]).channels(), 1);
-    }
-
-    #[test]
-    fn what_looks_wrong_is_named() {
-        let check = |spec: InputSpec, input: &GraphInput, words: &[&str]| {
-            let (_, warnings) = input.preprocess(&spec).unwrap();
-            assert_eq!(warnings.len(), words.len(), "{warnings:?}");
-            assert!(
-                warnings.iter().zip(words).all(|(w, word)| w.contains(word)),
-                "{warnings:?}"
-            );
-        };
-        let good = InputSpec {
-            size: [32, 48],
-            resize: Some(48),
-            interpolation: repserve_preprocess::Interpolation::Nearest,
-            scale: BYTE_MAX,
-            mean: [0.5; 3],
-            std: [0.5; 3],
-        };
-        let mut graph = input(DType::F32, &[1, 3, 32, 48]);
-        check(good.clone(), &graph, &[]);
-        graph.normalizes = Some("Sub".to_owned());
-        check(good, &graph, &["of its own (Sub)"]);
-    }
-
-    #[test]
-    fn a_normalization_at_the_start_of_a_graph_is_found() {
-        let mut graph = Graph::default();
-        let [x, cast, y] = ["x", "cast", "y"].map(|name| graph.add_value(Value::named(name)));
-        let mean = graph.add_constant("mean", repserve_graph::Tensor::from_f32(&[3], &[0.5; 3]));
-        graph.push_node(repserve_graph::Node::new("Cast", vec![x], vec![cast]));
-        graph.push_node(repserve_graph::Node::new("Sub", vec![cast, mean], vec![y]));
-        assert_eq!(normalization(&graph, x).as_deref(), Some("Sub"));
-        assert_eq!(normalization(&graph, y), None);
     }
 
     #[test]

@@ -63,6 +63,7 @@ mod facts;
 mod fused;
 mod graph_input;
 mod manifest;
+mod normalization;
 mod package;
 mod phase;
 mod quantized;

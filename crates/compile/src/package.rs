@@ -166,10 +166,12 @@ impl Package {
             path: path.to_owned(),
             error: error.into(),
         })?;
-        let InputSpec { size, mean, std, .. } = &manifest.input;
+        let InputSpec {
+            size, mean, std, scale, ..
+        } = &manifest.input;
         let [height, width] = size;
         let assumed = format!(
-            "there is no model.toml: images are resized to {width}x{height} pixels, with mean {mean:?} and standard deviation {std:?} of pixels divided by 255; `repserve init` writes one to change this"
+            "there is no model.toml: images are resized to {width}x{height} pixels, with mean {mean:?} and standard deviation {std:?} of pixels divided by {scale}; `repserve init` writes one to change this"
         );
         Ok(Self {
             manifest,

@@ -9,9 +9,9 @@ use super::options::Options;
 use super::pipeline::{self, Outcome};
 use super::report::Report;
 use super::{explain, hash, stats};
-use repserve_graph::Model;
 use repserve_graph::onnx::{self, ExternalData, OnnxError};
 use repserve_graph::shapes::Shapes;
+use repserve_graph::{InputNormalization, Model};
 
 /// The name of the tool in the files that it writes.
 const PRODUCER: &str = "repserve";
@@ -25,6 +25,8 @@ pub struct Fused {
     pub report: Report,
     /// Whether the deploy graph is another than the train-time graph.
     pub changed: bool,
+    /// The normalization with which the train-time graph begins; the deploy graph may have it in its first convolution.
+    pub normalization: Option<InputNormalization>,
     /// The file that was read, where it is the deploy graph's too: nothing was to do, and all weights are inside.
     unchanged_file: Option<Bytes>,
 }
@@ -47,6 +49,7 @@ pub struct Fused {
 /// An output that the model does not have.
 pub fn fuse(mut model: Model, options: &Options) -> Result<Fused, Error> {
     let train = model.clone();
+    let normalization = InputNormalization::of(&model);
     let opset = model.opset();
     let mut shapes = Shapes::infer(&model.graph, opset);
     let source = stats::stats(&model.graph, opset, &shapes);
@@ -71,6 +74,7 @@ pub fn fuse(mut model: Model, options: &Options) -> Result<Fused, Error> {
         model: if changed { model } else { train },
         report,
         changed,
+        normalization,
         unchanged_file: None,
     })
 }
