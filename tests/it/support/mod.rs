@@ -2,6 +2,7 @@
 
 pub mod binary;
 pub mod cgroup;
+pub mod classifiers;
 pub mod costly;
 pub mod images;
 pub mod process;
