@@ -88,3 +88,59 @@ fn tensors_are_those_of_torchvision() {
         vectors.made_with, worst.0, worst.1
     );
 }
+
+/// The same coefficients in one scan, or in those of a progressive file.
+#[cfg(feature = "jpeg-turbo")]
+fn coded(picture: &image::RgbImage, subsampling: turbojpeg::Subsamp, progressive: bool) -> Vec<u8> {
+    let (width, height) = picture.dimensions();
+    let mut compressor = turbojpeg::Compressor::new().unwrap();
+    compressor.set_progressive(progressive).unwrap();
+    compressor.set_subsamp(subsampling).unwrap();
+    let image = turbojpeg::Image {
+        pixels: picture.as_raw().as_slice(),
+        width: width as usize,
+        pitch: width as usize * 3,
+        height: height as usize,
+        format: turbojpeg::PixelFormat::RGB,
+    };
+    compressor.compress_to_vec(image).unwrap()
+}
+
+#[cfg(feature = "jpeg-turbo")]
+#[test]
+fn a_progressive_picture_at_an_eighth_is_that_of_its_coefficients() {
+    use repserve_preprocess::JpegDecode;
+    use turbojpeg::Subsamp;
+    let picture = image::RgbImage::from_fn(523, 397, |x, y| {
+        let grain = (x * 31 + y * 17 + x * y * 7) % 64;
+        image::Rgb([(x / 3) as u8, (y / 2 + grain) as u8, ((x + y) / 4 + grain) as u8])
+    });
+    let spec = InputSpec {
+        size: [32, 32],
+        resize: Some(32),
+        interpolation: Interpolation::Bilinear,
+        scale: 255.0,
+        mean: [0.0; 3],
+        std: [1.0; 3],
+    };
+    let preprocess = Preprocess::try_from(spec).unwrap();
+    let limits = Limits::default();
+    for subsampling in [
+        Subsamp::None,
+        Subsamp::Sub2x1,
+        Subsamp::Sub1x2,
+        Subsamp::Sub2x2,
+        Subsamp::Sub4x1,
+        Subsamp::Gray,
+    ] {
+        let [once, progressive] = [false, true].map(|progressive| coded(&picture, subsampling, progressive));
+        let read = |file: &[u8]| preprocess.apply(file, &limits, JpegDecode::Scaled).unwrap().tensor;
+        assert_eq!(read(&once), read(&progressive), "{subsampling:?}");
+        let work = |file: &[u8], jpeg| preprocess.inspect(file, &limits, jpeg).unwrap().work_pixels;
+        let (scaled, exact) = (
+            work(&progressive, JpegDecode::Scaled),
+            work(&progressive, JpegDecode::Exact),
+        );
+        assert!(scaled < exact, "{subsampling:?}: {scaled} of {exact}");
+    }
+}

@@ -196,7 +196,7 @@ fn is_frame(marker: u8) -> bool {
 }
 
 /// The next marker's code and what follows it; bytes that are no marker are passed over, be they entropy-coded data or junk.
-fn next_marker(bytes: &[u8]) -> Option<(u8, &[u8])> {
+pub(super) fn next_marker(bytes: &[u8]) -> Option<(u8, &[u8])> {
     let mut rest = bytes;
     loop {
         rest = rest.get(memchr::memchr(0xff, rest)? + 1..)?;
@@ -210,7 +210,7 @@ fn next_marker(bytes: &[u8]) -> Option<(u8, &[u8])> {
 }
 
 /// Splits a segment's content off, by the length in its first two bytes, which counts itself.
-fn take_segment<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+pub(super) fn take_segment<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let length = usize::from(u16::from_be_bytes(*rest.first_chunk()?));
     let (segment, after) = rest.split_at_checked(length.max(2))?;
     *rest = after;

@@ -1,5 +1,7 @@
 //! JPEG, with the decoder that is built in.
 
+#[cfg(feature = "jpeg-turbo")]
+mod eighth;
 mod embedded;
 #[cfg(feature = "jpeg-turbo")]
 mod library;
@@ -27,7 +29,8 @@ use crate::rows::{Layout, Rows, upright};
 
 /// What the header says of a picture that is decoded as [`read`] does.
 pub(super) fn header(encoded: &[u8], limits: &Limits, frame: Option<&Frame>) -> Result<Header, ImageError> {
-    let (markers, layout, _) = open(encoded, limits, frame)?;
+    let (markers, layout, eighths) = open(encoded, limits, frame)?;
+    let (scans, copy) = backend::scans(encoded, &markers, eighths);
     let FrameHeader { width, progressive, .. } = markers.frame;
     let samples = markers.frame.samples();
     let kept = if backend::KEEPS_ALWAYS || progressive || markers.scans > 1 {
@@ -42,10 +45,10 @@ pub(super) fn header(encoded: &[u8], limits: &Limits, frame: Option<&Frame>) -> 
     // Ink has a fourth channel; each row has a pointer.
     let pixel = if markers.frame.has_ink() { 4 } else { 3 };
     Ok(Header {
-        bytes: kept + rows + decoded_height * (decoded_width * pixel + 8) + backend::bytes(encoded),
+        bytes: kept + copy + rows + decoded_height * (decoded_width * pixel + 8) + backend::bytes(encoded),
         layout,
         work: if progressive || markers.scans > 1 {
-            Work::Scans(markers.scans as u64)
+            Work::Scans(scans as u64)
         } else {
             Work::Once
         },

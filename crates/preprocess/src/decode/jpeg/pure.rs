@@ -25,6 +25,11 @@ pub(crate) fn bytes(encoded: &[u8]) -> u64 {
     encoded.len() as u64 * 2 + (1 << 20)
 }
 
+/// Scans that are decoded, and bytes that are held for leaving out others: none are.
+pub(super) fn scans(_encoded: &[u8], markers: &Markers, _eighths: u32) -> (usize, u64) {
+    (markers.scans, 0)
+}
+
 /// Decodes the stored picture and hands its rows over.
 pub(super) fn decode(
     encoded: &[u8],

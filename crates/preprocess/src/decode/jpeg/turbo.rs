@@ -1,5 +1,6 @@
 //! JPEG through libjpeg-turbo, the decoder that Pillow uses, with its reduced scales.
 
+use super::eighth::Eighth;
 use super::library::{Library, Pixels};
 use super::markers::{FrameHeader, Markers};
 use crate::colour;
@@ -25,6 +26,18 @@ pub(crate) fn bytes(_encoded: &[u8]) -> u64 {
     1 << 20
 }
 
+/// Scans that are decoded of a progressive picture at `eighths`/8 of its size, and bytes that are held for leaving out the others.
+pub(super) fn scans(encoded: &[u8], markers: &Markers, eighths: u32) -> (usize, u64) {
+    match reduced(encoded, markers, eighths) {
+        Some(eighth) => (eighth.scans, encoded.len() as u64),
+        None => (markers.scans, 0),
+    }
+}
+
+fn reduced(encoded: &[u8], markers: &Markers, eighths: u32) -> Option<Eighth> {
+    (markers.frame.progressive && eighths == 1).then(|| Eighth::of(encoded))?
+}
+
 /// Decodes the picture at `eighths`/8 of its size and hands its rows over.
 pub(super) fn decode(
     encoded: &[u8],
@@ -33,7 +46,8 @@ pub(super) fn decode(
     eighths: u32,
     rows: &mut impl Rows,
 ) -> Result<(), ImageError> {
-    let file = Library::open(encoded).map_err(refuse)?;
+    let smaller = reduced(encoded, markers, eighths).map(|eighth| eighth.file(encoded));
+    let file = Library::open(smaller.as_deref().unwrap_or(encoded)).map_err(refuse)?;
     let FrameHeader { width, height, .. } = markers.frame;
     if file.sides != [width, height] || file.lossless != markers.frame.lossless {
         return Err(refuse("it has several frame headers".into()));
