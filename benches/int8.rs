@@ -77,7 +77,7 @@ fn generated(folder: &Path) -> Package {
     let package = Package::open(folder).unwrap();
     let mut images = CalibrationImages::new(&package, Limits::default(), JpegDecode::default()).unwrap();
     for i in 0..PICTURES {
-        images.add(&picture::jpeg(256 + i, 256 + 2 * i).unwrap()).unwrap();
+        images.add(&picture::jpeg(256 + i, 256 + 2 * i).unwrap(), None).unwrap();
     }
     let goal = Goal {
         top1_agreement: 0.0,

@@ -6,13 +6,14 @@ use std::process::ExitCode;
 use anyhow::{bail, ensure};
 use indicatif::ProgressBar;
 
-use super::classify::files::{self, Listed};
+use super::labelled::{self, LabelledImage, Unknown};
 use super::out_file::OutFile;
 use super::settings::{LibraryArgs, SettingsArgs, Used, model_flag};
 use super::{Outcome, output};
 use crate::app;
 use crate::config::Settings;
 use repserve_compile::{CALIBRATION_FILE, CalibrationImages, Package, calibrate};
+use repserve_evaluation::ClassNames;
 use repserve_files::within;
 use repserve_graph::onnx::{self, ExternalData};
 use repserve_quantize::{Goal, Stage};
@@ -20,14 +21,15 @@ use repserve_runtime::Runtime;
 
 /// Measure on images how a model can compute in int8, and write calibration.json beside it
 ///
-/// `repserve serve --precision int8` needs that file. A few hundred images of the kind that will be classified suffice.
+/// `repserve serve --precision int8` needs that file. A few hundred images of the kind that will be classified suffice. How int8 does on images
+/// that it was not calibrated on is found by cross-validation; the exit code is 1 where a server would refuse it.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Folder of the model (model.toml)
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
-    /// Folder of images (searched in depth)
-    #[arg(long, value_name = "DIR")]
+    /// Folder of images (searched in depth), or a CSV file of `file,label`. Where folders are named by their images' class, accuracy counts too
+    #[arg(long, value_name = "DIR|CSV")]
     images: PathBuf,
     /// Images to use at most, evenly spread over those found
     #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..))]
@@ -38,6 +40,9 @@ pub(super) struct Args {
     /// Share of the multiplications that may stay in fp32 for it, 0 to 1
     #[arg(long, value_name = "SHARE", default_value_t = Goal::default().fp32_share_max, value_parser = share)]
     fp32_share_max: f64,
+    /// Print the table of layers as CSV
+    #[arg(long)]
+    csv: bool,
     #[command(flatten)]
     library: LibraryArgs,
     #[command(flatten)]
@@ -55,10 +60,17 @@ pub(super) fn run(args: &Args) -> Outcome {
         "name the model's folder with --model; the model that is built in brings its calibration.json"
     );
     let package = Package::open(folder)?;
-    let found = files::list(std::slice::from_ref(&args.images));
+    let names = ClassNames::new(package.labels.as_deref().unwrap_or_default());
+    let found = labelled::list(&args.images, &names, Unknown::NoLabels)?;
     let target = target(&package, folder, &found)?;
     let bar = Bar::new();
     let images = read(args, &package, &settings, &found, &bar)?;
+    let images_min = settings.quantize.images_min();
+    ensure!(
+        images.len() >= images_min,
+        "{} usable images are too few to judge int8 by; quantize.top1_agreement_floor takes {images_min}, and a few hundred are better",
+        images.len()
+    );
     let goal = Goal {
         top1_agreement: args.agreement,
         fp32_share_max: args.fp32_share_max,
@@ -70,16 +82,26 @@ pub(super) fn run(args: &Args) -> Outcome {
     bar.0.finish_and_clear();
     let calibration = calibrated?;
     target.write(calibration.to_text().as_bytes())?;
-    let path = folder.join(CALIBRATION_FILE);
-    output::print(&format!("{calibration}\nwritten to {}\n", path.display()))?;
-    if !settings.quantize.admits(&calibration.held_out) {
-        output::complain("this is below what `quantize` in the settings requires of int8: a server will not serve it");
+    let judgement = settings.quantize.judge(&calibration.evidence);
+    if args.csv {
+        output::print(&calibration.to_csv())?;
+    } else {
+        let path = folder.join(CALIBRATION_FILE);
+        output::print(&format!("{calibration}\n{judgement}\nwritten to {}\n", path.display()))?;
     }
-    Ok(ExitCode::SUCCESS)
+    if judgement.verdict.admits() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    output::complain(&format!(
+        "a server will not serve this: {}. {}",
+        judgement.conclusion(),
+        judgement.remedy()
+    ));
+    Ok(ExitCode::FAILURE)
 }
 
 /// The model's calibration.json, which replaces an earlier one, but none of what is read, and nothing outside of the folder.
-fn target(package: &Package, folder: &Path, images: &[Listed]) -> anyhow::Result<OutFile> {
+fn target(package: &Package, folder: &Path, images: &[LabelledImage]) -> anyhow::Result<OutFile> {
     let path = folder.join(CALIBRATION_FILE);
     if let Err(error) = within(folder, Path::new(CALIBRATION_FILE))
         && !error.is_missing()
@@ -89,7 +111,7 @@ fn target(package: &Package, folder: &Path, images: &[Listed]) -> anyhow::Result
     let mut sources = Package::files(folder, &package.manifest);
     let external = ExternalData::Folder(folder.to_owned());
     sources.extend(onnx::external_files(package.graph.clone(), &external)?);
-    sources.extend(images.iter().map(|listed| listed.path.clone()));
+    sources.extend(images.iter().map(|image| image.listed.path.clone()));
     Ok(OutFile::new(&path, true, &sources)?)
 }
 
@@ -98,28 +120,18 @@ fn read(
     args: &Args,
     package: &Package,
     settings: &Settings,
-    found: &[Listed],
+    found: &[LabelledImage],
     bar: &Bar,
 ) -> anyhow::Result<CalibrationImages> {
-    if let [
-        Listed {
-            path,
-            unreadable: Some(why),
-        },
-    ] = found
-    {
-        bail!("{} {why}", path.display());
-    }
-    ensure!(args.images.is_dir(), "{} is no folder", args.images.display());
     let wanted = found.len().min(args.images_max as usize);
     let mut images = CalibrationImages::new(package, settings.limits.image(), settings.decode.jpeg)?;
     let mut left_out = 0;
     for i in 0..wanted {
-        let listed = &found[i * found.len() / wanted];
-        if let Err(why) = add(&mut images, listed, settings.limits.image_bytes_max as u64) {
+        let image = &found[i * found.len() / wanted];
+        if let Err(why) = add(&mut images, image, settings.limits.image_bytes_max as u64) {
             left_out += 1;
-            bar.0
-                .suspend(|| output::complain(&format!("{}: left out: {why}", listed.path.display())));
+            let path = image.listed.path.display();
+            bar.0.suspend(|| output::complain(&format!("{path}: left out: {why}")));
         }
         bar.step("reading images", i + 1, wanted);
     }
@@ -134,8 +146,9 @@ fn read(
     Ok(images)
 }
 
-fn add(images: &mut CalibrationImages, listed: &Listed, bytes_max: u64) -> Result<(), String> {
-    images.add(&listed.read(bytes_max)?).map_err(|e| e.to_string())
+fn add(images: &mut CalibrationImages, image: &LabelledImage, bytes_max: u64) -> Result<(), String> {
+    let file = image.listed.read(bytes_max)?;
+    images.add(&file, image.label).map_err(|e| e.to_string())
 }
 
 fn stage_name(stage: Stage) -> &'static str {
@@ -144,6 +157,7 @@ fn stage_name(stage: Stage) -> &'static str {
         Stage::Distributions => "collecting distributions",
         Stage::Rounding => "rounding weights",
         Stage::Comparing => "comparing ranges",
+        Stage::CrossValidation => "cross-validating",
         Stage::Sensitivity => "measuring layers",
     }
 }

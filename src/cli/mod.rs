@@ -10,6 +10,7 @@ mod convert;
 mod health;
 mod init;
 mod inspect;
+mod labelled;
 mod model_file;
 mod out_file;
 mod output;

@@ -139,7 +139,7 @@ pub fn quantized(deploy: Model) -> (Agreement, BTreeMap<String, usize>) {
         deploy: deploy.clone(),
         model_sha256: String::new(),
         images: &images,
-        held_out: &held_out,
+        labels: &[],
         images_sha256: String::new(),
         probabilities: false,
         goal: Goal {
@@ -147,6 +147,7 @@ pub fn quantized(deploy: Model) -> (Agreement, BTreeMap<String, usize>) {
             fp32_share_max: 0.0,
         },
         gate: GateImages::new("none".into(), &[]),
+        pictures: &[],
     };
     let load = |onnx: &[u8]| -> Result<GraphRunner<'_>, String> {
         let mut graph = MultiOutputSession::from_memory(&runtime, onnx, 1).map_err(|e| e.to_string())?;

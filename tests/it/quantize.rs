@@ -65,6 +65,8 @@ async fn calibrating_twice_writes_the_same_file_and_it_serves() {
             text(model.path()),
             "--images",
             text(images.path()),
+            "--set",
+            "quantize.top1_agreement_min=0.5",
         ]);
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
         (output, std::fs::read_to_string(&file).unwrap())
@@ -81,9 +83,11 @@ async fn calibrating_twice_writes_the_same_file_and_it_serves() {
     assert!(first == second, "two runs on the same images differ");
 
     let parsed: Value = serde_json::from_str(&first).unwrap();
+    assert_eq!(parsed["images"]["count"], 40);
+    let evidence = &parsed["evidence"];
     assert_eq!(
-        (&parsed["images"]["calibration"], &parsed["images"]["held_out"]),
-        (&30.into(), &10.into())
+        (&evidence["folds"], &evidence["agreement"]["images"]),
+        (&4.into(), &40.into())
     );
     let mut settings = int8();
     settings.model.path = model.path().to_owned();
@@ -91,7 +95,10 @@ async fn calibrating_twice_writes_the_same_file_and_it_serves() {
     let server = Server::ready(settings).await;
     let card = card(&server, "small").await;
     assert_eq!(card["precision"], "int8");
-    assert_eq!(card["int8"]["agreement"]["images"], 10);
+    assert_eq!(card["int8"]["agreement"], evidence["agreement"], "both count the same");
+    assert_eq!(card["int8"]["judgement"]["agreement"]["of"], 40);
+    let pictures = |figures: &Value| (figures["images"].clone(), figures["top1_agreement"].clone());
+    assert_eq!(pictures(&card["int8"]["here"]), pictures(&parsed["gate"]["agreement"]));
     assert!(card["int8"]["times_as_fast"].as_f64().unwrap() > 0.0, "{card}");
 }
 
@@ -206,9 +213,9 @@ fn calibrate_says_what_is_wrong() {
     let calibrate = |model: &str, images: &Path| run(&["calibrate", "--model", model, "--images", text(images)]);
     let line = format!("{} holds no image that can be read", text(none.path()));
     check_error(&calibrate(text(model.path()), none.path()), 1, &line);
-    let line = "3 usable images; calibrating needs at least 32, a few hundred are better";
+    let line = "3 usable images are too few to judge int8 by; quantize.top1_agreement_floor takes 36, and a few hundred are better";
     check_error(&calibrate(text(model.path()), few.path()), 1, line);
-    let line = "/nowhere is no folder";
+    let line = "/nowhere is no folder and no CSV file";
     check_error(&calibrate(text(model.path()), Path::new("/nowhere")), 1, line);
     let output = calibrate("/nowhere", few.path());
     assert!(
@@ -227,8 +234,75 @@ fn calibrate_says_what_is_wrong() {
 }
 
 #[test]
+fn calibrate_fails_where_a_server_would_refuse_and_says_what_to_do() {
+    let (model, images) = (small_model(), pictures(40));
+    let output = run(&[
+        "calibrate",
+        "--model",
+        text(model.path()),
+        "--images",
+        text(images.path()),
+        "--csv",
+        "--set",
+        "quantize.kl_divergence_max=0",
+    ]);
+    assert_eq!(output.status.code(), Some(1));
+    let line = "a server will not serve this: the divergence is larger than 0 nats. Calibrate on more images";
+    assert!(stderr(&output).contains(line), "{}", stderr(&output));
+    let table = stdout(&output);
+    let mut lines = table.lines();
+    let head = "layer,precision,snr_db,gain_if_fp32_db,channels,channels_equalized";
+    assert_eq!(lines.next(), Some(head));
+    assert!(lines.count() >= 6, "{table}");
+    assert!(model.path().join("calibration.json").is_file());
+}
+
+/// The default model in a folder of its own, with a calibration whose evidence is `images`, of which so many differ.
+fn with_evidence(images: usize, differing: usize) -> (tempfile::TempDir, Settings) {
+    let dir = tempfile::tempdir().unwrap();
+    let from = checkout("models/repvgg-cifar10");
+    for name in ["model.toml", "labels.txt", "model.onnx"] {
+        std::fs::copy(from.join(name), dir.path().join(name)).unwrap();
+    }
+    let text = std::fs::read_to_string(from.join("calibration.json")).unwrap();
+    let mut calibration: Value = serde_json::from_str(&text).unwrap();
+    let evidence = &mut calibration["evidence"];
+    evidence["agreement"]["images"] = images.into();
+    evidence["agreement"]["top1_agreement"] = (1.0 - differing as f64 / images as f64).into();
+    for count in ["images", "only_first", "only_second"] {
+        evidence["labelled"][count] = 0.into();
+    }
+    std::fs::write(dir.path().join("calibration.json"), calibration.to_string()).unwrap();
+    let mut settings = int8();
+    settings.model.path = dir.path().to_owned();
+    (dir, settings)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_gate_decides_by_how_much_the_evidence_says() {
+    let (_dir, settings) = with_evidence(25, 0);
+    refused(settings, "it takes at least 36").await;
+    let (_dir, settings) = with_evidence(250, 25);
+    refused(settings, "that excludes an agreement of 98.00 %").await;
+    let judgement = async |images| {
+        let (_dir, settings) = with_evidence(images, 0);
+        card(&Server::ready(settings).await, "repvgg-cifar10").await["int8"]["judgement"].clone()
+    };
+    let few = judgement(100).await;
+    assert_eq!(
+        (&few["verdict"], &few["images_needed"]),
+        (&"compatible".into(), &183.into())
+    );
+    let many = judgement(250).await;
+    assert_eq!(
+        (&many["verdict"], &many["images_needed"]),
+        (&"shown".into(), &Value::Null)
+    );
+}
+
+#[test]
 fn a_folder_that_cannot_be_written_is_named() {
-    let (model, images) = (small_model(), pictures(32));
+    let (model, images) = (small_model(), pictures(36));
     let folder = model.path().join("calibration.json");
     std::fs::create_dir(&folder).unwrap();
     let output = run(&[

@@ -11,15 +11,12 @@ use repserve_preprocess::{ImageError, JpegDecode, Limits, Preprocess};
 use repserve_quantize::{Calibration, GateImages, Goal, GraphRunner, Job, Progress, Values};
 use repserve_runtime::{MultiOutputSession, Runtime};
 
-/// The share of the images that are held out is one in this many.
-const HELD_OUT_ONE_IN: usize = 4;
-/// Images that are held out at most.
-const HELD_OUT_MAX: usize = 128;
-/// Images for the gate at most, and their pixels: they lie in `calibration.json`.
-const GATE_IMAGES_MAX: usize = 100;
-const GATE_PIXELS_MAX: usize = 32 * 224 * 224;
-/// Images for the gate, however large they are.
-const GATE_IMAGES_MIN: usize = 8;
+/// Pictures for the gate and their bytes: they lie in `calibration.json`. However large they are, there are some.
+const PICTURES_MAX: usize = 64;
+const PICTURES_MIN: usize = 4;
+const PICTURE_BYTES_MAX: usize = 48 << 10;
+/// JPEG's quality for them.
+const PICTURE_QUALITY: u8 = 80;
 
 /// Images to calibrate on, prepared for the model.
 #[derive(Debug)]
@@ -28,6 +25,7 @@ pub struct CalibrationImages {
     limits: Limits,
     jpeg: JpegDecode,
     tensors: Vec<Vec<f32>>,
+    labels: Vec<Option<usize>>,
     hash: Sha256,
 }
 
@@ -42,18 +40,20 @@ impl CalibrationImages {
             limits,
             jpeg,
             tensors: Vec::new(),
+            labels: Vec::new(),
             hash: Sha256::new(),
         })
     }
 
-    /// Adds an image file.
+    /// Adds an image file, and its class where that is known.
     ///
     /// # Errors
     /// It cannot be read; it is left out then.
-    pub fn add(&mut self, file: &[u8]) -> Result<(), ImageError> {
+    pub fn add(&mut self, file: &[u8], label: Option<usize>) -> Result<(), ImageError> {
         let decoded = self.preprocess.apply(file, &self.limits, self.jpeg)?;
         self.hash.update(Sha256::digest(file));
         self.tensors.push(decoded.tensor);
+        self.labels.push(label);
         Ok(())
     }
 
@@ -65,18 +65,6 @@ impl CalibrationImages {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.tensors.is_empty()
-    }
-
-    /// Those to calibrate on and those that are held out, evenly spread.
-    fn split(self) -> [Vec<Vec<f32>>; 2] {
-        let count = self.tensors.len();
-        let back = (count / HELD_OUT_ONE_IN).min(HELD_OUT_MAX);
-        let kept: Vec<usize> = (0..back).map(|i| (2 * i + 1) * count / (2 * back)).collect();
-        let mut parts = [Vec::new(), Vec::new()];
-        for (i, tensor) in self.tensors.into_iter().enumerate() {
-            parts[usize::from(kept.binary_search(&i).is_ok())].push(tensor);
-        }
-        parts
     }
 }
 
@@ -110,35 +98,51 @@ pub fn calibrate(
                 .collect())
         }))
     };
-    let preprocess = images.preprocess.clone();
     let digest = images.hash.clone().finalize();
     let images_sha256 = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    let [images, held_out] = images.split();
+    let (gate, pictures) = pictures(&images)?;
     let job = Job {
         probabilities: package.manifest.output.holds_probabilities(&fused.end()),
         deploy: fused.model().clone(),
         model_sha256: fused.report().source.sha256.clone(),
-        images: &images,
-        held_out: &held_out,
+        images: &images.tensors,
+        labels: &images.labels,
         images_sha256,
         goal,
-        gate: gate(&preprocess, &held_out)?,
+        gate,
+        pictures: &pictures,
     };
     Ok(repserve_quantize::calibrate(&job, &load, progress)?)
 }
 
-/// Some of the images that were held out, as pictures of the network's input size.
-fn gate(preprocess: &Preprocess, held_out: &[Vec<f32>]) -> Result<GateImages, CompileError> {
-    let [height, width] = preprocess.size().map(|side| side as usize);
-    let most = (GATE_PIXELS_MAX / (height * width).max(1)).clamp(GATE_IMAGES_MIN, GATE_IMAGES_MAX);
-    let count = most.min(held_out.len());
-    let chosen = (0..count).map(|i| &held_out[i * held_out.len() / count]);
-    let files: Vec<Vec<u8>> = chosen
-        .map(|tensor| preprocess.picture(tensor))
-        .collect::<Result<_, _>>()
-        .map_err(CompileError::Picture)?;
-    let source = format!("held out of calibration, as JPEG of {width}x{height} pixels");
-    Ok(GateImages::new(source, &files))
+/// Some of the images as pictures of the network's input size, and as what a server will make of these.
+fn pictures(images: &CalibrationImages) -> Result<(GateImages, Vec<Vec<f32>>), CompileError> {
+    let preprocess = &images.preprocess;
+    let file = |i: usize| {
+        let picture = preprocess.picture(&images.tensors[i], PICTURE_QUALITY);
+        picture.map_err(CompileError::Picture)
+    };
+    let some = spread(images.len(), PICTURES_MIN).map(file);
+    let bytes: usize = some.map(|file| file.map(|f| f.len())).sum::<Result<_, _>>()?;
+    let fit = PICTURE_BYTES_MAX * PICTURES_MIN / bytes.max(1);
+    let files: Vec<Vec<u8>> = spread(images.len(), fit.clamp(PICTURES_MIN, PICTURES_MAX))
+        .map(file)
+        .collect::<Result<_, _>>()?;
+    let of_pictures = preprocess.of_pictures();
+    let decoded = |file: &Vec<u8>| {
+        let decoded = of_pictures.apply(file, &images.limits, JpegDecode::Exact);
+        decoded.map(|decoded| decoded.tensor).map_err(CompileError::Picture)
+    };
+    let tensors = files.iter().map(decoded).collect::<Result<_, _>>()?;
+    let [height, width] = preprocess.size();
+    let source = format!("of the calibration images, as JPEG of {width}x{height} pixels");
+    Ok((GateImages::new(source, &files), tensors))
+}
+
+/// At most `count` places of `all`, evenly spread.
+fn spread(all: usize, count: usize) -> impl Iterator<Item = usize> {
+    let count = count.min(all);
+    (0..count).map(move |i| (2 * i + 1) * all / (2 * count))
 }
 
 #[cfg(test)]
@@ -146,20 +150,22 @@ mod tests {
     use super::*;
     use crate::tests::built_in;
 
-    #[track_caller]
-    fn check(count: u8, expected: [usize; 2], first: f32) {
-        let package = built_in();
-        let mut images = CalibrationImages::new(&package, Limits::default(), JpegDecode::default()).unwrap();
-        images.tensors = (0..count).map(|i| vec![f32::from(i)]).collect();
-        let [calibration, held_out] = images.split();
-        assert_eq!([calibration.len(), held_out.len()], expected);
-        assert_eq!(held_out.first().map(|t| t[0]), Some(first).filter(|_| expected[1] > 0));
-    }
-
     #[test]
-    fn a_quarter_is_held_out_evenly_spread() {
-        check(100, [75, 25], 2.0);
-        check(3, [3, 0], 0.0);
-        check(255, [192, 63], 2.0);
+    fn pictures_are_spread_and_are_what_a_server_will_see() {
+        let mut images = CalibrationImages::new(&built_in(), Limits::default(), JpegDecode::default()).unwrap();
+        let preprocess = images.preprocess.clone();
+        for i in 0..100u8 {
+            images
+                .tensors
+                .push((0..3 * 32 * 32).map(|n| preprocess.value(n / 1024, 2 * i)).collect());
+            images.labels.push(None);
+        }
+        let (gate, tensors) = pictures(&images).unwrap();
+        assert_eq!((gate.images.len(), tensors.len()), (PICTURES_MAX, PICTURES_MAX));
+        let [first, last] = [&tensors[0], &tensors[PICTURES_MAX - 1]].map(|t| t[0]);
+        assert!(first < preprocess.value(0, 8) && last > preprocess.value(0, 190));
+        assert_eq!(spread(3, 10).collect::<Vec<_>>(), [0, 1, 2]);
+        assert_eq!(spread(100, 4).collect::<Vec<_>>(), [12, 37, 62, 87]);
+        assert_eq!(spread(0, 4).count(), 0);
     }
 }

@@ -3,7 +3,6 @@
 use super::package::PackageError;
 use super::scores::KindError;
 use repserve_preprocess::{ImageError, SpecError};
-use repserve_quantize::Agreement;
 use repserve_reparam::equivalence::EquivalenceError;
 use repserve_runtime::RuntimeError;
 use repserve_scheduler::SessionError;
@@ -49,18 +48,13 @@ pub enum CompileError {
         /// What is wrong with it.
         error: ImageError,
     },
-    /// The int8 graph is too far from the fp32 graph.
+    /// The int8 graph may not be served.
     #[error(
-        "the int8 graph differs too much from the fp32 graph ({agreement}; wanted: at least {:.2} %, at most {kl_divergence_max} nats); calibrate again on more images, serve fp32, or see quantize.otherwise in the settings",
-        100.0 * top1_agreement_min
+        "the int8 graph differs too much from the fp32 graph: {reason}; calibrate again on more images, serve fp32, or see [quantize] in the settings"
     )]
     Gate {
-        /// How far.
-        agreement: Agreement,
-        /// The smallest share of equal best classes that was wanted, 0 to 1.
-        top1_agreement_min: f64,
-        /// The largest divergence that was wanted, nats.
-        kl_divergence_max: f64,
+        /// What was found, and what follows.
+        reason: String,
     },
     /// A calibration image cannot be written for the gate.
     #[error("an image of the gate: {0}")]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use super::phase::Phase;
-use repserve_quantize::{Agreement, Precision};
+use repserve_quantize::{Agreement, Judgement, Precision};
 use repserve_reparam::equivalence::Equivalence;
 use repserve_reparam::report::{GraphStats, Report};
 use repserve_runtime::{Int8Kernels, KernelReport, Plan};
@@ -41,9 +41,13 @@ pub struct Facts {
 pub struct Int8Facts {
     /// Whether it is the graph that runs; else the fp32 graph does.
     pub served: bool,
-    /// int8 against fp32 on held-out images.
+    /// int8 against fp32, cross-validated on the calibration images.
     pub agreement: Agreement,
-    /// How many times as fast as ONNX Runtime's fp32 session an int8 one was over those images, on all cores.
+    /// What that shows.
+    pub judgement: Judgement,
+    /// int8 against fp32 in the sessions that will serve, on the pictures in `calibration.json`.
+    pub here: Agreement,
+    /// How many times as fast as ONNX Runtime's fp32 session an int8 one was over those pictures, on all cores.
     pub times_as_fast: f64,
     /// Layers that compute in int8.
     pub layers: usize,

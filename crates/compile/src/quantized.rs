@@ -9,7 +9,7 @@ use super::graph_input::GraphInput;
 use super::package::Package;
 use super::settings::CompileSettings;
 use repserve_preprocess::{JpegDecode, Limits};
-use repserve_quantize::{Agreement, Calibration, GateSettings, Otherwise, Precision};
+use repserve_quantize::{Agreement, Calibration, Judgement, Otherwise, Precision};
 use repserve_runtime::{ModelSession, Pool, Runtime, SessionModel, SessionOptions};
 use repserve_scheduler::Width;
 
@@ -62,15 +62,19 @@ fn gated(
     let output = fused.output().map(str::to_owned);
     let pool = Pool::new(runtime, model, output, &settings.runtime)?;
     let gate = Gate::open(runtime, package, fused, &calibration, settings.limits)?;
-    let Compared {
-        agreement,
-        times_as_fast,
-    } = gate.compare(fused, &pool)?;
-    let served = passes(&settings.gate, agreement)?;
+    let judgement = settings.gate.judge(&calibration.evidence);
+    let Compared { here, times_as_fast } = gate.compare(fused, &pool)?;
+    let refusal = refusal(&judgement, here, calibration.gate.agreement);
+    let served = refusal.is_none();
+    if let Some(reason) = refusal {
+        refuse(settings.gate.otherwise, reason)?;
+    }
     let layers_fp32: Vec<String> = calibration.layers_in(Precision::Fp32).map(str::to_owned).collect();
     let layers = calibration.layers_in(Precision::Int8).count();
     tracing::info!(
-        %agreement,
+        %judgement,
+        pictures_compared_here = here.images,
+        pictures_that_differ_here = here.differing(),
         layers_int8 = layers,
         layers_fp32 = layers_fp32.len(),
         times_as_fast,
@@ -84,7 +88,9 @@ fn gated(
     }
     let int8 = Int8Facts {
         served,
-        agreement,
+        agreement: calibration.evidence.agreement,
+        judgement,
+        here,
         times_as_fast,
         layers,
         layers_fp32,
@@ -96,31 +102,33 @@ fn gated(
     })
 }
 
-/// Whether the int8 graph may be served; an error where it may not and nothing may be served in its place.
-fn passes(gate: &GateSettings, agreement: Agreement) -> Result<bool, CompileError> {
-    if gate.admits(&agreement) {
-        return Ok(true);
+/// Why the int8 graph may not be served, where it may not: the evidence of its calibration, or that it computes something else here.
+fn refusal(judgement: &Judgement, here: Agreement, when_calibrated: Agreement) -> Option<String> {
+    if !judgement.verdict.admits() {
+        return Some(judgement.to_string());
     }
-    match gate.otherwise {
-        Otherwise::Refuse => Err(CompileError::Gate {
-            agreement,
-            top1_agreement_min: gate.top1_agreement_min,
-            kl_divergence_max: gate.kl_divergence_max,
-        }),
+    judgement.wanted.refutes(&here, &when_calibrated).then(|| {
+        let pictures = "on the pictures in calibration.json";
+        format!("{pictures} it has here {here}, and had {when_calibrated} when it was calibrated")
+    })
+}
+
+/// An error where nothing may be served in place of the int8 graph.
+fn refuse(otherwise: Otherwise, reason: String) -> Result<(), CompileError> {
+    match otherwise {
+        Otherwise::Refuse => Err(CompileError::Gate { reason }),
         Otherwise::Fp32 => {
             tracing::warn!(
-                %agreement,
-                top1_agreement_min = gate.top1_agreement_min,
-                kl_divergence_max = gate.kl_divergence_max,
+                reason,
                 "the int8 graph differs too much from the fp32 graph; the fp32 graph is served"
             );
-            Ok(false)
+            Ok(())
         }
     }
 }
 
 struct Compared {
-    agreement: Agreement,
+    here: Agreement,
     times_as_fast: f64,
 }
 
@@ -173,7 +181,7 @@ impl<'a> Gate<'a> {
         let (fp32, fp32_s) = self.run(ModelSession::from_memory(self.runtime, fused.onnx(), &options)?)?;
         let (int8, int8_s) = self.run(int8.session(Width::Wide)?)?;
         Ok(Compared {
-            agreement: repserve_quantize::compare(&fp32, &int8, self.probabilities),
+            here: repserve_quantize::compare(&fp32, &int8, self.probabilities),
             times_as_fast: fp32_s / int8_s,
         })
     }

@@ -7,15 +7,12 @@ use super::error::ImageError;
 use super::format::Format;
 use super::preprocess::Preprocess;
 
-/// JPEG's quality, 1 to 100.
-const QUALITY: u8 = 95;
-
 impl Preprocess {
-    /// A JPEG of the input's size that shows what `tensor`, of shape (3, height, width), holds.
+    /// A JPEG of the input's size that shows what `tensor`, of shape (3, height, width), holds; `quality` is 1 to 100.
     ///
     /// # Errors
     /// Where it cannot be encoded.
-    pub fn picture(&self, tensor: &[f32]) -> Result<Vec<u8>, ImageError> {
+    pub fn picture(&self, tensor: &[f32], quality: u8) -> Result<Vec<u8>, ImageError> {
         let spec = self.spec();
         let [height, width] = self.size();
         let plane = height as usize * width as usize;
@@ -26,7 +23,7 @@ impl Preprocess {
         };
         let pixels: Vec<u8> = (0..3 * plane).map(byte).collect();
         let mut file = Vec::new();
-        JpegEncoder::new_with_quality(&mut file, QUALITY)
+        JpegEncoder::new_with_quality(&mut file, quality)
             .encode(&pixels, width, height, ExtendedColorType::Rgb8)
             .map_err(|e| ImageError::Unsupported {
                 format: Format::Jpeg,
@@ -54,7 +51,7 @@ mod tests {
         let preprocess = Preprocess::try_from(spec).unwrap();
         let wave = |i: usize| (0.01 * i as f32).sin();
         let input: Vec<f32> = (0..3 * 24 * 32).map(wave).collect();
-        let file = preprocess.picture(&input).unwrap();
+        let file = preprocess.picture(&input, 95).unwrap();
         let again = preprocess
             .of_pictures()
             .apply(&file, &Limits::default(), JpegDecode::Exact);

@@ -7,14 +7,15 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::agreement::Agreement;
 use crate::equalize::EXPONENT_MAX;
 use crate::error::Error;
-use crate::gate::Agreement;
+use crate::evidence::Evidence;
 use crate::range::Range;
-use crate::text;
+use crate::{packed, text};
 
 /// The version of the file's layout.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// The content of a `calibration.json`. Which weights follow from it depends on the model's bytes, so it is good for one
 /// model only.
@@ -35,9 +36,8 @@ pub struct Calibration {
     pub equalization_power: f64,
     /// The error's power that the ranges minimise.
     pub range_power: f64,
-    /// int8 against fp32 on the held-out images, when calibrating.
-    #[serde(alias = "held_back")]
-    pub held_out: Agreement,
+    /// int8 against fp32 on images that were not calibrated on.
+    pub evidence: Evidence,
     /// Ranges of the quantized values, in graph order.
     pub ranges: Vec<ValueRange>,
     /// The layers, in graph order.
@@ -50,11 +50,8 @@ pub struct Calibration {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Images {
-    /// Images that the ranges, biases and roundings come from.
-    pub calibration: usize,
-    /// Held-out images, for comparing.
-    #[serde(alias = "held_back")]
-    pub held_out: usize,
+    /// How many.
+    pub count: usize,
     /// Hash of the images' own hashes in order of their file names, in hex.
     pub sha256: String,
 }
@@ -104,23 +101,25 @@ pub struct LayerRecord {
     /// How much the logits' signal-to-noise ratio rises if this layer alone computes in fp32, dB; if that was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gain_if_fp32_db: Option<f64>,
-    /// Powers of two that the output channels are divided by; none where that is not possible.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// Powers of two that the output channels are divided by; none where that is not possible. In the file a character a channel.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "packed::exponents")]
     pub equalization: Vec<i8>,
-    /// What is added to each output channel's bias.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// What is added to each output channel's bias. In the file 16 bits a channel.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "packed::numbers")]
     pub bias_correction: Vec<f64>,
-    /// A bit a weight, set where it is rounded up; packed lowest first, base64.
+    /// Which weights are rounded up; compressed, base64. It takes the weights to decompress it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub rounding: String,
 }
 
 /// Images for the comparison at start-up.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GateImages {
     /// Where they come from.
     pub source: String,
+    /// int8 against fp32 on them, when calibrating.
+    pub agreement: Agreement,
     /// Image files of the network's input size, base64.
     pub images: Vec<String>,
 }
@@ -130,6 +129,7 @@ impl GateImages {
     pub fn new(source: String, files: &[Vec<u8>]) -> Self {
         Self {
             source,
+            agreement: Agreement::default(),
             images: files.iter().map(|file| STANDARD.encode(file)).collect(),
         }
     }
@@ -146,7 +146,7 @@ impl Calibration {
         if format != Some(u64::from(FORMAT)) {
             let found = format.map_or_else(|| "no format".to_owned(), |f| format!("format {f}"));
             return Err(Error::Calibration(format!(
-                "it has {found}, and this program reads format {FORMAT}"
+                "it has {found}, and this program reads format {FORMAT}; run `repserve calibrate` again"
             )));
         }
         let calibration: Self = serde_json::from_value(value).map_err(|e| Error::Calibration(e.to_string()))?;
@@ -165,10 +165,7 @@ impl Calibration {
         }
         let mut known = HashSet::new();
         for LayerRecord {
-            layer,
-            equalization,
-            bias_correction,
-            ..
+            layer, equalization, ..
         } in &self.layers
         {
             if !known.insert(layer) {
@@ -176,9 +173,6 @@ impl Calibration {
             }
             if equalization.iter().any(|e| e.abs() > EXPONENT_MAX) {
                 return wrong(format!("an exponent of {layer:?} is beyond ±{EXPONENT_MAX}"));
-            }
-            if !bias_correction.iter().all(|c| c.is_finite()) {
-                return wrong(format!("a bias correction of {layer:?} is not finite"));
             }
         }
         Ok(())

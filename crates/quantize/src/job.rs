@@ -31,16 +31,18 @@ pub struct Job<'a> {
     pub model_sha256: String,
     /// Preprocessed images to calibrate on.
     pub images: &'a [Vec<f32>],
-    /// Preprocessed held-out images to measure on.
-    pub held_out: &'a [Vec<f32>],
+    /// The class of each image, where it is known.
+    pub labels: &'a [Option<usize>],
     /// Hash over all images' files, in hex.
     pub images_sha256: String,
     /// Whether the graph returns probabilities rather than logits.
     pub probabilities: bool,
     /// What to reach.
     pub goal: Goal,
-    /// What a server is to compare on.
+    /// What a server is to compare on, as files.
     pub gate: GateImages,
+    /// The same, preprocessed.
+    pub pictures: &'a [Vec<f32>],
 }
 
 /// What is under way.
@@ -54,6 +56,8 @@ pub enum Stage {
     Rounding,
     /// int8 graphs are compared with fp32.
     Comparing,
+    /// int8 graphs are calibrated without a part of the images, a part a step.
+    CrossValidation,
     /// Each layer's sensitivity is measured.
     Sensitivity,
 }

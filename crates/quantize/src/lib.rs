@@ -28,17 +28,20 @@
 //! assert_eq!(compare(&fp32, &int8, false).top1_agreement, 1.0);
 //! ```
 
-mod bits;
+mod agreement;
 mod calibrate;
 mod calibration;
 mod cholesky;
+mod directions;
 mod equalize;
 mod error;
+mod evidence;
 mod gate;
 mod job;
 mod layers;
 mod moments;
 mod observe;
+mod packed;
 mod product;
 mod range;
 mod report;
@@ -48,10 +51,12 @@ mod scale;
 mod sensitivity;
 mod text;
 
+pub use agreement::{Agreement, compare};
 pub use calibrate::calibrate;
 pub use calibration::{Calibration, GateImages, Images, LayerRecord, Precision, ValueRange};
 pub use error::Error;
-pub use gate::{Agreement, GateSettings, Otherwise, compare};
+pub use evidence::Evidence;
+pub use gate::{GateSettings, Judgement, Loss, Otherwise, Verdict};
 pub use job::{GraphRunner, Job, Load, Progress, Stage, Values};
 pub use range::{Affine, Range};
 pub use rewrite::rewrite;

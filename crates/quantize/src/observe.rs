@@ -88,7 +88,7 @@ pub(super) fn observe(
     model: &Model,
     layers: &[Layer],
     bounds: &HashMap<ValueId, [f32; 2]>,
-    images: &[Vec<f32>],
+    images: &[&[f32]],
     load: &Load<'_>,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Observed, Error> {
@@ -127,7 +127,7 @@ pub(super) fn observe(
 pub(super) fn moments(
     model: &Model,
     layers: &[Layer],
-    images: &[Vec<f32>],
+    images: &[&[f32]],
     load: &Load<'_>,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Vec<Moments>, Error> {

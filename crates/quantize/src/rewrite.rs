@@ -16,7 +16,7 @@ use crate::calibration::{Calibration, LayerRecord, Precision, ValueRange};
 use crate::error::Error;
 use crate::layers::{Layer, LayerKind, layers};
 use crate::range::{Affine, Range};
-use crate::{bits, equalize, rounding, scale};
+use crate::{directions, equalize, rounding, scale};
 
 /// The first version of ONNX's operator set that has `QLinearConv`.
 const OPSET_MIN: i64 = 10;
@@ -220,16 +220,16 @@ impl Rewriter<'_> {
     fn weights(&self, layer: &Layer, record: &LayerRecord, step: f32) -> Result<Weights, Error> {
         let foreign = || Error::Foreign(layer.name.clone());
         let values = layer.weights(self.graph);
-        let up = bits::decode(&record.rounding, values.len()).ok_or_else(foreign)?;
         if record.bias_correction.len() != layer.rows {
             return Err(foreign());
         }
         let scales = scale::scales(&values, layer.columns, layer.taps());
-        let quantized: Vec<u8> = values
+        let steps = rounding::steps(&values, &scales, layer.columns);
+        let up = directions::decode(&record.rounding, &steps).ok_or_else(foreign)?;
+        let quantized: Vec<u8> = steps
             .iter()
             .zip(&up)
-            .enumerate()
-            .map(|(i, (value, up))| rounding::quantized(value / f64::from(scales[i / layer.columns]), *up) as u8)
+            .map(|(step, up)| rounding::quantized(*step, *up) as u8)
             .collect();
         let shape = match layer.kind {
             LayerKind::Conv(_) => self.graph.constant(layer.weight).map(|t| t.shape().to_vec()),

@@ -20,11 +20,7 @@ const DAMPING: f64 = 0.005;
 
 /// For each weight of a (rows, columns) matrix whether it is rounded up. Rows belong to groups in order, as many to each.
 pub(super) fn round(weights: &[f64], scales: &[f32], columns: usize, groups: usize, moments: &Moments) -> Vec<bool> {
-    let steps: Vec<f64> = weights
-        .chunks(columns)
-        .zip(scales)
-        .flat_map(|(row, scale)| row.iter().map(|w| w / f64::from(*scale)))
-        .collect();
+    let steps = steps(weights, scales, columns);
     let mut up: Vec<bool> = steps.iter().map(|z| z - z.floor() >= 0.5).collect();
     let rows_per_group = scales.len() / groups.max(1);
     for block in &moments.blocks {
@@ -38,6 +34,13 @@ pub(super) fn round(weights: &[f64], scales: &[f32], columns: usize, groups: usi
         }
     }
     up
+}
+
+/// The weights of a (rows, columns) matrix in steps of their rows' scales.
+pub(super) fn steps(weights: &[f64], scales: &[f32], columns: usize) -> Vec<f64> {
+    let rows = weights.chunks(columns.max(1)).zip(scales);
+    rows.flat_map(|(row, scale)| row.iter().map(|w| w / f64::from(*scale)))
+        .collect()
 }
 
 /// The quantized value of a weight that is rounded up or down.

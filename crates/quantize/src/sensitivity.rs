@@ -1,7 +1,7 @@
 //! Which layers hurt most, measured: each alone in fp32, all others in int8.
 
+use crate::agreement::Agreement;
 use crate::error::Error;
-use crate::gate::Agreement;
 
 /// A layer's gain and price.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -24,9 +24,11 @@ pub struct Goal {
 }
 
 impl Goal {
-    /// Whether both the expected and the counted agreement suffice: the gate counts.
+    /// Whether both the expected and the counted agreement suffice. As many images may differ as the share leaves of them, rounded up.
     pub(super) fn is_reached(&self, agreement: &Agreement) -> bool {
-        agreement.top1_agreement_expected >= self.top1_agreement && agreement.counts(self.top1_agreement)
+        let may_differ = agreement.images as f64 * (1.0 - self.top1_agreement) - 1e-9;
+        let counted = agreement.images > 0 && agreement.differing() as f64 <= may_differ.ceil().max(0.0);
+        counted && agreement.top1_agreement_expected >= self.top1_agreement
     }
 }
 
@@ -40,14 +42,14 @@ impl Default for Goal {
 }
 
 /// Measures every layer, then puts layers into fp32, the one with the largest gain first, until the goal is reached or
-/// what may be spent is spent. `measure` is given the layers in fp32. Returns the candidates, best first, the
-/// layers chosen, and the agreement with them.
+/// what may be spent is spent. `measure` is given the layers in fp32. Returns the candidates, best first, and the
+/// layers chosen.
 pub(super) fn choose(
     shares: &[f64],
     goal: &Goal,
     start: Agreement,
     measure: &mut dyn FnMut(&[usize]) -> Result<Agreement, Error>,
-) -> Result<(Vec<Candidate>, Vec<usize>, Agreement), Error> {
+) -> Result<(Vec<Candidate>, Vec<usize>), Error> {
     let mut candidates = Vec::with_capacity(shares.len());
     for (layer, share) in shares.iter().enumerate() {
         let gain_db = measure(&[layer])?.snr_db - start.snr_db;
@@ -77,7 +79,7 @@ pub(super) fn choose(
             chosen.pop();
         }
     }
-    Ok((candidates, chosen, reached))
+    Ok((candidates, chosen))
 }
 
 #[cfg(test)]
@@ -99,7 +101,7 @@ mod tests {
                 ..Agreement::default()
             }
         };
-        let (ranked, chosen, _) = choose(shares, &goal, agreement(&[]), &mut |fp32| Ok(agreement(fp32))).unwrap();
+        let (ranked, chosen) = choose(shares, &goal, agreement(&[]), &mut |fp32| Ok(agreement(fp32))).unwrap();
         assert_eq!(ranked.iter().map(|c| c.layer).collect::<Vec<_>>(), [1, 2, 0]);
         assert_eq!(chosen, expected);
     }

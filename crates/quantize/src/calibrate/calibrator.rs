@@ -13,3 +13,12 @@ pub(super) struct Calibrator<'a, 'l> {
     pub(super) layers: Vec<Layer>,
     pub(super) progress: &'a mut Progress<'a>,
 }
+
+impl Calibrator<'_, '_> {
+    /// At most `count` of the images, by their places, evenly spread.
+    pub(super) fn spread(&self, count: usize) -> Vec<usize> {
+        let all = self.job.images.len();
+        let count = count.min(all);
+        (0..count).map(|i| i * all / count).collect()
+    }
+}

@@ -5,38 +5,56 @@ use std::collections::HashMap;
 use repserve_graph::{Model, ValueId};
 
 use super::calibrator::Calibrator;
+use super::cross_validate::FOLDS;
 use crate::calibration::Calibration;
 use crate::error::Error;
 use crate::job::Stage;
 use crate::observe::{self, Bounds, Observed};
 
+/// Smallest and largest value of each channel of each watched value.
+pub(super) type Extremes = HashMap<ValueId, Bounds>;
+
+/// The extremes over several sets of images.
+pub(super) fn merged<'a>(parts: impl IntoIterator<Item = &'a Extremes>) -> Extremes {
+    let mut all = Extremes::new();
+    for (value, bounds) in parts.into_iter().flatten() {
+        let most = all.entry(*value).or_default();
+        most.resize(bounds.len().max(most.len()), [0.0; 2]);
+        for (most, bound) in most.iter_mut().zip(bounds) {
+            *most = [most[0].min(bound[0]), most[1].max(bound[1])];
+        }
+    }
+    all
+}
+
 impl Calibrator<'_, '_> {
-    /// Smallest and largest value of each channel of each watched value.
-    pub(super) fn extremes(&mut self) -> Result<HashMap<ValueId, Bounds>, Error> {
+    /// The extremes over each fold's images.
+    pub(super) fn extremes(&mut self) -> Result<Vec<Extremes>, Error> {
         let values = observe::watched(&self.layers);
         let own = self.model.graph.outputs.len();
         let mut runner = observe::load_with_outputs(&self.model, &values, self.load)?;
-        let mut bounds: HashMap<ValueId, Bounds> = HashMap::new();
+        let mut folds = vec![Extremes::new(); FOLDS];
         let total = self.job.images.len();
         for (number, image) in self.job.images.iter().enumerate() {
             let seen = observe::run(&mut runner, image, own + values.len())?;
             for (value, seen) in values.iter().zip(&seen[own..]) {
-                observe::widen(bounds.entry(*value).or_default(), seen);
+                observe::widen(folds[number % FOLDS].entry(*value).or_default(), seen);
             }
             (self.progress)(Stage::Extremes, number + 1, total);
         }
-        Ok(bounds)
+        Ok(folds)
     }
 
-    /// Distributions of the values of the equalized graph.
+    /// Distributions of the values of the equalized graph over some images.
     pub(super) fn observe(
         &mut self,
         base: &Model,
         calibration: &Calibration,
-        bounds: &HashMap<ValueId, Bounds>,
+        extremes: &Extremes,
+        images: &[&[f32]],
     ) -> Result<Observed, Error> {
         let mut whole: HashMap<ValueId, [f32; 2]> = HashMap::new();
-        for (value, channels) in bounds {
+        for (value, channels) in extremes {
             let place = self.layers.iter().position(|l| l.output == *value);
             let exponents = place.map_or(&[][..], |i| &calibration.layers[i].equalization);
             let mut ends = [0.0f32; 2];
@@ -46,10 +64,23 @@ impl Calibrator<'_, '_> {
             }
             whole.insert(*value, ends);
         }
-        let total = self.job.images.len();
         let progress = &mut self.progress;
-        observe::observe(base, &self.layers, &whole, self.job.images, self.load, &mut |done| {
-            progress(Stage::Distributions, done, total);
+        observe::observe(base, &self.layers, &whole, images, self.load, &mut |done| {
+            progress(Stage::Distributions, done, images.len());
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn merged_extremes_hold_all() {
+        let value = repserve_graph::Graph::default().add_value(repserve_graph::Value::named("x"));
+        let of = |bounds: Bounds| Extremes::from([(value, bounds)]);
+        let parts = [of(vec![[-1.0, 0.0], [0.0, 2.0]]), of(vec![[0.0, 3.0], [-2.0, 1.0]])];
+        assert_eq!(merged(&parts)[&value], [[-1.0, 3.0], [-2.0, 2.0]]);
+        assert!(merged([]).is_empty());
     }
 }

@@ -1,35 +1,38 @@
 //! From images to a [`Calibration`]: the order of the steps. [`calibrator`] holds what they share, [`measure`] runs the fp32 graph,
-//! [`round`] decides the weights, [`search`] runs int8 graphs.
+//! [`round`] decides the weights, [`search`] runs int8 graphs, [`cross_validate`] those that some images were left out of.
 
 mod calibrator;
+mod cross_validate;
 mod measure;
+mod powers;
 mod round;
 mod search;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use repserve_graph::{Model, ValueId};
+use repserve_graph::Model;
 
 use calibrator::Calibrator;
-use search::RANGE_POWERS;
+use cross_validate::FOLDS;
+use measure::{Extremes, merged};
+use powers::{EQUALIZATION_POWERS, Powers, RANGE_POWERS};
 
+use crate::agreement::compare;
 use crate::calibration::{Calibration, Images, LayerRecord, Precision};
 use crate::equalize;
 use crate::error::Error;
-use crate::gate::Agreement;
+use crate::evidence::Evidence;
 use crate::job::{Job, Load, Progress};
 use crate::layers::{Layer, layers};
-use crate::observe::{self, Bounds, Observed};
+use crate::observe::{self, Observed};
 use crate::rewrite::equalize_all;
 
-/// How far channels are equalized; the least divergence of the outputs decides.
-const EQUALIZATION_POWERS: [f64; 2] = [0.5, 1.0];
 /// Memory for the moments of layers that are rounded at a time.
 const MOMENT_BYTES_MAX: usize = 512 << 20;
-/// The fewest images of each kind.
-const IMAGES_MIN: usize = 8;
+/// The fewest images that a calibration is made without.
+const LEFT_OUT_MIN: usize = 2;
 
-/// Calibrates a deploy graph.
+/// Calibrates a deploy graph on all images, and cross-validates how that does on images that were not calibrated on.
 ///
 /// # Errors
 /// A graph without a layer to quantize, too few images, or what `load` and its runners report.
@@ -39,13 +42,9 @@ pub fn calibrate(job: &Job<'_>, load: &Load<'_>, progress: &mut Progress<'_>) ->
     if layers.is_empty() {
         return Err(Error::NothingToDo);
     }
-    let found = job.images.len().min(job.held_out.len());
-    if found < IMAGES_MIN {
-        let found = job.images.len() + job.held_out.len();
-        return Err(Error::TooFewImages {
-            found,
-            wanted: 4 * IMAGES_MIN,
-        });
+    let (found, wanted) = (job.images.len(), FOLDS * LEFT_OUT_MIN);
+    if found < wanted {
+        return Err(Error::TooFewImages { found, wanted });
     }
     let mut calibrator = Calibrator {
         job,
@@ -54,72 +53,94 @@ pub fn calibrate(job: &Job<'_>, load: &Load<'_>, progress: &mut Progress<'_>) ->
         layers,
         progress,
     };
-    let bounds = calibrator.extremes()?;
-    let mut best: Option<(f64, Trial)> = None;
-    for power in EQUALIZATION_POWERS {
-        let calibration = calibrator.equalized(&bounds, power);
-        let exponents = |c: &Calibration| c.layers.iter().map(|l| l.equalization.clone()).collect::<Vec<_>>();
-        if best
-            .as_ref()
-            .is_some_and(|(_, trial)| exponents(&trial.calibration) == exponents(&calibration))
-        {
-            continue;
-        }
-        let (divergence, trial) = calibrator.trial(calibration, &bounds)?;
-        if best.as_ref().is_none_or(|(least, _)| divergence < *least) {
-            best = Some((divergence, trial));
-        }
-    }
-    let Some((
-        _,
-        Trial {
-            base,
-            observed,
-            mut calibration,
-        },
-    )) = best
-    else {
-        return Err(Error::NothingToDo);
+    let extremes = calibrator.extremes()?;
+    let Trial {
+        observed,
+        mut calibration,
+    } = calibrator.best(&merged(&extremes))?;
+    let powers = Powers {
+        equalization: calibration.equalization_power,
+        range: calibration.range_power,
     };
-    calibrator.reach_goal(&observed, &mut calibration)?;
-    calibrator.layer_noise(&base, &mut calibration)?;
+    let folds = calibrator.folds(&extremes, powers)?;
+    let fp32 = calibrator.reach_goal(&observed, &folds, &mut calibration)?;
+    calibration.leave_in_fp32(&fp32);
+    let all = calibrator.spread(job.images.len());
+    let int8 = calibrator.left_out_outputs(&folds, &fp32, &all)?;
+    calibration.evidence = Evidence::of(FOLDS, &observed.outputs, &int8, job.labels, job.probabilities);
+    let noise = calibrator.layer_noise(&folds, &fp32)?;
+    for (record, snr_db) in calibration.layers.iter_mut().zip(noise) {
+        record.snr_db = search::rounded(snr_db.unwrap_or(0.0));
+    }
+    let pictures: Vec<&[f32]> = job.pictures.iter().map(Vec::as_slice).collect();
+    let (exact, int8) = (
+        calibrator.exact(&pictures)?,
+        calibrator.outputs(&calibration, &pictures)?,
+    );
+    calibration.gate.agreement = compare(&exact, &int8, job.probabilities);
     Ok(calibration)
 }
 
 /// A calibration but for the layers in fp32, and what it was made from.
 struct Trial {
-    /// The graph after equalization.
-    base: Model,
     observed: Observed,
     calibration: Calibration,
 }
 
 impl Calibrator<'_, '_> {
-    /// Ranges, roundings and biases for channels that are equalized so; and how far the int8 outputs are then from fp32's, in nats.
-    fn trial(
-        &mut self,
-        mut calibration: Calibration,
-        bounds: &HashMap<ValueId, Bounds>,
-    ) -> Result<(f64, Trial), Error> {
-        let mut base = self.model.clone();
-        equalize_all(&mut base.graph, &self.layers, &calibration)?;
-        let observed = self.observe(&base, &calibration, bounds)?;
-        for pass in observe::passes(&self.layers, MOMENT_BYTES_MAX) {
-            self.round(&base, pass, &mut calibration)?;
+    /// The calibration on all images whose int8 outputs are nearest to fp32's.
+    fn best(&mut self, extremes: &Extremes) -> Result<Trial, Error> {
+        let images = self.spread(self.job.images.len());
+        let mut best: Option<(f64, Trial)> = None;
+        for power in EQUALIZATION_POWERS {
+            let mut calibration = self.equalized(extremes, power);
+            let exponents = |c: &Calibration| c.layers.iter().map(|l| l.equalization.clone()).collect::<Vec<_>>();
+            if best
+                .as_ref()
+                .is_some_and(|(_, trial)| exponents(&trial.calibration) == exponents(&calibration))
+            {
+                continue;
+            }
+            let (_, observed) = self.rounded(&images, extremes, &mut calibration)?;
+            let divergence = self.choose_ranges(&observed, &mut calibration)?;
+            if best.as_ref().is_none_or(|(least, _)| divergence < *least) {
+                best = Some((divergence, Trial { observed, calibration }));
+            }
         }
-        let divergence = self.choose_ranges(&observed, &mut calibration)?;
-        let trial = Trial {
-            base,
-            observed,
-            calibration,
-        };
-        Ok((divergence, trial))
+        best.map(|(_, trial)| trial).ok_or(Error::NothingToDo)
+    }
+
+    /// A calibration on some images, by their places, with powers that are known; and the equalized graph.
+    fn fit(&mut self, images: &[usize], extremes: &Extremes, powers: Powers) -> Result<(Model, Calibration), Error> {
+        let mut calibration = self.equalized(extremes, powers.equalization);
+        let (base, observed) = self.rounded(images, extremes, &mut calibration)?;
+        calibration.range_power = powers.range;
+        calibration.ranges = self.ranges(&observed, powers.range);
+        Ok((base, calibration))
+    }
+
+    /// Decides roundings and biases for channels that are equalized as `calibration` says; returns the equalized graph and its distributions.
+    fn rounded(
+        &mut self,
+        images: &[usize],
+        extremes: &Extremes,
+        calibration: &mut Calibration,
+    ) -> Result<(Model, Observed), Error> {
+        let mut base = self.model.clone();
+        equalize_all(&mut base.graph, &self.layers, calibration)?;
+        let job = self.job;
+        let images: Vec<&[f32]> = images.iter().map(|i| job.images[*i].as_slice()).collect();
+        let observed = self.observe(&base, calibration, extremes, &images)?;
+        for pass in observe::passes(&self.layers, MOMENT_BYTES_MAX) {
+            self.round(&base, pass, &images, calibration)?;
+        }
+        Ok((base, observed))
     }
 
     /// A calibration that knows only the factors of the cross-layer equalization.
-    fn equalized(&self, bounds: &HashMap<ValueId, Bounds>, power: f64) -> Calibration {
+    fn equalized(&self, extremes: &Extremes, power: f64) -> Calibration {
         let most = |layer: &Layer| {
-            let bounds = bounds.get(&layer.output).into_iter().flatten();
+            let bounds = extremes.get(&layer.output).into_iter().flatten();
             (layer.name.clone(), bounds.map(|[low, high]| high.max(-low)).collect())
         };
         let most: BTreeMap<String, Vec<f32>> = self.layers.iter().map(most).collect();
@@ -141,13 +162,12 @@ impl Calibrator<'_, '_> {
                 .to_owned(),
             model_sha256: self.job.model_sha256.clone(),
             images: Images {
-                calibration: self.job.images.len(),
-                held_out: self.job.held_out.len(),
+                count: self.job.images.len(),
                 sha256: self.job.images_sha256.clone(),
             },
             equalization_power: power,
             range_power: RANGE_POWERS[0],
-            held_out: Agreement::default(),
+            evidence: Evidence::default(),
             ranges: Vec::new(),
             layers: self.layers.iter().map(record).collect(),
             gate: self.job.gate.clone(),

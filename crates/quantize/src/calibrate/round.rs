@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::job::Stage;
 use crate::layers::Layer;
 use crate::moments::Moments;
-use crate::{bits, observe, rounding, scale};
+use crate::{directions, observe, packed, rounding, scale};
 
 impl Calibrator<'_, '_> {
     /// Decides the rounding of the weights of some layers, and what their biases make up for.
@@ -19,10 +19,11 @@ impl Calibrator<'_, '_> {
         &mut self,
         base: &Model,
         pass: Range<usize>,
+        images: &[&[f32]],
         calibration: &mut Calibration,
     ) -> Result<(), Error> {
         let layers = &self.layers[pass.clone()];
-        let (images, progress) = (self.job.images, &mut self.progress);
+        let progress = &mut self.progress;
         let moments = observe::moments(base, layers, images, self.load, &mut |done| {
             progress(Stage::Distributions, done, images.len());
         })?;
@@ -58,11 +59,6 @@ fn round_layer(base: &Model, layer: &Layer, moments: &Moments, record: &mut Laye
             }
         }
     }
-    record.bias_correction = correction.into_iter().map(short).collect();
-    record.rounding = bits::encode(&up);
-}
-
-/// Five significant digits, so that a list of corrections can be read.
-fn short(value: f64) -> f64 {
-    format!("{value:.4e}").parse().unwrap_or(value)
+    record.bias_correction = packed::rounded(correction);
+    record.rounding = directions::encode(&up, &rounding::steps(&weights, &scales, layer.columns));
 }
