@@ -7,6 +7,7 @@ mod calibrate;
 mod classify;
 mod config;
 mod convert;
+mod eval;
 mod health;
 mod init;
 mod inspect;
@@ -42,6 +43,7 @@ enum Command {
     Inspect(inspect::Args),
     Classify(classify::Args),
     Calibrate(calibrate::Args),
+    Eval(eval::Args),
     Config(config::Args),
     Health(health::Args),
     Bench(bench::Args),
@@ -63,6 +65,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Inspect(args) => inspect::run(&args),
         Command::Classify(args) => classify::run(&args),
         Command::Calibrate(args) => calibrate::run(&args),
+        Command::Eval(args) => eval::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Health(args) => health::run(&args),
         Command::Bench(args) => bench::run(&args),

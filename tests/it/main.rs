@@ -14,6 +14,7 @@ mod config;
 mod corpora;
 mod drain;
 mod errors;
+mod eval;
 mod fuzz;
 mod hostile;
 mod int8_graphs;

@@ -2,6 +2,7 @@
 
 use super::arithmetic::Arithmetic;
 use super::error::CompileError;
+use super::fused::Fused;
 use super::source::Source;
 use super::verify::{cores, run};
 use repserve_graph::ops::{BatchNormalization, Dropout, GraphView};
@@ -102,6 +103,18 @@ fn running(mut session: ModelSession, single: &Probe) -> Result<(ModelSession, B
         }
     }
     Err(CompileError::TrainTime(first))
+}
+
+impl Fused {
+    /// A session of the train-time graph as it was found, in ONNX Runtime alone, on all cores. It runs image by image, so that no result depends on
+    /// the others of a batch.
+    ///
+    /// # Errors
+    /// ONNX Runtime refuses the graph.
+    pub fn train_time_session(&self, runtime: &Runtime) -> Result<ModelSession, CompileError> {
+        let session = load(runtime, self.source(), self.output())?;
+        Ok(session.with_batching(Batching::Alone))
+    }
 }
 
 /// The train-time graph; loaded from its file where there is one, since weights may lie beside it.
