@@ -254,6 +254,7 @@ fn calibrate_does_not_write_what_it_reads() {
     fs::write(at("model.toml"), manifest.replace("labels.txt", "calibration.json")).unwrap();
     let images = at("images");
     fs::create_dir(&images).unwrap();
+    fs::write(images.join("a.png"), "no image").unwrap();
     let calibrate = || {
         let (model, images) = (dir.path().to_str().unwrap(), images.to_str().unwrap());
         stderr(&run(&["calibrate", "--model", model, "--images", images]))

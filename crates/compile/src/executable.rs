@@ -78,7 +78,7 @@ impl Executable {
             Precision::Fp32 => None,
             Precision::Int8 => match clock.time(Phase::Quantize, || quantize(runtime, package, fused, settings))? {
                 Gated::Passed(quantized) => return Ok(Self::Quantized(*quantized)),
-                Gated::Refused(int8) => Some(int8),
+                Gated::Refused(int8) => Some(*int8),
             },
         };
         let lowered = Lowered::new(runtime, package, fused, settings, clock)?;

@@ -33,7 +33,7 @@ pub enum Gated {
     /// The int8 graph may be served.
     Passed(Box<Quantized>),
     /// It may not, and the settings want fp32 in its place.
-    Refused(Int8Facts),
+    Refused(Box<Int8Facts>),
 }
 
 /// Makes the int8 graph of a deploy graph, as the package's calibration says, and compares both on the calibration's images.
@@ -98,7 +98,7 @@ fn gated(
     Ok(if served {
         Gated::Passed(Box::new(Quantized { pool, int8 }))
     } else {
-        Gated::Refused(int8)
+        Gated::Refused(Box::new(int8))
     })
 }
 

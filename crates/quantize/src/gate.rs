@@ -152,7 +152,7 @@ impl GateSettings {
             return Verdict::TooFewImages;
         }
         // Written so that a divergence that is no number is too large.
-        if !(kl_divergence <= self.kl_divergence_max) {
+        if kl_divergence.is_nan() || kl_divergence > self.kl_divergence_max {
             return Verdict::Diverges;
         }
         if low + EPSILON >= self.top1_agreement_min {
@@ -186,7 +186,9 @@ impl GateSettings {
         let agreeing = here.images - here.differing().min(here.images);
         let most = Interval::of_share(agreeing, here.images, self.confidence).high;
         let worse = here.differing() > when_calibrated.differing();
-        !(here.kl_divergence <= self.kl_divergence_max) || worse && most < self.top1_agreement_min
+        here.kl_divergence.is_nan()
+            || here.kl_divergence > self.kl_divergence_max
+            || worse && most < self.top1_agreement_min
     }
 }
 
