@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Context;
 
 use super::log;
-use crate::classify::{DecodeLimits, ImageEngine, MetricsObserver, Rebuild, Served};
+use crate::classify::{DecodeLimits, ImageEngine, MetricsObserver, Rebuild, Served, Statistics};
 use crate::config::Settings;
 use crate::telemetry::Metrics;
 use repserve_compile::{Clock, CompileSettings, Compiled, Fused, Phase, PhaseEvent, compile};
@@ -74,9 +74,13 @@ fn serve(settings: &Settings, metrics: &Metrics, memory: Arc<Memory>, compiled: 
     };
     let preprocess = description.preprocess.clone();
     let engine = Arc::new(ImageEngine::new(preprocess, limits, settings.decode.jpeg, rebuild));
-    let observer = Arc::new(MetricsObserver(metrics.clone()));
+    let statistics = Arc::new(Statistics::default());
+    let observer = Arc::new(MetricsObserver {
+        metrics: metrics.clone(),
+        statistics: Arc::clone(&statistics),
+    });
     let scheduler = pair(engine, sessions, plan.tuning(&settings.batch), memory, observer);
-    Served::start(description, facts, scheduler).context("cannot start the workers")
+    Served::start(description, facts, scheduler, statistics).context("cannot start the workers")
 }
 
 /// How the scheduler makes a session again.

@@ -1,7 +1,7 @@
 //! The path of one request: images are admitted together, decoded and run by the scheduler, and their outputs become classes.
 //!
 //! [`back_pressure`] gives a request a place when its head has arrived; [`engine`] joins preprocessing and sessions for the scheduler; [`Served`] is one model as it is served and
-//! [`Models`] finds it by name; [`topk`] is the arithmetic.
+//! [`Models`] finds it by name; [`statistics`] is what it has done; [`topk`] is the arithmetic.
 
 mod back_pressure;
 mod engine;
@@ -9,6 +9,7 @@ mod inspect;
 mod models;
 mod observer;
 mod served;
+mod statistics;
 pub mod topk;
 
 pub use back_pressure::{Admitted, BackPressure, HeadWork, Sender};
@@ -16,6 +17,7 @@ pub use engine::{DecodeLimits, Encoded, ImageEngine, Rebuild, Tensor, TooMuchWor
 pub use models::Models;
 pub use observer::MetricsObserver;
 pub use served::Served;
+pub use statistics::{Statistics, Total, Totals};
 pub use topk::Class;
 
 use std::time::{Duration, Instant};
@@ -133,10 +135,11 @@ pub async fn classify(
         .zip(outputs)
         .map(predict)
         .collect::<Result<_, Failure>>();
+    let postprocess = began.elapsed();
     Ok(Classification {
         predictions: predictions.inspect_err(|_| tracing::error!(model = served.name(), "the output is not finite"))?,
         timings,
-        postprocess: began.elapsed(),
+        postprocess,
     })
 }
 
@@ -156,6 +159,19 @@ pub async fn infer(
 }
 
 async fn run(
+    served: &Served,
+    work: Vec<Payload<Bytes, Tensor>>,
+    names: &[Option<String>],
+    request: &Request,
+    admitted: Option<Admitted>,
+) -> Result<(Vec<Vec<f32>>, Timings), Failure> {
+    let began = Instant::now();
+    let ran = run_admitted(served, work, names, request, admitted).await;
+    served.statistics().request(ran.is_ok(), began.elapsed());
+    ran
+}
+
+async fn run_admitted(
     served: &Served,
     work: Vec<Payload<Bytes, Tensor>>,
     names: &[Option<String>],

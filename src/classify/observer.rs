@@ -1,18 +1,26 @@
-//! Reports what the scheduler does to the metrics.
+//! Reports what the scheduler does to the metrics and to the model's statistics.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::statistics::Statistics;
 use crate::telemetry::Metrics;
 use crate::telemetry::Stage;
 use repserve_scheduler::{End, Observer, Predicted, SessionError, Timings, Width};
 
 /// Counts images and runs, and times the stages of every image that was classified.
 #[derive(Debug)]
-pub struct MetricsObserver(pub Metrics);
+pub struct MetricsObserver {
+    /// Of all models together.
+    pub metrics: Metrics,
+    /// Of the model.
+    pub statistics: Arc<Statistics>,
+}
 
 impl Observer for MetricsObserver {
-    fn ran(&self, _width: Width, batch_size: usize, _inference: Duration) {
-        self.0.batch(batch_size);
+    fn ran(&self, _width: Width, batch_size: usize, inference: Duration) {
+        self.metrics.batch(batch_size);
+        self.statistics.ran(batch_size, inference);
     }
 
     fn rebuilding(&self, width: Width, reason: &SessionError) {
@@ -23,16 +31,18 @@ impl Observer for MetricsObserver {
         if end != End::Completed {
             return;
         }
-        self.0.images(1);
+        let prepare = timings.decode + timings.preprocess;
+        self.statistics.image(prepare, timings.queue, timings.inference);
+        self.metrics.images(1);
         if !timings.decode.is_zero() {
-            self.0.stage(Stage::Decode, timings.decode);
-            self.0.stage(Stage::Preprocess, timings.preprocess);
+            self.metrics.stage(Stage::Decode, timings.decode);
+            self.metrics.stage(Stage::Preprocess, timings.preprocess);
         }
-        self.0.stage(Stage::Queue, timings.queue);
-        self.0.stage(Stage::Inference, timings.inference);
+        self.metrics.stage(Stage::Queue, timings.queue);
+        self.metrics.stage(Stage::Inference, timings.inference);
     }
 
     fn predicted(&self, Predicted { predicted, actual }: Predicted) {
-        self.0.admission.predicted(predicted, actual);
+        self.metrics.admission.predicted(predicted, actual);
     }
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::ImageEngine;
 use super::back_pressure::BackPressure;
+use super::statistics::Statistics;
 use repserve_compile::{Description, Facts, Scores, Signature};
 use repserve_scheduler::{Batcher, Scheduler, Snapshot, Workers};
 
@@ -15,6 +16,7 @@ pub struct Served {
     batcher: Batcher<ImageEngine>,
     back_pressure: Arc<BackPressure>,
     workers: Mutex<Option<Workers<ImageEngine>>>,
+    statistics: Arc<Statistics>,
 }
 
 impl std::fmt::Debug for Served {
@@ -27,7 +29,7 @@ impl std::fmt::Debug for Served {
 }
 
 impl Served {
-    /// Starts the scheduler's workers.
+    /// Starts the scheduler's workers. `statistics` are those that its observer keeps.
     ///
     /// # Errors
     /// Where a thread cannot be started.
@@ -35,6 +37,7 @@ impl Served {
         description: Description,
         facts: Facts,
         (batcher, scheduler): (Batcher<ImageEngine>, Scheduler<ImageEngine>),
+        statistics: Arc<Statistics>,
     ) -> io::Result<Self> {
         let workers = Mutex::new(Some(scheduler.spawn()?));
         Ok(Self {
@@ -43,6 +46,7 @@ impl Served {
             back_pressure: Arc::new(BackPressure::new(batcher.clone())),
             batcher,
             workers,
+            statistics,
         })
     }
 
@@ -89,6 +93,11 @@ impl Served {
     /// Where requests get a place before their bodies are read, or wait for one.
     pub fn back_pressure(&self) -> &Arc<BackPressure> {
         &self.back_pressure
+    }
+
+    /// What it has done so far.
+    pub fn statistics(&self) -> &Statistics {
+        &self.statistics
     }
 
     /// Queue and sessions at this moment.

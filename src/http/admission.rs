@@ -1,6 +1,6 @@
 //! A place for a request, from its head; and what became of it, counted.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::client::Identity;
 use crate::classify::{Admitted, Failure, HeadWork, Served};
@@ -36,9 +36,10 @@ pub(super) async fn admit(
     request: &Request,
 ) -> Result<Admitted, Failure> {
     let admitted = served.back_pressure().admit(identity.sender, work, request).await;
-    admitted
-        .map_err(Failure::from)
-        .inspect_err(|failure| count(metrics, failure))
+    admitted.map_err(Failure::from).inspect_err(|failure| {
+        count(metrics, failure);
+        served.statistics().request(false, Duration::ZERO);
+    })
 }
 
 /// Counts what became of a request that was admitted.

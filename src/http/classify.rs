@@ -90,6 +90,8 @@ pub(super) async fn classify(
     let classification = run(&served, items, top_k, &request, Some(admitted)).await;
     let classification = admission::counted(&shared.metrics, due, classification)?;
     shared.metrics.stage(Stage::Postprocess, classification.postprocess);
+    let images = classification.predictions.len();
+    served.statistics().output(images, classification.postprocess);
     let classes: usize = classification.predictions.iter().map(|p| p.classes.len()).sum();
     offload(classes * CLASS_BYTES, move || respond(&served, &classification)).await
 }
