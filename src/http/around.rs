@@ -15,9 +15,9 @@ use super::keep_alive::close_after;
 use super::observe::Observed;
 use super::response_budget::ResponseBudget;
 use super::secure::headers;
-use super::{Shared, framing, reserve, v2};
+use super::{Shared, framing, packed_response, reserve, v2};
 
-/// What the steps need. Each listener has its own.
+/// What the steps need. HTTP and gRPC have the same; the second listener has its own.
 #[derive(Debug, Clone)]
 pub(super) struct Around(Arc<Steps>);
 
@@ -69,7 +69,9 @@ impl Steps {
         let identity = self.clients.identify(&request);
         request.extensions_mut().insert(identity);
         let (charge, request) = self.bodies.charge(identity.client, request);
+        let accepted = packed_response::accepted(&request);
         let response = next.run(request).await;
+        let response = packed_response::pack(response, accepted).await;
         drop(charge);
         response
     }

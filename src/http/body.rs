@@ -5,13 +5,14 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 
 use super::body_budget::{BodyCharge, OverBudget};
+use super::compression::{Coding, RATIO_MAX, UnpackError};
 use super::echo::echo;
 use super::error::{Code, Problem};
 use super::form;
@@ -57,7 +58,7 @@ pub(super) async fn images(
     limits: &Arc<LimitSettings>,
     within: BodyTimeouts,
 ) -> Result<Vec<Item>, Problem> {
-    let bytes = read(headers, body, announced.bytes_max, within).await?;
+    let bytes = read(headers, body, announced.bytes_max, charge, within).await?;
     match announced.kind {
         BodyKind::Image if bytes.is_empty() => Err(Problem::new(
             Code::NoImage,
@@ -113,15 +114,38 @@ impl BodyTimeouts {
     }
 }
 
-/// The whole body, at most `bytes_max` of it.
+/// The whole body, unpacked, at most `bytes_max` of it. The request is charged for what unpacking takes.
 pub(super) async fn read(
     headers: &HeaderMap,
-    mut body: Body,
+    body: Body,
     bytes_max: usize,
+    charge: &BodyCharge,
     within: BodyTimeouts,
 ) -> Result<Bytes, Problem> {
     let announced = length(headers, bytes_max)?;
+    let coding = coding(headers)?;
     let reserve = announced.map_or(0, |length| length as usize).min(RESERVE_BYTES_MAX);
+    let packed = read_whole(body, bytes_max, reserve, within).await?;
+    if coding == Coding::Identity {
+        return Ok(packed);
+    }
+    let (bytes, charge) = (packed.len(), charge.clone());
+    let unpacked = offload(bytes.saturating_mul(RATIO_MAX), move || {
+        coding.unpack(packed, bytes_max, |held| charge.hold(bytes.saturating_add(held)))
+    });
+    Ok(unpacked.await??)
+}
+
+/// The whole body as it was sent, at most `bytes_max` of it.
+pub(super) async fn read_as_sent(body: Body, bytes_max: usize, within: BodyTimeouts) -> Result<Bytes, Problem> {
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if announced > bytes_max {
+        return Err(too_large(bytes_max));
+    }
+    read_whole(body, bytes_max, announced.min(RESERVE_BYTES_MAX), within).await
+}
+
+async fn read_whole(mut body: Body, bytes_max: usize, reserve: usize, within: BodyTimeouts) -> Result<Bytes, Problem> {
     let collected = collect(&mut body, bytes_max, reserve, within.rate);
     let error = match tokio::time::timeout(within.timeout, collected).await {
         Ok(Ok(bytes)) => return Ok(bytes),
@@ -150,7 +174,7 @@ pub(super) async fn read(
 
 /// The length of a body that may be read, where its head tells.
 pub(super) fn length(headers: &HeaderMap, bytes_max: usize) -> Result<Option<u64>, Problem> {
-    check_encoding(headers)?;
+    coding(headers)?;
     let announced = headers
         .get(CONTENT_LENGTH)
         .and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
@@ -160,15 +184,20 @@ pub(super) fn length(headers: &HeaderMap, bytes_max: usize) -> Result<Option<u64
     Ok(announced)
 }
 
-/// A body that is compressed on the way would have to be unpacked within its limits; images are compressed already.
-fn check_encoding(headers: &HeaderMap) -> Result<(), Problem> {
-    match headers.get(CONTENT_ENCODING) {
-        Some(encoding) if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") => Err(Problem::new(
+/// How a body is compressed.
+fn coding(headers: &HeaderMap) -> Result<Coding, Problem> {
+    let mut values = headers.get_all(CONTENT_ENCODING).iter();
+    let known = match (values.next(), values.next()) {
+        (None, _) => Some(Coding::Identity),
+        (Some(value), None) => value.to_str().ok().and_then(Coding::called),
+        (Some(_), Some(_)) => None,
+    };
+    known.ok_or_else(|| {
+        Problem::new(
             Code::UnsupportedType,
-            "a body with a content-encoding is not read here; send it as it is",
-        )),
-        _ => Ok(()),
-    }
+            "the body's content-encoding is not read here; send it as it is, or compressed once with gzip or deflate",
+        )
+    })
 }
 
 /// Why a body could not be read whole.
@@ -249,6 +278,17 @@ async fn collect(body: &mut Body, bytes_max: usize, reserve: usize, rate: Minimu
         all.extend_from_slice(&data);
     }
     Ok(first.unwrap_or_else(|| all.freeze()))
+}
+
+impl From<UnpackError<OverBudget>> for Problem {
+    fn from(error: UnpackError<OverBudget>) -> Self {
+        let detail = error.to_string();
+        match error {
+            UnpackError::TooLarge(_) => Self::new(Code::TooLarge, detail),
+            UnpackError::Broken { .. } => Self::new(Code::Malformed, detail),
+            UnpackError::Refused(over_budget) => over_budget.into(),
+        }
+    }
 }
 
 fn too_large(bytes_max: usize) -> Problem {

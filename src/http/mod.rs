@@ -1,5 +1,6 @@
 //! The only module that knows HTTP: every route on one page ([`router`]), one table of errors ([`error`]), the accept loop
 //! ([`server`]) and each connection ([`connection`]). The responses' JSON is in [`wire`]; their contents come from `crate::classify`.
+//! The Open Inference Protocol is served as JSON ([`v2`]) around a core that depends on no wire format ([`inference`]).
 
 mod admission;
 mod around;
@@ -7,18 +8,21 @@ mod body;
 mod body_budget;
 mod classify;
 mod client;
+mod compression;
 mod connection;
 mod echo;
 mod error;
 mod form;
 mod framing;
 mod health;
+mod inference;
 mod keep_alive;
 mod metrics;
 mod observe;
 mod offload;
 mod openapi;
 mod pace;
+mod packed_response;
 mod page;
 #[doc(hidden)]
 pub mod parsers;

@@ -32,6 +32,9 @@ use super::{Shared, classify, health, metrics, v2, wire};
         v2::index,
         v2::model,
         v2::model_ready,
+        v2::all_stats,
+        v2::model_stats,
+        v2::model_config,
         v2::infer,
     ),
     components(schemas(wire::Problem)),
@@ -49,7 +52,14 @@ const PROBLEMS: [(&str, &str, &[&str]); 11] = [
     (
         "400",
         "The request cannot be understood",
-        &["classify", "infer", "model", "model_ready"],
+        &[
+            "classify",
+            "infer",
+            "model",
+            "model_ready",
+            "model_stats",
+            "model_config",
+        ],
     ),
     (
         "401",
@@ -59,12 +69,19 @@ const PROBLEMS: [(&str, &str, &[&str]); 11] = [
             "infer",
             "model",
             "model_ready",
+            "model_stats",
+            "model_config",
+            "all_stats",
             "server",
             "index",
             "metrics",
         ],
     ),
-    ("404", "There is no such model", &["infer", "model", "model_ready"]),
+    (
+        "404",
+        "There is no such model",
+        &["infer", "model", "model_ready", "model_stats", "model_config"],
+    ),
     (
         "408",
         "The body did not arrive in time, or too slowly",
@@ -91,6 +108,8 @@ const PROBLEMS: [(&str, &str, &[&str]); 11] = [
             "infer",
             "model",
             "model_ready",
+            "model_stats",
+            "model_config",
             "ready",
             "healthz",
             "v2_ready",
@@ -213,7 +232,7 @@ mod tests {
             ["3", "1"]
         );
         let paths = document["paths"].as_object().unwrap();
-        assert_eq!(paths.len(), 15);
+        assert_eq!(paths.len(), 20);
         let mut ids = std::collections::BTreeSet::new();
         for (path, methods) in paths {
             for (method, operation) in methods.as_object().unwrap() {

@@ -140,6 +140,33 @@ def test_a_deadline_of_its_own(client):
 
 
 @pytest.mark.parametrize("algorithm", ["gzip", "deflate"])
-def test_compressed_requests_are_refused_clearly(client, algorithm):
-    with pytest.raises(InferenceServerException, match="content-encoding"):
-        client.infer(MODEL, [fp32(tensors(1))], request_compression_algorithm=algorithm)
+@pytest.mark.parametrize("binary", [True, False])
+def test_compressed_requests_and_responses(client, algorithm, binary):
+    images = tensors(40)
+    wanted = [triton.InferRequestedOutput("logits", binary_data=binary)]
+    compressed = {"request_compression_algorithm": algorithm, "response_compression_algorithm": algorithm}
+    result = client.infer(MODEL, [fp32(images, binary)], outputs=wanted, **compressed)
+    plain = client.infer(MODEL, [fp32(images, binary)], outputs=wanted)
+    numpy.testing.assert_allclose(result.as_numpy("logits"), plain.as_numpy("logits"), atol=1e-5)
+
+
+def test_responses_are_compressed_as_asked(server):
+    body = {"inputs": [{"name": "input", "shape": [40, *SHAPE], "datatype": "FP32", "data": tensors(40).flatten().tolist()}]}
+    for coding in ["gzip", "deflate"]:
+        reply = requests.post(f"{server.url}/v2/models/{MODEL}/infer", json=body, headers={"accept-encoding": coding})
+        assert reply.headers["content-encoding"] == coding and "accept-encoding" in reply.headers["vary"]
+        assert len(reply.json()["outputs"][0]["data"]) == 400
+
+
+def test_statistics_and_configuration(client):
+    (before,) = client.get_inference_statistics(MODEL)["model_stats"]
+    client.infer(MODEL, [fp32(tensors(3))])
+    (after,) = client.get_inference_statistics(MODEL, "1")["model_stats"]
+    assert (after["name"], after["version"]) == (MODEL, "1")
+    assert after["inference_count"] == before["inference_count"] + 3
+    assert after["inference_stats"]["success"]["count"] == before["inference_stats"]["success"]["count"] + 1
+    assert sum(batch["compute_infer"]["count"] for batch in after["batch_stats"]) == after["execution_count"]
+    assert [model["name"] for model in client.get_inference_statistics()["model_stats"]] == [MODEL]
+    config = client.get_model_config(MODEL)
+    assert (config["name"], config["backend"]) == (MODEL, "onnxruntime")
+    assert config["input"] == [{"name": "input", "data_type": "TYPE_FP32", "dims": list(SHAPE)}]

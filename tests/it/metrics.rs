@@ -131,7 +131,12 @@ fn every_route(server: &Server) -> Vec<Counted> {
         "/v2/health/ready",
         "/v2/models/{model}",
         "/v2/models/{model}/ready",
+        "/v2/models/stats",
+        "/v2/models/{model}/stats",
+        "/v2/models/{model}/config",
         "/v2/models/{model}/versions/{version}",
+        "/v2/models/{model}/versions/{version}/stats",
+        "/v2/models/{model}/versions/{version}/config",
         "/v2/models/{model}/versions/{version}/ready",
     ]
     .map(get)

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 
 use super::super::error::Problem;
-use super::super::{Shared, health};
+use super::super::{Shared, inference};
 use super::{ModelName, wire};
 use crate::classify::Served;
 
@@ -24,7 +24,7 @@ pub(super) async fn server() -> Response {
     Json(wire::Server {
         name: "repserve",
         version: env!("CARGO_PKG_VERSION"),
-        extensions: ["binary_tensor_data", "classification", "model_repository"],
+        extensions: inference::EXTENSIONS,
     })
     .into_response()
 }
@@ -52,7 +52,7 @@ pub(super) async fn live() -> Response {
     responses((status = 200, description = "They are", body = wire::Ready))
 )]
 pub(super) async fn ready(State(shared): State<Shared>) -> Result<Response, Problem> {
-    ready_or_why(&shared)?;
+    inference::ready(&shared)?;
     Ok(Json(wire::Ready { ready: true }).into_response())
 }
 
@@ -67,20 +67,13 @@ pub(super) async fn ready(State(shared): State<Shared>) -> Result<Response, Prob
     responses((status = 200, description = "It does", body = wire::ModelReady))
 )]
 pub(super) async fn model_ready(State(shared): State<Shared>, name: ModelName) -> Result<Response, Problem> {
-    ready_or_why(&shared)?;
+    inference::ready(&shared)?;
     let served = name.find(&shared)?;
     Ok(Json(wire::ModelReady {
         name: served.name(),
         ready: true,
     })
     .into_response())
-}
-
-fn ready_or_why(shared: &Shared) -> Result<(), Problem> {
-    match shared.health.get() {
-        health::HealthState::Ready => Ok(()),
-        _ => Err(shared.health.problem().uncounted()),
-    }
 }
 
 #[utoipa::path(
@@ -120,7 +113,7 @@ pub(super) async fn model(State(shared): State<Shared>, name: ModelName) -> Resu
     Ok(Json(wire::Model {
         name: served.name(),
         versions: [served.version()],
-        platform: "onnxruntime_onnx",
+        platform: inference::PLATFORM,
         inputs: [wire::TensorMetadata {
             name: &signature.input,
             datatype: "FP32",
@@ -134,6 +127,56 @@ pub(super) async fn model(State(shared): State<Shared>, name: ModelName) -> Resu
         parameters: served.facts(),
     })
     .into_response())
+}
+
+#[utoipa::path(
+    get,
+    path = "/v2/models/{model}/stats",
+    operation_id = "model_stats",
+    tag = "inference protocol",
+    summary = "What a model has done so far",
+    description = "Triton's extension statistics.",
+    params(("model" = String, Path, description = "The model's name")),
+    responses((status = 200, description = "The sums since it was loaded", body = wire::StatisticsList))
+)]
+pub(super) async fn model_stats(State(shared): State<Shared>, name: ModelName) -> Result<Response, Problem> {
+    let served = name.find(&shared)?;
+    Ok(Json(wire::StatisticsList {
+        model_stats: vec![wire::Statistics::of(&served)],
+    })
+    .into_response())
+}
+
+#[utoipa::path(
+    get,
+    path = "/v2/models/stats",
+    operation_id = "all_stats",
+    tag = "inference protocol",
+    summary = "What all models have done so far",
+    description = "Triton's extension statistics.",
+    responses((status = 200, description = "The sums since each was loaded", body = wire::StatisticsList))
+)]
+pub(super) async fn all_stats(State(shared): State<Shared>) -> Response {
+    let all = shared.models.all();
+    Json(wire::StatisticsList {
+        model_stats: all.iter().map(|served| wire::Statistics::of(served)).collect(),
+    })
+    .into_response()
+}
+
+#[utoipa::path(
+    get,
+    path = "/v2/models/{model}/config",
+    operation_id = "model_config",
+    tag = "inference protocol",
+    summary = "A model's configuration",
+    description = "Triton's extension model configuration.",
+    params(("model" = String, Path, description = "The model's name")),
+    responses((status = 200, description = "The configuration", body = wire::Config))
+)]
+pub(super) async fn model_config(State(shared): State<Shared>, name: ModelName) -> Result<Response, Problem> {
+    let served = name.find(&shared)?;
+    Ok(Json(wire::Config::of(&served, &shared.limits)).into_response())
 }
 
 fn extent(n: usize) -> i64 {

@@ -4,29 +4,10 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use serde::de::{DeserializeSeed, Deserializer, Error, SeqAccess, Unexpected, Visitor};
 
-use super::error::RequestError;
 use super::json;
-use super::limits::InferLimits;
-use super::tensor::Datatype;
-use crate::classify::Tensor;
-
-/// Arrays within arrays at most: the rank of a tensor.
-pub(super) const RANK_MAX: usize = 8;
-
-/// What was in it.
-#[derive(Debug, Default, PartialEq)]
-pub(super) enum DataContent {
-    /// Nothing.
-    #[default]
-    Empty,
-    /// Numbers, cut into images; the last one may be incomplete.
-    Tensors(Vec<Tensor>),
-    /// Strings, decoded.
-    Images(Vec<Bytes>),
-}
+use crate::http::inference::{DataContent, Datatype, InferLimits, RANK_MAX, RequestError};
 
 /// What may come, and what has.
 #[derive(Debug)]
@@ -220,6 +201,8 @@ impl<'de> Visitor<'de> for Reader<'_> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     const LIMITS: InferLimits = InferLimits {

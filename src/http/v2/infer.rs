@@ -10,19 +10,16 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 
-use super::super::admission::{self, Due};
 use super::super::body_budget::BodyCharge;
 use super::super::client::Identity;
 use super::super::error::{Code, Problem};
+use super::super::inference::{InferLimits, InferRequest, ModelOutput, OutputOptions, Ran, RunContext};
 use super::super::observe::Arrived;
 use super::super::offload::offload;
 use super::super::timing::StageTimes;
 use super::super::{Shared, body};
-use super::error::RequestError;
-use super::limits::InferLimits;
 use super::{ModelName, request, response, wire};
-use crate::classify::{Admitted, Failure, HeadWork, Served, infer as run};
-use repserve_scheduler::Priority;
+use crate::classify::Served;
 
 /// Length of the JSON where raw bytes follow it.
 const HEAD_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
@@ -65,29 +62,27 @@ pub(super) async fn infer(
     let head_len = head_len(&headers)?;
     let bytes_max = shared.limits.request_bytes_max;
     body::length(&headers, bytes_max)?;
-    let latest = arrived + shared.server.request_timeout(None);
-    let admitted = admit(&served, &shared, &identity, latest).await?;
-    let body = body::read(&headers, body, bytes_max, body::BodyTimeouts::new(&shared.server)).await?;
-    let request = read(body, head_len, &charge, &served, &shared).await?;
-
-    let own = request.timeout_us.map(|us| arrived + Duration::from_micros(us));
-    let due = Due {
-        deadline: own.map_or(latest, |own| own.min(latest)),
-        own: own.is_some(),
+    let context = RunContext {
+        shared,
+        identity,
+        arrived,
+        timeout: None,
     };
-    let wanted = admission::request(&identity, due, request.priority);
-    let ran = run(&served, request.work, &wanted, Some(admitted)).await;
-    let (rows, timings) = admission::counted(&shared.metrics, due, ran)?;
-    if !rows.iter().flatten().all(|x| x.is_finite()) {
-        return Err(Failure::NotFinite.into());
-    }
+    let admitted = context.admit(&served).await?;
+    let shared = &context.shared;
+    let body = body::read(
+        &headers,
+        body,
+        bytes_max,
+        &charge,
+        body::BodyTimeouts::new(&shared.server),
+    )
+    .await?;
+    let mut request = read(body, head_len, &charge, &served, shared).await?;
+    let Ran { rows, timings } = context.run(&served, &mut request, admitted).await?;
 
     let values = rows.iter().map(Vec::len).sum::<usize>();
-    let (outputs, id) = (request.outputs, request.id);
-    let mut response = offload(values * VALUE_BYTES, move || {
-        encode(&served, &rows, &outputs, id.as_deref())
-    })
-    .await??;
+    let mut response = offload(values * VALUE_BYTES, move || encode(&served, &rows, &request)).await??;
     let times = StageTimes {
         timings,
         postprocess: Duration::ZERO,
@@ -96,34 +91,18 @@ pub(super) async fn infer(
     Ok(response)
 }
 
-/// A place for a request of which only the head has arrived. Its deadline stands in its body: it is taken for one that its client chose, for
-/// which the queue may be long, unless its client was told to come back later.
-async fn admit(served: &Served, shared: &Shared, identity: &Identity, deadline: Instant) -> Result<Admitted, Failure> {
-    let own = !served.back_pressure().was_told(identity.sender);
-    let request = admission::request(identity, Due { deadline, own }, Priority::default());
-    // Tensors need no decoding: how long the work takes is known when the body has been read.
-    let work = HeadWork {
-        items: 1,
-        encoded_bytes: 0,
-    };
-    admission::admit(served, &shared.metrics, identity, work, &request).await
-}
-
 /// The response, encoded.
-fn encode(
-    served: &Served,
-    rows: &[Vec<f32>],
-    wanted: &[request::OutputOptions],
-    id: Option<&str>,
-) -> Result<Response, Problem> {
-    let model_output = response::ModelOutput {
+fn encode(served: &Served, rows: &[Vec<f32>], request: &InferRequest) -> Result<Response, Problem> {
+    let model_output = ModelOutput {
         output: &served.signature().output,
         rows,
         scores: served.scores(),
     };
-    let (outputs, raw) = response::outputs(model_output, wanted, |index| served.label(index));
+    let tensor = |wanted: &OutputOptions| model_output.tensor(*wanted, |index| served.label(index));
+    let began = Instant::now();
+    let (outputs, raw) = response::outputs(request.outputs.iter().map(tensor).collect());
     let head = wire::Inferred {
-        id,
+        id: request.id.as_deref(),
         model_name: served.name(),
         model_version: served.version(),
         outputs,
@@ -132,7 +111,9 @@ fn encode(
         tracing::error!(%error, "cannot encode a response");
         Problem::internal()
     })?;
-    Ok(respond(head, &raw))
+    let response = respond(head, &raw);
+    served.statistics().output(rows.len(), began.elapsed());
+    Ok(response)
 }
 
 fn head_len(headers: &HeaderMap) -> Result<Option<usize>, Problem> {
@@ -152,17 +133,14 @@ async fn read(
     charge: &BodyCharge,
     served: &Arc<Served>,
     shared: &Shared,
-) -> Result<request::Request, Problem> {
+) -> Result<InferRequest, Problem> {
     let limits = InferLimits::of(&shared.limits);
     let bytes = body.len();
     let beside = limits.read_bytes_max(bytes, head_len.unwrap_or(bytes).min(bytes), served.signature());
     charge.hold(bytes.saturating_add(beside))?;
     let served = Arc::clone(served);
     let read = offload(bytes, move || request::read(body, head_len, served.signature(), limits)).await?;
-    let request = read.map_err(|error| match error {
-        RequestError::Malformed(detail) => Problem::new(Code::Malformed, detail),
-        RequestError::TooLarge(detail) => Problem::new(Code::TooLarge, detail),
-    })?;
+    let request = read?;
     charge.hold(request.bytes)?;
     Ok(request)
 }

@@ -1,23 +1,13 @@
-//! A request's one input: what its JSON describes, and the images that this and the raw bytes make.
+//! A request's one input as its JSON describes it, with the raw bytes behind that.
 
 use bytes::Bytes;
 use serde::de::{Error, MapAccess, SeqAccess};
 
-use super::data::{Data, DataContent, RANK_MAX, Reader};
-use super::error::RequestError::{self, Malformed, TooLarge};
+use super::data::{Data, Reader};
 use super::json::{Array, Elements, Members, Object, Scalar, skip};
-use super::limits::InferLimits;
-use super::tensor::{self, Datatype};
-use crate::classify::Tensor;
-use crate::http::echo::echo;
+use crate::http::inference::RequestError::{self, Malformed};
+use crate::http::inference::{Datatype, InferLimits, InputContent, InputTensor, RANK_MAX};
 use repserve_compile::Signature;
-use repserve_scheduler::Payload;
-
-/// The name under which encoded images may be sent, besides the graph's own input.
-const IMAGES: &str = "images";
-
-/// The images of a request.
-type Images = Vec<Payload<Bytes, Tensor>>;
 
 /// An input as its JSON describes it.
 pub(super) struct Input {
@@ -109,31 +99,23 @@ impl Input {
         }
     }
 
-    /// The images; `raw` are the bytes behind the JSON.
-    pub(super) fn images(self, raw: Bytes, signature: &Signature, limits: InferLimits) -> Result<Images, RequestError> {
-        let missing = |what: &str| Malformed(format!("the input has no {what}"));
-        let name = self.name.as_deref().ok_or_else(|| missing("name"))?;
-        if name != signature.input && name != IMAGES {
-            return Err(Malformed(format!(
-                "there is no input {:?}; send FP32 as {:?}, or encoded images (BYTES) as {IMAGES:?}",
-                echo(name),
-                signature.input
-            )));
-        }
+    /// The tensor; `raw` are the bytes behind the JSON.
+    pub(super) fn tensor(self, raw: Bytes) -> Result<InputTensor, RequestError> {
         self.check_raw(&raw)?;
-        let shape = self.shape.ok_or_else(|| missing("shape"))?;
-        let content = self.has_data.then_some(self.data.content);
-        let elements_sent = InputElements {
-            shape,
-            content,
-            count: self.data.count,
-            raw,
+        let content = if self.has_data {
+            InputContent::Elements {
+                content: self.data.content,
+                count: self.data.count,
+            }
+        } else {
+            InputContent::Raw(raw)
         };
-        match self.datatype.ok_or_else(|| missing("datatype"))? {
-            Datatype::Fp32 => elements_sent.tensors(signature, limits),
-            Datatype::Bytes => elements_sent.encoded(limits),
-            Datatype::Other => Err(Malformed("the input's datatype must be FP32 or BYTES".to_owned())),
-        }
+        Ok(InputTensor {
+            name: self.name,
+            shape: self.shape,
+            datatype: self.datatype,
+            content,
+        })
     }
 
     /// Whether what follows the JSON is what it announces.
@@ -150,96 +132,5 @@ impl Input {
             ))),
             _ => Ok(()),
         }
-    }
-}
-
-/// The elements that a request holds, in its JSON or behind it.
-struct InputElements {
-    shape: Vec<u64>,
-    content: Option<DataContent>,
-    /// Elements in `content`.
-    count: usize,
-    raw: Bytes,
-}
-
-impl InputElements {
-    fn tensors(self, signature: &Signature, limits: InferLimits) -> Result<Images, RequestError> {
-        let [channels, height, width] = signature.image;
-        let [images, rest @ ..] = &self.shape[..] else {
-            return Err(Malformed("the input has no shape".to_owned()));
-        };
-        if *rest != [channels, height, width].map(|extent| extent as u64) {
-            return Err(Malformed(format!(
-                "the input's shape is {:?}, the model takes [n, {channels}, {height}, {width}]",
-                self.shape
-            )));
-        }
-        let images = counted(*images, limits)?;
-        let image_len = signature.image_len();
-        let wanted = images.checked_mul(image_len).ok_or_else(|| limits.too_many_images())?;
-        let (tensors, count) = match self.content {
-            Some(DataContent::Tensors(tensors)) => (tensors, self.count),
-            Some(DataContent::Empty) => (Vec::new(), 0),
-            Some(DataContent::Images(_)) => return Err(Malformed("FP32 `data` holds strings".to_owned())),
-            None => {
-                let count = tensor::floats_len(&self.raw).map_err(Malformed)?;
-                // What is of another size is refused below, uncopied.
-                let tensors = if count == wanted {
-                    tensor::floats(&self.raw, image_len)
-                } else {
-                    Vec::new()
-                };
-                (tensors, count)
-            }
-        };
-        shape_holds(&self.shape, wanted, count)?;
-        if !tensors.iter().flatten().all(|x| x.is_finite()) {
-            return Err(RequestError::not_finite());
-        }
-        Ok(tensors.into_iter().map(Payload::Ready).collect())
-    }
-
-    fn encoded(self, limits: InferLimits) -> Result<Images, RequestError> {
-        let wanted = match self.shape[..] {
-            [n] | [n, 1] => counted(n, limits)?,
-            _ => {
-                return Err(Malformed(format!(
-                    "the input's shape is {:?}, encoded images come as [n]",
-                    self.shape
-                )));
-            }
-        };
-        let images = match self.content {
-            Some(DataContent::Images(images)) => images,
-            Some(DataContent::Empty) => Vec::new(),
-            Some(DataContent::Tensors(_)) => return Err(Malformed("BYTES `data` holds numbers".to_owned())),
-            None => tensor::strings(self.raw, wanted).map_err(Malformed)?,
-        };
-        shape_holds(&self.shape, wanted, images.len())?;
-        for (index, image) in images.iter().enumerate() {
-            limits.check_image(index, image.len())?;
-        }
-        Ok(images.into_iter().map(Payload::Raw).collect())
-    }
-}
-
-fn shape_holds(shape: &[u64], wanted: usize, count: usize) -> Result<(), RequestError> {
-    if wanted == count {
-        return Ok(());
-    }
-    Err(Malformed(format!(
-        "the shape {shape:?} has {wanted} elements, the data {count}"
-    )))
-}
-
-/// The number of images, which is the shape's first extent.
-fn counted(images: u64, limits: InferLimits) -> Result<usize, RequestError> {
-    match usize::try_from(images) {
-        Ok(0) => Err(Malformed("the request holds no image".to_owned())),
-        Ok(count) if count <= limits.images_max => Ok(count),
-        _ => Err(TooLarge(format!(
-            "{images} images in one request, at most {} are taken",
-            limits.images_max
-        ))),
     }
 }

@@ -1,20 +1,16 @@
 //! The Open Inference Protocol, version 2: JSON and the binary-data extension, as Triton's and KServe's clients use it.
 //!
 //! [`about`] describes what is served, [`infer`] runs it. [`request`] and [`response`] translate: [`input`], [`data`], [`json`] and
-//! [`skip`] read a request's JSON within its [`limits`], [`tensor`] its raw bytes; [`error`] is why one is refused; [`wire`] is the
-//! JSON that is written. Running a model is in `crate::classify`.
+//! [`skip`] read a request's JSON; [`wire`] is the JSON that is written. What does not depend on JSON is in [`super::inference`].
 
 mod about;
 mod data;
-mod error;
 mod infer;
 mod input;
 mod json;
-mod limits;
 mod request;
 mod response;
 mod skip;
-mod tensor;
 mod wire;
 
 use std::sync::Arc;
@@ -32,6 +28,7 @@ use serde::Deserialize;
 use super::Shared;
 use super::echo::echo;
 use super::error::{Code, Problem, ProblemDetail};
+use super::inference::{self, InferLimits};
 use super::settings::LimitSettings;
 use crate::classify::Served;
 use repserve_compile::Signature;
@@ -46,9 +43,14 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/v2/repository/index", post(index))
         .route("/v2/models/{model}", get(model))
         .route("/v2/models/{model}/ready", get(model_ready))
+        .route("/v2/models/stats", get(all_stats))
+        .route("/v2/models/{model}/stats", get(model_stats))
+        .route("/v2/models/{model}/config", get(model_config))
         .route("/v2/models/{model}/infer", post(infer))
         .route("/v2/models/{model}/versions/{version}", get(model))
         .route("/v2/models/{model}/versions/{version}/ready", get(model_ready))
+        .route("/v2/models/{model}/versions/{version}/stats", get(model_stats))
+        .route("/v2/models/{model}/versions/{version}/config", get(model_config))
         .route("/v2/models/{model}/versions/{version}/infer", post(infer))
 }
 
@@ -79,7 +81,7 @@ pub(super) fn images(
     signature: &Signature,
     limits: &LimitSettings,
 ) -> Result<(usize, usize), String> {
-    let read = request::read(body, head_len, signature, limits::InferLimits::of(limits));
+    let read = request::read(body, head_len, signature, InferLimits::of(limits));
     read.map(|request| (request.work.len(), request.bytes))
         .map_err(|error| error.to_string())
 }
@@ -106,21 +108,6 @@ impl FromRequestParts<Shared> for ModelName {
 
 impl ModelName {
     fn find(&self, shared: &Shared) -> Result<Arc<Served>, Problem> {
-        let Some(served) = shared.models.get(&self.model) else {
-            if shared.models.all().is_empty() {
-                return Err(shared.health.problem());
-            }
-            return Err(Problem::new(
-                Code::ModelNotFound,
-                format!("no model is called {:?}", echo(&self.model)),
-            ));
-        };
-        match &self.version {
-            Some(version) if version != served.version() => Err(Problem::new(
-                Code::ModelNotFound,
-                format!("model {:?} is served in version {:?}", served.name(), served.version()),
-            )),
-            _ => Ok(served),
-        }
+        inference::find(shared, &self.model, self.version.as_deref())
     }
 }

@@ -3,40 +3,12 @@
 use bytes::Bytes;
 use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess};
 
-use super::error::RequestError::{self, Malformed};
 use super::input::Input;
 use super::json::{Array, Elements, Members, Object, Scalar, skip};
-use super::limits::InferLimits;
-use crate::classify::Tensor;
 use crate::http::echo::echo;
+use crate::http::inference::RequestError::{self, Malformed};
+use crate::http::inference::{InferLimits, InferRequest, OutputOptions, check_output, priority};
 use repserve_compile::Signature;
-use repserve_scheduler::{Payload, Priority};
-
-/// How an output is to be returned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct OutputOptions {
-    /// As raw bytes behind the JSON.
-    pub(super) binary: bool,
-    /// Its best classes instead of its values; how many.
-    pub(super) classification: Option<usize>,
-}
-
-/// A request that can be run.
-#[derive(Debug)]
-pub(super) struct Request {
-    /// Repeated in the response.
-    pub(super) id: Option<String>,
-    /// The images, encoded or as tensors.
-    pub(super) work: Vec<Payload<Bytes, Tensor>>,
-    /// The outputs, in the order requested.
-    pub(super) outputs: Vec<OutputOptions>,
-    /// The longest that it may take, in microseconds.
-    pub(super) timeout_us: Option<u64>,
-    /// How urgent it is beside others of its client.
-    pub(super) priority: Priority,
-    /// Bytes that its images hold in memory.
-    pub(super) bytes: usize,
-}
 
 /// Reads a request. `head_len` is the length of the JSON where raw bytes follow it.
 pub(super) fn read(
@@ -44,7 +16,7 @@ pub(super) fn read(
     head_len: Option<usize>,
     signature: &Signature,
     limits: InferLimits,
-) -> Result<Request, RequestError> {
+) -> Result<InferRequest, RequestError> {
     let head_len = head_len.unwrap_or(body.len());
     if head_len > body.len() {
         return Err(Malformed(format!(
@@ -77,28 +49,15 @@ pub(super) fn read(
     let raw = body.slice(head_len..);
     // Encoded images behind the JSON are parts of the body, and keep all of it.
     let kept = if raw.is_empty() { 0 } else { body.len() };
-    let work = head.input.images(raw, signature, limits)?;
-    let bytes = work.iter().map(|image| match image {
-        Payload::Ready(values) => size_of_val(&values[..]),
-        Payload::Raw(_) if kept > 0 => 0,
-        Payload::Raw(encoded) => encoded.len(),
-    });
-    Ok(Request {
+    let work = head.input.tensor(raw)?.images(signature, limits)?;
+    Ok(InferRequest {
         id: head.id,
-        bytes: bytes.sum::<usize>() + kept,
+        bytes: InferRequest::held_bytes(&work, kept),
         work,
         outputs,
         timeout_us: head.timeout_us.filter(|us| *us > 0),
         priority: priority(head.priority),
     })
-}
-
-/// The priority for a number, as Triton reads it: 1 is the most urgent; 0 and what is beyond the last level are the default.
-fn priority(level: Option<u64>) -> Priority {
-    let level = level
-        .and_then(|level| u8::try_from(level).ok())
-        .filter(|level| *level > 0);
-    level.map_or_else(Priority::default, Priority)
 }
 
 /// A request as its JSON describes it.
@@ -119,21 +78,13 @@ impl Head {
         let binary = self.binary.unwrap_or(false);
         if self.outputs == 0 {
             return Ok(OutputOptions {
-                binary,
+                raw: binary,
                 classification: None,
             });
         }
-        let name = self.output.name.as_deref();
-        let name = name.ok_or_else(|| Malformed("the output has no name".to_owned()))?;
-        if name != signature.output {
-            return Err(Malformed(format!(
-                "there is no output {:?}; the model's is {:?}",
-                echo(name),
-                signature.output
-            )));
-        }
+        check_output(self.output.name.as_deref(), signature)?;
         Ok(OutputOptions {
-            binary: self.output.binary.unwrap_or(binary),
+            raw: self.output.binary.unwrap_or(binary),
             classification: self.output.classification.filter(|k| *k > 0),
         })
     }

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use repserve_scheduler::{Payload, Priority};
 
 const LIMITS: InferLimits = InferLimits {
     images_max: 4,
@@ -16,7 +17,7 @@ fn signature() -> Signature {
     }
 }
 
-fn parse(head: &str, raw: &[u8]) -> Result<Request, RequestError> {
+fn parse(head: &str, raw: &[u8]) -> Result<InferRequest, RequestError> {
     let body = [head.as_bytes(), raw].concat();
     read(Bytes::from(body), Some(head.len()), &signature(), LIMITS)
 }
@@ -52,7 +53,7 @@ fn a_batch_in_raw_bytes() {
     assert_eq!(request.work.len(), 2);
     assert_eq!(request.timeout_us, Some(2500));
     let wanted = OutputOptions {
-        binary: true,
+        raw: true,
         classification: Some(3),
     };
     assert_eq!(request.outputs, [wanted]);
@@ -104,6 +105,11 @@ fn what_the_model_does_not_take_is_refused() {
         r#"{"name":"x","shape":[1],"datatype":"BYTES","data":[""]}"#,
         b"",
         "there is no input \"x\"; send FP32 as \"input\", or encoded images (BYTES) as \"images\"",
+    );
+    refused(
+        r#"{"name":"images","shape":[1,3,1,2],"datatype":"FP32","data":[1,2,3,4,5,6]}"#,
+        b"",
+        "the input \"images\" takes encoded images (BYTES); send FP32 as \"input\"",
     );
     refused(
         r#"{"name":"input","shape":[1],"datatype":"INT64","data":[1]}"#,

@@ -3,6 +3,9 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::classify::{Served, Total};
+use crate::http::LimitSettings;
+use crate::http::inference::{Configuration, PLATFORM};
 use repserve_compile::Facts;
 
 /// `GET /v2`.
@@ -11,7 +14,7 @@ use repserve_compile::Facts;
 pub(super) struct Server {
     pub(super) name: &'static str,
     pub(super) version: &'static str,
-    pub(super) extensions: [&'static str; 3],
+    pub(super) extensions: [&'static str; 5],
 }
 
 /// `GET /v2/health/live`.
@@ -63,6 +66,148 @@ pub(super) struct TensorMetadata<'a> {
     pub(super) name: &'a str,
     pub(super) datatype: &'static str,
     pub(super) shape: Vec<i64>,
+}
+
+/// `GET /v2/models/{model}/stats`.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ModelStatisticsList)]
+pub(super) struct StatisticsList<'a> {
+    pub(super) model_stats: Vec<Statistics<'a>>,
+}
+
+/// What a model has done so far.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ModelStatistics)]
+pub(super) struct Statistics<'a> {
+    pub(super) name: &'a str,
+    pub(super) version: &'a str,
+    /// When a request last succeeded, in milliseconds since 1970; 0: none has.
+    pub(super) last_inference: u64,
+    /// Images.
+    pub(super) inference_count: u64,
+    /// Batches.
+    pub(super) execution_count: u64,
+    pub(super) inference_stats: InferenceStatistics,
+    pub(super) batch_stats: Vec<BatchStatistics>,
+}
+
+/// What requests (`success`, `fail`) and images (the others) took.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct InferenceStatistics {
+    pub(super) success: StatisticDuration,
+    pub(super) fail: StatisticDuration,
+    pub(super) queue: StatisticDuration,
+    pub(super) compute_input: StatisticDuration,
+    pub(super) compute_infer: StatisticDuration,
+    pub(super) compute_output: StatisticDuration,
+    pub(super) cache_hit: StatisticDuration,
+    pub(super) cache_miss: StatisticDuration,
+}
+
+/// What batches of one size took.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct BatchStatistics {
+    pub(super) batch_size: usize,
+    pub(super) compute_input: StatisticDuration,
+    pub(super) compute_infer: StatisticDuration,
+    pub(super) compute_output: StatisticDuration,
+}
+
+/// How often, and how many nanoseconds altogether.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub(super) struct StatisticDuration {
+    pub(super) count: u64,
+    pub(super) ns: u64,
+}
+
+impl From<Total> for StatisticDuration {
+    fn from(total: Total) -> Self {
+        Self {
+            count: total.count,
+            ns: total.nanoseconds(),
+        }
+    }
+}
+
+impl<'a> Statistics<'a> {
+    pub(super) fn of(served: &'a Served) -> Self {
+        let totals = served.statistics().totals();
+        let batch = |(batch_size, total): (&usize, &Total)| BatchStatistics {
+            batch_size: *batch_size,
+            compute_input: StatisticDuration::default(),
+            compute_infer: (*total).into(),
+            compute_output: StatisticDuration::default(),
+        };
+        Self {
+            name: served.name(),
+            version: served.version(),
+            last_inference: totals.last_success_ms(),
+            inference_count: totals.inference.count,
+            execution_count: totals.executions(),
+            inference_stats: InferenceStatistics {
+                success: totals.success.into(),
+                fail: totals.fail.into(),
+                queue: totals.queue.into(),
+                compute_input: totals.prepare.into(),
+                compute_infer: totals.inference.into(),
+                compute_output: totals.output.into(),
+                cache_hit: StatisticDuration::default(),
+                cache_miss: StatisticDuration::default(),
+            },
+            batch_stats: totals.batches.iter().map(batch).collect(),
+        }
+    }
+}
+
+/// `GET /v2/models/{model}/config`, in the terms of Triton's model configuration.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ModelConfiguration)]
+pub(super) struct Config<'a> {
+    pub(super) name: &'a str,
+    pub(super) platform: &'static str,
+    pub(super) backend: &'static str,
+    /// Images that one request may have.
+    pub(super) max_batch_size: i32,
+    pub(super) input: [ConfigTensor<'a>; 1],
+    pub(super) output: [ConfigTensor<'a>; 1],
+    pub(super) dynamic_batching: DynamicBatching,
+}
+
+/// A tensor of a model, for one image.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ConfigurationTensor)]
+pub(super) struct ConfigTensor<'a> {
+    pub(super) name: &'a str,
+    pub(super) data_type: &'static str,
+    pub(super) dims: Vec<i64>,
+}
+
+/// How requests are batched.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct DynamicBatching {
+    pub(super) max_queue_delay_microseconds: u64,
+}
+
+impl<'a> Config<'a> {
+    pub(super) fn of(served: &'a Served, limits: &LimitSettings) -> Self {
+        let configuration = Configuration::of(served, limits);
+        let tensor = |name, dims: &[i64]| ConfigTensor {
+            name,
+            data_type: "TYPE_FP32",
+            dims: dims.to_vec(),
+        };
+        Self {
+            name: served.name(),
+            platform: PLATFORM,
+            backend: configuration.backend,
+            max_batch_size: configuration.max_batch_size,
+            input: [tensor(&served.signature().input, &configuration.input_dims)],
+            output: [tensor(&served.signature().output, &configuration.output_dims)],
+            dynamic_batching: DynamicBatching {
+                max_queue_delay_microseconds: 0,
+            },
+        }
+    }
 }
 
 /// An inference request. It is not made of these types: `request` reads it member by member.

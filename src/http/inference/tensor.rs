@@ -4,7 +4,7 @@ use bytes::{Buf, Bytes};
 
 /// A type of element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Datatype {
+pub(in crate::http) enum Datatype {
     /// 32-bit floating point.
     Fp32,
     /// Byte strings of any length.
@@ -15,7 +15,7 @@ pub(super) enum Datatype {
 
 impl Datatype {
     /// The type that the protocol calls so.
-    pub(super) fn called(name: &str) -> Self {
+    pub(in crate::http) fn called(name: &str) -> Self {
         match name {
             "FP32" => Self::Fp32,
             "BYTES" => Self::Bytes,
@@ -25,7 +25,7 @@ impl Datatype {
 }
 
 /// How many FP32 elements raw bytes are.
-pub(super) fn floats_len(raw: &[u8]) -> Result<usize, String> {
+pub(in crate::http) fn floats_len(raw: &[u8]) -> Result<usize, String> {
     match raw.as_chunks::<4>() {
         (chunks, []) => Ok(chunks.len()),
         _ => Err(format!("{} bytes are no whole number of FP32 elements", raw.len())),
@@ -33,7 +33,7 @@ pub(super) fn floats_len(raw: &[u8]) -> Result<usize, String> {
 }
 
 /// FP32 elements out of raw little-endian bytes, cut into tensors of `len` elements.
-pub(super) fn floats(raw: &[u8], len: usize) -> Vec<Vec<f32>> {
+pub(in crate::http) fn floats(raw: &[u8], len: usize) -> Vec<Vec<f32>> {
     let (elements, _) = raw.as_chunks::<4>();
     let tensor = |elements: &[[u8; 4]]| elements.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
     elements.chunks(len.max(1)).map(tensor).collect()
@@ -41,7 +41,7 @@ pub(super) fn floats(raw: &[u8], len: usize) -> Vec<Vec<f32>> {
 
 /// BYTES elements out of raw bytes: each a little-endian 32-bit length and that many bytes. Nothing is copied; more than `count`
 /// are an error.
-pub(super) fn strings(mut raw: Bytes, count: usize) -> Result<Vec<Bytes>, String> {
+pub(in crate::http) fn strings(mut raw: Bytes, count: usize) -> Result<Vec<Bytes>, String> {
     let mut all = Vec::new();
     while !raw.is_empty() {
         if all.len() == count {
@@ -64,7 +64,7 @@ pub(super) fn strings(mut raw: Bytes, count: usize) -> Result<Vec<Bytes>, String
 }
 
 /// The raw bytes of BYTES elements.
-pub(super) fn length_prefixed(strings: &[String]) -> Vec<u8> {
+pub(in crate::http) fn length_prefixed(strings: &[String]) -> Vec<u8> {
     let mut raw = Vec::with_capacity(strings.iter().map(|s| s.len() + 4).sum());
     for string in strings {
         raw.extend_from_slice(&u32::try_from(string.len()).unwrap_or(u32::MAX).to_le_bytes());

@@ -4,15 +4,18 @@ use super::error::RequestError::{self, TooLarge};
 use crate::http::LimitSettings;
 use repserve_compile::Signature;
 
+/// Extents of a shape, or arrays within arrays, at most: the rank of a tensor.
+pub(in crate::http) const RANK_MAX: usize = 8;
+
 /// What a request may hold.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct InferLimits {
-    pub(super) images_max: usize,
-    pub(super) image_bytes_max: usize,
+pub(in crate::http) struct InferLimits {
+    pub(in crate::http) images_max: usize,
+    pub(in crate::http) image_bytes_max: usize,
 }
 
 impl InferLimits {
-    pub(super) fn of(limits: &LimitSettings) -> Self {
+    pub(in crate::http) fn of(limits: &LimitSettings) -> Self {
         Self {
             images_max: limits.request_images_max,
             image_bytes_max: limits.image_bytes_max,
@@ -21,7 +24,7 @@ impl InferLimits {
 
     /// Bytes that reading a request makes beside its body, at most: copies of its raw bytes, numbers, or strings without their
     /// escapes.
-    pub(super) fn read_bytes_max(self, body_bytes: usize, head_bytes: usize, signature: &Signature) -> usize {
+    pub(in crate::http) fn read_bytes_max(self, body_bytes: usize, head_bytes: usize, signature: &Signature) -> usize {
         let image = signature.image_len().saturating_mul(size_of::<f32>());
         // The shortest number is two bytes of JSON, `0,`. Room for an image is made whole.
         let numbers = (head_bytes / 2).saturating_mul(size_of::<f32>()).saturating_add(image);
@@ -29,7 +32,7 @@ impl InferLimits {
         numbers.max(head_bytes).max(body_bytes.saturating_sub(head_bytes))
     }
 
-    pub(super) fn too_many_images(self) -> RequestError {
+    pub(in crate::http) fn too_many_images(self) -> RequestError {
         TooLarge(format!(
             "more than {} images in one request are not taken",
             self.images_max
@@ -37,7 +40,7 @@ impl InferLimits {
     }
 
     /// Whether an image may have so many bytes. Images are counted from 1.
-    pub(super) fn check_image(self, index: usize, bytes: usize) -> Result<(), RequestError> {
+    pub(in crate::http) fn check_image(self, index: usize, bytes: usize) -> Result<(), RequestError> {
         if bytes <= self.image_bytes_max {
             return Ok(());
         }
