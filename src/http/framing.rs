@@ -1,4 +1,4 @@
-//! What RFC 9112 requires of a request's head and hyper leaves to the server: exactly one `host` (section 3.2), no transfer coding
+//! What RFC 9112 requires of a request's head and hyper leaves to the server: exactly one `host` (section 3.2; none in HTTP/2), no transfer coding
 //! but `chunked` (6.1), a `content-length` that a length can have (6.3).
 //!
 //! Where the head is ambiguous, so is the end of the message: the connection closes after the response.
@@ -22,7 +22,7 @@ fn host(version: Version, headers: &HeaderMap) -> Result<(), Problem> {
     let mut hosts = headers.get_all(HOST).iter();
     let (first, second) = (hosts.next(), hosts.next());
     match (first, second) {
-        (None, _) if version >= Version::HTTP_11 => malformed("the request has no `host` header; HTTP/1.1 needs one"),
+        (None, _) if version == Version::HTTP_11 => malformed("the request has no `host` header; HTTP/1.1 needs one"),
         (None, _) => Ok(()),
         (Some(_), Some(_)) => malformed("the request has more than one `host` header"),
         (Some(host), None) if is_host(host.as_bytes()) => Ok(()),
@@ -90,6 +90,8 @@ mod tests {
         }
         check_host(Version::HTTP_11, &[], false);
         check_host(Version::HTTP_10, &[], true);
+        // It has `:authority` instead (RFC 9113, section 8.3.1).
+        check_host(Version::HTTP_2, &[], true);
         check_host(Version::HTTP_11, &["x", "x"], false);
         check_host(Version::HTTP_10, &["x", "y"], false);
     }

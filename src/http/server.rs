@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use super::connection::{Connections, Slots, return_memory};
-use super::secure::Tls;
+use super::secure::{Speaks, Tls};
 use super::settings::ServerSettings;
 use crate::telemetry::{Metrics, Throttle};
 
@@ -44,6 +44,7 @@ pub struct Server {
     listener: TcpListener,
     connections: Arc<Connections>,
     slots: Arc<Slots>,
+    speaks: Speaks,
     failures: Throttle,
 }
 
@@ -55,6 +56,19 @@ impl Server {
             listener,
             connections: Arc::new(Connections::new(settings, tls, Arc::clone(&metrics))),
             slots: Slots::new(settings.connections_max, metrics),
+            speaks: Speaks::Http,
+            failures: Throttle::new(FAILURE_PERIOD),
+        }
+    }
+
+    /// A second listener, for gRPC. Its connections are treated alike and count among the same.
+    #[must_use]
+    pub fn grpc(&self, listener: TcpListener) -> Self {
+        Self {
+            listener,
+            connections: Arc::clone(&self.connections),
+            slots: Arc::clone(&self.slots),
+            speaks: Speaks::Grpc,
             failures: Throttle::new(FAILURE_PERIOD),
         }
     }
@@ -62,7 +76,9 @@ impl Server {
     /// Accepts until `closing` holds, then takes what had connected already and closes the listener. Returns what waits for
     /// the connections.
     pub async fn accept_until(self, router: Router, mut closing: watch::Receiver<bool>) -> Draining {
-        tokio::spawn(return_memory(self.slots.live()));
+        if self.speaks == Speaks::Http {
+            tokio::spawn(return_memory(self.slots.live()));
+        }
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -98,8 +114,8 @@ impl Server {
         if let Err(error) = prepare(&stream) {
             tracing::debug!(%error, "cannot set a connection's options");
         }
-        let (connections, router) = (Arc::clone(&self.connections), router.clone());
-        tokio::spawn(async move { connections.serve(stream, slot, router).await });
+        let (connections, router, speaks) = (Arc::clone(&self.connections), router.clone(), self.speaks);
+        tokio::spawn(async move { connections.serve(stream, slot, router, speaks).await });
     }
 }
 

@@ -17,6 +17,7 @@ mod errors;
 mod eval;
 mod fuzz;
 mod hostile;
+mod http2;
 mod int8_graphs;
 mod kernels;
 mod limits;

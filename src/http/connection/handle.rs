@@ -83,6 +83,48 @@ impl ConnectionHandle {
         inner.unwritten.extend(charge);
     }
 
+    /// As [`ConnectionState::multiplexed`].
+    pub(super) fn multiplexed(&self) {
+        self.lock().state.multiplexed(Instant::now());
+    }
+
+    /// As [`ConnectionState::stream_began`].
+    pub(super) fn stream_began(&self) -> bool {
+        let mut inner = self.lock();
+        let only = inner.state.stream_began(Instant::now());
+        if only {
+            inner.slot.iter_mut().for_each(Slot::busy);
+        }
+        only
+    }
+
+    pub(super) fn stream_ended(&self) {
+        let mut inner = self.lock();
+        if inner.state.stream_ended(Instant::now()) {
+            inner.slot.iter_mut().for_each(Slot::idle);
+        }
+    }
+
+    /// As [`ConnectionState::response_began`].
+    pub(super) fn response_began(&self) -> u64 {
+        self.lock().state.response_began(Instant::now())
+    }
+
+    pub(super) fn response_wanted(&self, number: u64) {
+        self.lock().state.response_wanted(number, Instant::now());
+    }
+
+    pub(super) fn response_taken(&self, number: u64, bytes: usize) {
+        self.lock().state.response_taken(number, bytes, Instant::now());
+    }
+
+    /// As [`ConnectionHandle::response_buffered`], for a response of HTTP/2.
+    pub(super) fn stream_response_ended(&self, number: u64, charge: Option<Arc<ResponseCharge>>) {
+        let mut inner = self.lock();
+        inner.state.response_ended(number);
+        inner.unwritten.extend(charge);
+    }
+
     /// As [`ConnectionState::write_shut`].
     pub(super) fn write_shut(&self) {
         let mut inner = self.lock();
@@ -124,14 +166,24 @@ impl ConnectionHandle {
 
     /// Waits until a timeout has passed, and returns which. It must be polled after whatever changes the state.
     pub(super) async fn expired(&self) -> Closed {
+        self.past(ConnectionState::deadline).await
+    }
+
+    /// Waits until a connection of HTTP/2 has had no request for too long. It must be polled after whatever changes the state.
+    pub(super) async fn idle(&self) {
+        self.past(|state| Some((state.idle_deadline()?, ()))).await;
+    }
+
+    /// Waits until the deadline has passed that the state has, as it changes.
+    async fn past<T>(&self, due: impl Fn(&ConnectionState) -> Option<(Instant, T)>) -> T {
         let mut timer = pin!(tokio::time::sleep_until(Instant::now().into()));
         poll_fn(|context| {
             loop {
-                let Some((deadline, reason)) = self.lock().state.deadline() else {
+                let Some((deadline, outcome)) = due(&self.lock().state) else {
                     return Poll::Pending;
                 };
                 if deadline <= Instant::now() {
-                    return Poll::Ready(reason);
+                    return Poll::Ready(outcome);
                 }
                 // A timer that is due too early is set anew when it fires: most deadlines only move away.
                 if timer.is_elapsed() || timer.deadline() > deadline.into() {

@@ -2,18 +2,20 @@
 //!
 //! [`Connections`] drives it: TLS, then hyper. [`phase`] is the state machine: what a connection is doing and until when it may.
 //! [`slots`] bounds how many there are. [`handle`] holds the state that the parts share: [`stream`] (the socket), [`service`] (the
-//! router, called for each request), [`early_response`] (responses before the end of a body), [`hang_up`] (clients that go away),
+//! router, called for each request), [`http2`] and [`streams`] (the same for HTTP/2, which a client's first bytes tell), [`early_response`] (responses before the end of a body), [`hang_up`] (clients that go away),
 //! [`linger`] (the end). [`memory`] returns what closed connections leave.
 
 mod early_response;
 mod handle;
 mod hang_up;
+mod http2;
 mod linger;
 mod memory;
 mod phase;
 mod service;
 mod slots;
 mod stream;
+mod streams;
 
 pub(super) use memory::return_memory;
 pub(super) use service::Reserved;
@@ -28,6 +30,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use self::handle::ConnectionHandle;
@@ -35,9 +38,10 @@ use self::hang_up::HangUp;
 use self::linger::linger;
 use self::service::RequestService;
 use self::stream::{SharedStream, Stream};
+use self::streams::StreamService;
 use super::client::Peer;
 use super::refusal_log::{self, Refusal};
-use super::secure::Tls;
+use super::secure::{Speaks, Tls};
 use super::settings::ServerSettings;
 use super::timeouts::Timeouts;
 use crate::telemetry::{Closed, Metrics};
@@ -56,10 +60,21 @@ pub(super) struct Connections {
     tls: Option<Arc<Tls>>,
     timeouts: Timeouts,
     metrics: Arc<Metrics>,
+    /// Requests of HTTP/2 that may be open at a time, besides the first of each connection.
+    further_streams: Arc<Semaphore>,
     /// The number of the next one.
     next: AtomicU64,
     /// No further requests are taken.
     finishing: CancellationToken,
+}
+
+/// Where the requests of a connection go, and what is known of all of them.
+struct Requests {
+    router: Router,
+    speaks: Speaks,
+    /// The connection is one beyond the limit.
+    reserve: bool,
+    peer: Peer,
 }
 
 impl Connections {
@@ -78,6 +93,7 @@ impl Connections {
             tls,
             timeouts: settings.connection_timeouts(),
             metrics,
+            further_streams: Arc::new(Semaphore::new(settings.connections_max.min(Semaphore::MAX_PERMITS))),
             next: AtomicU64::new(1),
             finishing: CancellationToken::new(),
         }
@@ -89,7 +105,7 @@ impl Connections {
     }
 
     /// Serves a connection until it ends.
-    pub(super) async fn serve(&self, tcp: TcpStream, slot: Slot, router: Router) {
+    pub(super) async fn serve(&self, tcp: TcpStream, slot: Slot, router: Router, speaks: Speaks) {
         let (close, reserve) = (slot.close(), slot.is_reserve());
         let mut timeouts = self.timeouts;
         if reserve {
@@ -101,7 +117,12 @@ impl Connections {
             connection: self.next.fetch_add(1, Ordering::Relaxed),
         };
         let (tcp, handle) = (Arc::new(tcp), Arc::new(ConnectionHandle::new(slot, timeouts)));
-        let requests = RequestService::new(router, Arc::clone(&handle), reserve, peer);
+        let requests = Requests {
+            router,
+            speaks,
+            reserve,
+            peer,
+        };
         let closed = tokio::select! {
             biased;
             closed = self.drive(&tcp, &handle, requests) => closed,
@@ -122,12 +143,7 @@ impl Connections {
     }
 
     /// Serves the connection, then lingers where the peer may still send.
-    async fn drive(
-        &self,
-        tcp: &Arc<TcpStream>,
-        handle: &Arc<ConnectionHandle>,
-        requests: RequestService,
-    ) -> Option<Closed> {
+    async fn drive(&self, tcp: &Arc<TcpStream>, handle: &Arc<ConnectionHandle>, requests: Requests) -> Option<Closed> {
         let closed = self.serve_stream(tcp, handle, requests).await;
         if closed.is_none() && handle.lingers() {
             linger(tcp, handle).await;
@@ -140,13 +156,13 @@ impl Connections {
         &self,
         tcp: &Arc<TcpStream>,
         handle: &Arc<ConnectionHandle>,
-        requests: RequestService,
+        requests: Requests,
     ) -> Option<Closed> {
         let stream = Stream::new(Arc::clone(tcp), Arc::clone(handle));
         let Some(tls) = &self.tls else {
             return self.serve_http(stream, tcp, handle, requests).await;
         };
-        match tls.acceptor().accept(stream).await {
+        match tls.acceptor(requests.speaks).accept(stream).await {
             Ok(stream) => self.serve_http(stream, tcp, handle, requests).await,
             Err(error) => {
                 tracing::debug!(%error, "no TLS connection");
@@ -159,13 +175,66 @@ impl Connections {
         &self,
         stream: S,
         tcp: &Arc<TcpStream>,
-        handle: &ConnectionHandle,
-        requests: RequestService,
+        handle: &Arc<ConnectionHandle>,
+        requests: Requests,
     ) -> Option<Closed>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let stream = SharedStream::new(stream);
+        let begins = poll_fn(|context| stream.poll_begins_with(http2::PREFACE, context));
+        let is_http2 = tokio::select! {
+            biased;
+            is_http2 = begins => is_http2,
+            () = self.finishing.cancelled() => {
+                if !stream.has_ahead() {
+                    return None;
+                }
+                false
+            }
+        };
+        if is_http2 {
+            self.serve_http2(stream, handle, requests).await
+        } else {
+            self.serve_http1(stream, tcp, handle, requests).await
+        }
+    }
+
+    async fn serve_http2<S>(
+        &self,
+        stream: SharedStream<S>,
+        handle: &Arc<ConnectionHandle>,
+        Requests {
+            router, reserve, peer, ..
+        }: Requests,
+    ) -> Option<Closed>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let further = Arc::clone(&self.further_streams);
+        let requests = StreamService::new(router, Arc::clone(handle), reserve, peer, further);
+        match http2::serve(stream, requests, handle, &self.finishing).await {
+            http2::Ended::Done(outcome) => {
+                self.ended(outcome);
+                None
+            }
+            http2::Ended::Idle => Some(Closed::Idle),
+        }
+    }
+
+    async fn serve_http1<S>(
+        &self,
+        stream: SharedStream<S>,
+        tcp: &Arc<TcpStream>,
+        handle: &Arc<ConnectionHandle>,
+        Requests {
+            router, reserve, peer, ..
+        }: Requests,
+    ) -> Option<Closed>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let requests = RequestService::new(router, Arc::clone(handle), reserve, peer);
         let connection = self.builder.serve_connection(TokioIo::new(stream.clone()), requests);
         let mut connection = std::pin::pin!(connection);
         let mut hang_up = HangUp::new(Arc::clone(tcp));

@@ -1,5 +1,6 @@
 //! What a connection is doing and until when it may: events with their times in, a deadline out. No clock and no socket.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::http::timeouts::Timeouts;
@@ -9,7 +10,9 @@ use crate::telemetry::Closed;
 const LINGER_PAUSE: Duration = Duration::from_secs(2);
 /// How long a peer may go on sending after the write side was shut.
 const LINGER_TOTAL: Duration = Duration::from_secs(30);
-/// How much of what such a peer sends is read and discarded.
+/// How long a client of HTTP/2 that was told to go has for it.
+const GOAWAY_TIME: Duration = Duration::from_secs(2);
+/// How much of what a lingering peer sends is read and discarded.
 const LINGER_BYTES_MAX: u64 = 256 << 20;
 
 /// What a connection is doing.
@@ -33,6 +36,13 @@ struct WriteAllowance {
 }
 
 impl WriteAllowance {
+    fn new(timeouts: &Timeouts) -> Self {
+        Self {
+            left: timeouts.write,
+            waiting_since: None,
+        }
+    }
+
     fn wait(&mut self, now: Instant) {
         self.waiting_since.get_or_insert(now);
     }
@@ -77,12 +87,23 @@ struct Exchange {
     response_buffered: bool,
 }
 
+/// The requests of a connection of HTTP/2.
+#[derive(Debug, Default)]
+struct Streams {
+    open: usize,
+    /// Responses that have begun and are not with hyper whole, by number.
+    responses: BTreeMap<u64, WriteAllowance>,
+    next: u64,
+}
+
 /// A connection's state: its phase, and what is known of its request and its peer.
 #[derive(Debug)]
 pub(super) struct ConnectionState {
     phase: Phase,
     since: Instant,
     exchange: Exchange,
+    /// There where it is a connection of HTTP/2; then it has no exchange.
+    streams: Option<Streams>,
     allowance: WriteAllowance,
     timeouts: Timeouts,
     closing: bool,
@@ -96,10 +117,8 @@ impl ConnectionState {
             phase: Phase::Idle,
             since: now,
             exchange: Exchange::default(),
-            allowance: WriteAllowance {
-                left: timeouts.write,
-                waiting_since: None,
-            },
+            streams: None,
+            allowance: WriteAllowance::new(&timeouts),
             timeouts,
             closing: false,
             progress: now,
@@ -117,7 +136,8 @@ impl ConnectionState {
 
     /// Bytes came.
     pub(super) fn read(&mut self, now: Instant) {
-        if self.phase == Phase::Idle {
+        // What comes on a connection of HTTP/2 may be no request: only one that has begun counts.
+        if self.phase == Phase::Idle && self.streams.is_none() {
             self.enter(Phase::Head, now);
         }
     }
@@ -129,6 +149,76 @@ impl ConnectionState {
             ..Exchange::default()
         };
         self.enter(Phase::Busy, now);
+    }
+
+    /// The connection turned out to be one of HTTP/2.
+    pub(super) fn multiplexed(&mut self, now: Instant) {
+        self.streams = Some(Streams::default());
+        self.enter(Phase::Idle, now);
+    }
+
+    /// A request has begun on a connection of HTTP/2. Returns whether it is the only one.
+    pub(super) fn stream_began(&mut self, now: Instant) -> bool {
+        let streams = self.streams.get_or_insert_default();
+        streams.open += 1;
+        let only = streams.open == 1;
+        if only {
+            self.enter(Phase::Busy, now);
+        }
+        only
+    }
+
+    /// Such a request has ended. Returns whether none is left.
+    pub(super) fn stream_ended(&mut self, now: Instant) -> bool {
+        let streams = self.streams.get_or_insert_default();
+        streams.open = streams.open.saturating_sub(1);
+        let last = streams.open == 0 && self.phase == Phase::Busy;
+        if last {
+            self.enter(Phase::Idle, now);
+        }
+        last
+    }
+
+    /// The response to such a request has begun. Returns its number.
+    pub(super) fn response_began(&mut self, now: Instant) -> u64 {
+        let mut allowance = WriteAllowance::new(&self.timeouts);
+        allowance.wait(now);
+        let streams = self.streams.get_or_insert_default();
+        streams.next += 1;
+        streams.responses.insert(streams.next, allowance);
+        streams.next
+    }
+
+    fn response(&mut self, number: u64) -> Option<&mut WriteAllowance> {
+        self.streams.as_mut()?.responses.get_mut(&number)
+    }
+
+    /// The client's window has room for more of that response.
+    pub(super) fn response_wanted(&mut self, number: u64, now: Instant) {
+        if let Some(allowance) = self.response(number) {
+            allowance.end(now);
+        }
+    }
+
+    /// `bytes` more of that response are with hyper; the next ones follow when the client has room for them.
+    pub(super) fn response_taken(&mut self, number: u64, bytes: usize, now: Instant) {
+        let timeouts = self.timeouts;
+        if let Some(allowance) = self.response(number) {
+            allowance.earn(bytes, &timeouts, now);
+            allowance.wait(now);
+        }
+    }
+
+    /// All of that response is with hyper.
+    pub(super) fn response_ended(&mut self, number: u64) {
+        if let Some(streams) = &mut self.streams {
+            streams.responses.remove(&number);
+        }
+    }
+
+    /// Until when a connection of HTTP/2 may stay without a request before its client is told to go.
+    pub(super) fn idle_deadline(&self) -> Option<Instant> {
+        (self.streams.is_some() && self.phase == Phase::Idle).then(|| self.since + self.timeouts.idle)
     }
 
     /// The handler reads the request's body from now on.
@@ -214,10 +304,15 @@ impl ConnectionState {
 
     /// Until when the connection may go on like this, and what it is closed for then.
     pub(super) fn deadline(&self) -> Option<(Instant, Closed)> {
-        if let Some(end) = self.allowance.deadline() {
+        let streams = self.streams.iter().flat_map(|streams| streams.responses.values());
+        let writes = std::iter::once(&self.allowance).chain(streams);
+        if let Some(end) = writes.filter_map(WriteAllowance::deadline).min() {
             return Some((end, Closed::WriteTimeout));
         }
         match self.phase {
+            Phase::Idle if self.streams.is_some() => {
+                Some((self.since + self.timeouts.idle + GOAWAY_TIME, Closed::Idle))
+            }
             Phase::Idle => Some((self.since + self.timeouts.idle, Closed::Idle)),
             Phase::Head => Some((self.since + self.timeouts.head, Closed::HeadTimeout)),
             Phase::Busy => None,

@@ -136,6 +136,29 @@ impl<S: AsyncRead + Unpin> SharedStream<S> {
         }
         Poll::Ready(Ok(inner.ahead.len()))
     }
+
+    /// Whether what comes first is `prefix`; as much of it is read as tells. What cannot be read is another beginning.
+    pub(super) fn poll_begins_with(&self, prefix: &[u8], context: &mut Context<'_>) -> Poll<bool> {
+        let mut inner = self.lock();
+        loop {
+            let ahead = inner.ahead.len().min(prefix.len());
+            if inner.ahead[..ahead] != prefix[..ahead] || ahead == prefix.len() {
+                return Poll::Ready(ahead == prefix.len() && inner.ahead.starts_with(prefix));
+            }
+            let mut bytes = [0; AHEAD_BYTES];
+            let mut buffer = ReadBuf::new(&mut bytes);
+            let read = ready!(Pin::new(&mut inner.stream).poll_read(context, &mut buffer));
+            if read.is_err() || buffer.filled().is_empty() {
+                return Poll::Ready(false);
+            }
+            inner.ahead.extend_from_slice(buffer.filled());
+        }
+    }
+
+    /// Whether something was read ahead that has not been read again.
+    pub(super) fn has_ahead(&self) -> bool {
+        !self.lock().ahead.is_empty()
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for SharedStream<S> {
@@ -203,5 +226,32 @@ mod tests {
         assert_eq!(rest, " two three");
         let end = std::future::poll_fn(|context| ahead.poll_read_ahead(context)).await;
         assert_eq!(end.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_beginning_is_known_as_soon_as_it_differs() {
+        let begins = async |sent: &[&[u8]]| {
+            let (mut client, server) = tokio::io::duplex(1024);
+            let mut shared = SharedStream::new(server);
+            let ahead = shared.clone();
+            let begins =
+                tokio::spawn(
+                    async move { std::future::poll_fn(|context| ahead.poll_begins_with(b"PRI *", context)).await },
+                );
+            for part in sent {
+                client.write_all(part).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+            let begins = begins.await.unwrap();
+            drop(client);
+            let mut all = Vec::new();
+            shared.read_to_end(&mut all).await.unwrap();
+            assert_eq!(all, sent.concat());
+            begins
+        };
+        assert!(begins(&[b"PRI *"]).await);
+        assert!(begins(&[b"PR", b"I", b" * HTTP/2.0"]).await);
+        assert!(!begins(&[b"G"]).await);
+        assert!(!begins(&[b"PRI /"]).await);
     }
 }

@@ -10,6 +10,7 @@ mod tls;
 pub use auth::Keys;
 pub(super) use auth::Known;
 pub use settings::SecuritySettings;
+pub(super) use tls::Speaks;
 pub use tls::Tls;
 
 use std::path::PathBuf;

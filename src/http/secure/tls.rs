@@ -18,7 +18,17 @@ use super::files::FromFiles;
 #[derive(Debug)]
 pub struct Tls {
     current: Arc<Current>,
-    config: Arc<ServerConfig>,
+    http: Arc<ServerConfig>,
+    grpc: Arc<ServerConfig>,
+}
+
+/// What a listener's clients speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::http) enum Speaks {
+    /// HTTP/1.1; without TLS also HTTP/2, where a client begins so.
+    Http,
+    /// gRPC, over HTTP/2.
+    Grpc,
 }
 
 #[derive(Debug)]
@@ -46,10 +56,13 @@ impl Tls {
             .map_err(|error| failed(&certificate, error.to_string()))?
             .with_no_client_auth()
             .with_cert_resolver(Arc::clone(&current) as Arc<dyn ResolvesServerCert>);
+        let mut grpc = config.clone();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        grpc.alpn_protocols = vec![b"h2".to_vec()];
         Ok(Self {
             current,
-            config: Arc::new(config),
+            http: Arc::new(config),
+            grpc: Arc::new(grpc),
         })
     }
 
@@ -62,8 +75,12 @@ impl Tls {
     }
 
     /// Accepts connections with whatever certificate is in force then.
-    pub(in crate::http) fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(Arc::clone(&self.config))
+    pub(in crate::http) fn acceptor(&self, speaks: Speaks) -> TlsAcceptor {
+        let config = match speaks {
+            Speaks::Http => &self.http,
+            Speaks::Grpc => &self.grpc,
+        };
+        TlsAcceptor::from(Arc::clone(config))
     }
 }
 

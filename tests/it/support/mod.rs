@@ -4,6 +4,7 @@ pub mod binary;
 pub mod cgroup;
 pub mod classifiers;
 pub mod costly;
+pub mod http2;
 pub mod images;
 pub mod process;
 pub mod tar;
