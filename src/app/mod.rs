@@ -19,7 +19,7 @@ use tokio::sync::watch;
 
 use crate::classify::{Models, Served};
 use crate::config::Settings;
-use crate::http::{Draining, Health, HealthState, Security, Server, Shared, SharedParts, Stop, admin_router, router};
+use crate::http::{Draining, Health, HealthState, Security, Server, Shared, SharedParts, Stop, admin_router, routers};
 use crate::telemetry::{Metrics, ModelInfo, ModelMetrics, Tracer};
 use repserve_compile::CompileError;
 use repserve_runtime::return_freed_memory;
@@ -36,6 +36,8 @@ pub struct App {
     server: Server,
     admin: Option<Server>,
     admin_address: Option<SocketAddr>,
+    grpc: Option<Server>,
+    grpc_address: Option<SocketAddr>,
     shared: Shared,
     address: SocketAddr,
 }
@@ -50,10 +52,8 @@ impl App {
         settings.limits = memory::in_force(&settings.limits);
         let security = Security::open(&settings.security).context("cannot secure the server")?;
         let (listener, address) = bind(settings.server.listen).await?;
-        let admin = match settings.server.admin_listen {
-            Some(listen) => Some(bind(listen).await?),
-            None => None,
-        };
+        let admin = bind_where_set(settings.server.admin_listen).await?;
+        let grpc = bind_where_set(settings.server.grpc_listen).await?;
         let shared = Shared::from(SharedParts {
             models: Arc::new(Models::default()),
             health: Arc::new(Health::default()),
@@ -63,8 +63,11 @@ impl App {
             security: security.clone(),
             limits: Arc::new(settings.limits.clone()),
         });
+        let server = Server::new(listener, &settings.server, security.tls, shared.metrics.clone());
         Ok(Self {
-            server: Server::new(listener, &settings.server, security.tls, shared.metrics.clone()),
+            grpc_address: grpc.as_ref().map(|(_, address)| *address),
+            grpc: grpc.map(|(listener, _)| server.grpc(listener)),
+            server,
             admin_address: admin.as_ref().map(|(_, address)| *address),
             admin: admin.map(|(listener, _)| Server::new(listener, &settings.server, None, shared.metrics.clone())),
             settings: Arc::new(settings),
@@ -81,6 +84,11 @@ impl App {
     /// Where the second listener, if there is one, listens.
     pub fn admin_addr(&self) -> Option<SocketAddr> {
         self.admin_address
+    }
+
+    /// Where gRPC is served, if it is.
+    pub fn grpc_addr(&self) -> Option<SocketAddr> {
+        self.grpc_address
     }
 
     /// What the handlers see: models, health, metrics.
@@ -106,14 +114,18 @@ impl App {
             server,
             admin,
             admin_address,
+            grpc,
+            grpc_address,
             shared,
             address,
         } = self;
         let https = shared.security.tls.is_some();
-        tracing::info!(%address, https, admin = admin_address.map(tracing::field::display), version = env!("CARGO_PKG_VERSION"), "listening");
+        tracing::info!(%address, https, admin = admin_address.map(tracing::field::display), grpc = grpc_address.map(tracing::field::display), version = env!("CARGO_PKG_VERSION"), "listening");
         memory::log_limits(&settings.limits);
         let (close, closing) = watch::channel(false);
-        let accepting = tokio::spawn(server.accept_until(router(shared.clone()), closing));
+        let routers = routers(shared.clone());
+        let mut accepting = vec![tokio::spawn(server.accept_until(routers.http, closing.clone()))];
+        accepting.extend(grpc.map(|grpc| tokio::spawn(grpc.accept_until(routers.grpc, closing))));
         let _background = BackgroundTasks(vec![
             tokio::spawn(shared.security.clone().follow(settings.security.reload_interval())),
             tokio::spawn(serve_admin(admin, shared.clone())),
@@ -198,6 +210,13 @@ fn limit_connections(settings: &mut Settings) {
     }
 }
 
+async fn bind_where_set(listen: Option<SocketAddr>) -> anyhow::Result<Option<(TcpListener, SocketAddr)>> {
+    match listen {
+        Some(listen) => bind(listen).await.map(Some),
+        None => Ok(None),
+    }
+}
+
 async fn bind(listen: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
     let listener = TcpListener::bind(listen)
         .await
@@ -212,14 +231,15 @@ async fn drain(
     shared: &Shared,
     delay: Duration,
     close: &watch::Sender<bool>,
-    accepting: tokio::task::JoinHandle<Draining>,
+    accepting: Vec<tokio::task::JoinHandle<Draining>>,
 ) {
     tokio::time::sleep(delay).await;
     let _ = close.send(true);
-    let Ok(connections) = accepting.await else {
-        return;
-    };
-    let finished = connections.finish();
+    let mut connections = Vec::new();
+    for listener in accepting {
+        connections.extend(listener.await.ok());
+    }
+    let finished = futures_util::future::join_all(connections.into_iter().map(Draining::finish));
     tokio::pin!(finished);
     if tokio::time::timeout(settings.server.drain_limit(), &mut finished)
         .await

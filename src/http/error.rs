@@ -1,4 +1,4 @@
-//! Every error that an HTTP response can carry: its stable code, status, title and what it counts as, in one table.
+//! Every error that a response can carry: its stable code, its status in HTTP and gRPC, its title and what it counts as, in one table.
 //!
 //! The body is RFC 9457's `application/problem+json`.
 
@@ -90,93 +90,148 @@ impl Code {
 
     /// What clients know it by.
     pub(super) fn name(self) -> &'static str {
+        self.row().2
+    }
+
+    /// gRPC's status.
+    pub(super) fn grpc(self) -> tonic::Code {
         self.row().1
     }
 
-    /// The table: (status, code, title, what it counts as).
+    /// The table: (status, gRPC's status, code, title, what it counts as).
     #[expect(clippy::too_many_lines, reason = "one table, a row an error")]
-    fn row(self) -> (StatusCode, &'static str, &'static str, Option<Reason>) {
+    fn row(self) -> (StatusCode, tonic::Code, &'static str, &'static str, Option<Reason>) {
         use StatusCode as S;
+        use tonic::Code as G;
+
         let bad = Some(Reason::InvalidImage);
         match self {
-            Self::Malformed => (S::BAD_REQUEST, "malformed", "The request cannot be understood", bad),
-            Self::NoImage => (S::BAD_REQUEST, "no_image", "The request holds no image", bad),
-            Self::Unauthorized => (S::UNAUTHORIZED, "unauthorized", "An API key is needed", None),
-            Self::NotFound => (S::NOT_FOUND, "not_found", "There is no such path", None),
-            Self::ModelNotFound => (S::NOT_FOUND, "model_not_found", "There is no such model", None),
+            Self::Malformed => (
+                S::BAD_REQUEST,
+                G::InvalidArgument,
+                "malformed",
+                "The request cannot be understood",
+                bad,
+            ),
+            Self::NoImage => (
+                S::BAD_REQUEST,
+                G::InvalidArgument,
+                "no_image",
+                "The request holds no image",
+                bad,
+            ),
+            Self::Unauthorized => (
+                S::UNAUTHORIZED,
+                G::Unauthenticated,
+                "unauthorized",
+                "An API key is needed",
+                None,
+            ),
+            Self::NotFound => (
+                S::NOT_FOUND,
+                G::Unimplemented,
+                "not_found",
+                "There is no such path",
+                None,
+            ),
+            Self::ModelNotFound => (
+                S::NOT_FOUND,
+                G::NotFound,
+                "model_not_found",
+                "There is no such model",
+                None,
+            ),
             Self::MethodNotAllowed => (
                 S::METHOD_NOT_ALLOWED,
+                G::Unimplemented,
                 "method_not_allowed",
                 "The path does not know this method",
                 None,
             ),
             Self::BodyTimeout => (
                 S::REQUEST_TIMEOUT,
+                G::DeadlineExceeded,
                 "body_timeout",
                 "The request's body did not arrive in time",
                 Some(Reason::Deadline),
             ),
             Self::TooLarge => (
                 S::PAYLOAD_TOO_LARGE,
+                G::ResourceExhausted,
                 "too_large",
                 "The request or an image is too large",
                 Some(Reason::TooLarge),
             ),
             Self::UnsupportedType => (
                 S::UNSUPPORTED_MEDIA_TYPE,
+                G::InvalidArgument,
                 "unsupported_type",
                 "Not an image type that is read here",
                 bad,
             ),
             Self::InvalidImage => (
                 S::UNPROCESSABLE_ENTITY,
+                G::InvalidArgument,
                 "invalid_image",
                 "The image cannot be decoded",
                 bad,
             ),
             Self::NotFinite => (
                 S::UNPROCESSABLE_ENTITY,
+                G::InvalidArgument,
                 "not_finite",
                 "The model's output is not finite",
                 bad,
             ),
             Self::Overloaded => (
                 S::TOO_MANY_REQUESTS,
+                G::Unavailable,
                 "overloaded",
                 "The server is busy",
                 Some(Reason::Overloaded),
             ),
             Self::NotReady => (
                 S::SERVICE_UNAVAILABLE,
+                G::Unavailable,
                 "not_ready",
                 "The server is not ready",
                 Some(Reason::NotReady),
             ),
             Self::Draining => (
                 S::SERVICE_UNAVAILABLE,
+                G::Unavailable,
                 "draining",
                 "The server is going down",
                 Some(Reason::Draining),
             ),
             Self::Deadline => (
                 S::GATEWAY_TIMEOUT,
+                G::DeadlineExceeded,
                 "deadline",
                 "No response before the deadline",
                 Some(Reason::Deadline),
             ),
             Self::NoConnection => (
                 S::SERVICE_UNAVAILABLE,
+                G::Unavailable,
                 "no_connection",
                 "The server has no connection left",
                 Some(Reason::Overloaded),
             ),
             Self::NotImplemented => (
                 S::NOT_IMPLEMENTED,
+                G::Unimplemented,
                 "not_implemented",
                 "The request uses a part of HTTP that is not read here",
                 None,
             ),
-            Self::Internal => (S::INTERNAL_SERVER_ERROR, "internal", "An error of the server", None),
+            Self::Internal => (
+                S::INTERNAL_SERVER_ERROR,
+                G::Internal,
+                "internal",
+                "An error of the server",
+                None,
+            ),
         }
     }
 }
@@ -203,9 +258,14 @@ pub(super) struct ProblemDetail {
 }
 
 impl ProblemDetail {
+    /// What went wrong.
+    pub(super) fn code(&self) -> Code {
+        self.code
+    }
+
     /// The body as JSON; with the detail also as the member `error`, where clients of the Open Inference Protocol look.
     pub(super) fn body(&self, error_member: bool) -> Vec<u8> {
-        let (status, code, title, _) = self.code.row();
+        let (status, _, code, title, _) = self.code.row();
         let body = wire::Problem {
             kind: format!("urn:repserve:problem:{code}"),
             title,
@@ -254,7 +314,6 @@ impl Problem {
     }
 
     /// What went wrong.
-    #[cfg(test)]
     pub(super) fn code(&self) -> Code {
         self.code
     }
@@ -286,7 +345,7 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let (status, _, _, reason) = self.code.row();
+        let (status, _, _, _, reason) = self.code.row();
         let problem = ProblemDetail {
             code: self.code,
             detail: self.detail,

@@ -1,6 +1,6 @@
 //! The only module that knows HTTP: every route on one page ([`router`]), one table of errors ([`error`]), the accept loop
 //! ([`server`]) and each connection ([`connection`]). The responses' JSON is in [`wire`]; their contents come from `crate::classify`.
-//! The Open Inference Protocol is served as JSON ([`v2`]) around a core that depends on no wire format ([`inference`]).
+//! The Open Inference Protocol is served as JSON ([`v2`]) and over gRPC ([`grpc`]); both share [`inference`].
 
 mod admission;
 mod around;
@@ -14,6 +14,7 @@ mod echo;
 mod error;
 mod form;
 mod framing;
+mod grpc;
 mod health;
 mod inference;
 mod keep_alive;
@@ -41,7 +42,7 @@ mod wire;
 
 pub use client::TrustedNetwork;
 pub use health::{Health, HealthState};
-pub use router::{admin_router, router};
+pub use router::{Routers, admin_router, router, routers};
 pub use secure::{Keys, Security, SecurityError, SecuritySettings, Tls};
 pub use server::{Draining, Server, Stop};
 pub use settings::{LimitSettings, ServerSettings};

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::settings::LimitSettings;
-use super::{form, v2};
+use super::{form, grpc, v2};
 use repserve_compile::Signature;
 
 /// What came of a body.
@@ -26,6 +26,15 @@ pub fn infer_request(
     limits: &LimitSettings,
 ) -> Result<Images, String> {
     let (count, bytes) = v2::images(body, head_len, signature, limits)?;
+    Ok(Images { count, bytes })
+}
+
+/// Reads an inference request of the Open Inference Protocol over gRPC, without its frame.
+///
+/// # Errors
+/// The message that its sender gets.
+pub fn grpc_request(message: Bytes, signature: &Signature, limits: &LimitSettings) -> Result<Images, String> {
+    let (count, bytes) = grpc::images(message, signature, limits)?;
     Ok(Images { count, bytes })
 }
 

@@ -22,7 +22,14 @@ pub(super) fn check(request: &Request) -> Result<(), Problem> {
 fn is_probe(path: &str) -> bool {
     matches!(
         path,
-        "/livez" | "/readyz" | "/healthz" | "/v2/health/live" | "/v2/health/ready"
+        "/livez"
+            | "/readyz"
+            | "/healthz"
+            | "/v2/health/live"
+            | "/v2/health/ready"
+            | "/grpc.health.v1.Health/Check"
+            | "/inference.GRPCInferenceService/ServerLive"
+            | "/inference.GRPCInferenceService/ServerReady"
     )
 }
 

@@ -5,7 +5,7 @@ use std::any::Any;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, Uri};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -14,26 +14,59 @@ use super::around::{self, Around};
 use super::echo::echo;
 use super::error::{Code, Problem};
 use super::secure::auth;
-use super::{Shared, classify, health, metrics, openapi, page, v2};
+use super::{Shared, classify, grpc, health, metrics, openapi, page, v2};
 
-/// All routes, with what happens to every request around them.
+/// What each listener serves.
+#[derive(Debug)]
+pub struct Routers {
+    /// HTTP.
+    pub http: Router,
+    /// gRPC.
+    pub grpc: Router,
+}
+
+/// All routes over HTTP and over gRPC, with what happens to every request around them. A client has one share, whatever it speaks.
+pub fn routers(shared: Shared) -> Routers {
+    let around = Around::new(shared.clone());
+    Routers {
+        http: layered(http_routes(&shared), around.clone(), shared.clone()),
+        grpc: layered(grpc_routes(&shared), around, shared).layer(from_fn(grpc::translate)),
+    }
+}
+
+/// All routes over HTTP.
 pub fn router(shared: Shared) -> Router {
+    routers(shared).http
+}
+
+fn http_routes(shared: &Shared) -> Router<Shared> {
     let mut routes = Router::new()
         .route("/classify", post(classify::classify))
         .merge(v2::routes());
     if shared.server.admin_listen.is_none() {
         routes = routes.route("/metrics", get(metrics::metrics));
     }
-    if shared.security.keys.is_some() {
-        routes = routes.route_layer(from_fn_with_state(shared.clone(), auth::require_key));
-    }
     let open = v2::probes().merge(probes()).merge(pages());
-    layered(routes.merge(open), shared)
+    or_else(keyed(routes, shared).merge(open))
+}
+
+fn grpc_routes(shared: &Shared) -> Router<Shared> {
+    let routes = keyed(grpc::methods(), shared).merge(grpc::open(shared));
+    or_else(routes).layer(from_fn(grpc::only_grpc))
+}
+
+/// Routes that need a key where keys are set.
+fn keyed(routes: Router<Shared>, shared: &Shared) -> Router<Shared> {
+    match shared.security.keys {
+        Some(_) => routes.route_layer(from_fn_with_state(shared.clone(), auth::require_key)),
+        None => routes,
+    }
 }
 
 /// What the second listener serves: `/metrics` and the probes, without a key.
 pub fn admin_router(shared: Shared) -> Router {
-    layered(probes().route("/metrics", get(metrics::metrics)), shared)
+    let routes = or_else(probes().route("/metrics", get(metrics::metrics)));
+    layered(routes, Around::new(shared.clone()), shared)
 }
 
 /// For people, and the description that programs read.
@@ -51,13 +84,18 @@ fn probes() -> Router<Shared> {
         .route("/healthz", get(health::healthz))
 }
 
-/// What happens to every request.
-fn layered(routes: Router<Shared>, shared: Shared) -> Router {
+/// What is answered where no route is.
+fn or_else(routes: Router<Shared>) -> Router<Shared> {
     routes
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
+}
+
+/// What happens to every request.
+fn layered(routes: Router<Shared>, around: Around, shared: Shared) -> Router {
+    routes
         .layer((
-            from_fn_with_state(Around::new(shared.clone()), around::around),
+            from_fn_with_state(around, around::around),
             CatchPanicLayer::custom(panicked),
             DefaultBodyLimit::disable(),
         ))
@@ -110,6 +148,10 @@ mod tests {
 
     async fn panics() {
         panic!("by intent");
+    }
+
+    fn layered(routes: Router<Shared>, shared: Shared) -> Router {
+        super::layered(or_else(routes), Around::new(shared.clone()), shared)
     }
 
     /// The body of what is returned for a request, of the length in its header.

@@ -32,6 +32,11 @@ settings! {
         #[serde(with = "address_or_none")]
         #[allowed(ADDRESS_OR_NONE)]
         admin_listen: Option<SocketAddr> = None,
+        /// An address for gRPC (the Open Inference Protocol, health and reflection), such as "127.0.0.1:8081". Limits, API keys and the
+        /// certificate are the same as for HTTP. Empty: none.
+        #[serde(with = "address_or_none")]
+        #[allowed(ADDRESS_OR_NONE)]
+        grpc_listen: Option<SocketAddr> = None,
         /// Where the model cannot be served, the process ends. How long before that metrics and probes are still served, so that what
         /// monitors the server sees why; 0: not at all.
         #[allowed(time_ms(0))]

@@ -14,6 +14,7 @@ from PIL import Image
 
 ROOT = pathlib.Path(__file__).parents[2]
 MODEL = "repvgg-cifar10"
+DEFAULTS = {"server.drain_delay_ms": 0, "server.grpc_listen": "127.0.0.1:0", "log.format": "json"}
 
 
 class Server:
@@ -22,13 +23,14 @@ class Server:
     def __init__(self, folder, **settings):
         self.log = folder / "server.log"
         command = [os.environ.get("REPSERVE", ROOT / "target/debug/repserve"), "serve", "--listen", "127.0.0.1:0"]
-        for key, value in {"server.drain_delay_ms": 0, "log.format": "json", **settings}.items():
+        for key, value in {**DEFAULTS, **settings}.items():
             command += ["--set", f"{key}={value}"]
         self.process = subprocess.Popen(command, cwd=ROOT, stderr=open(self.log, "wb"))
         heard = self.wait_for(lambda: re.search(r'"address":"([^"]+)"', self.text()))
         self.address = heard[1]
         admin = re.search(r'"admin":"([^"]+)"', self.text())
         self.admin = admin and admin[1]
+        self.grpc = re.search(r'"grpc":"([^"]+)"', self.text())[1]
         self.url = f"http://{self.address}"
 
     def text(self):

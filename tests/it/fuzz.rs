@@ -3,15 +3,19 @@
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{RngSeed, TestRunner};
+use prost::Message;
 
 use crate::pictures;
 use crate::support::checkout;
+use crate::support::http2::{InferInput, InferRequest, images};
 use crate::support::images::png;
 
 #[path = "../../fuzz/checks/calibration.rs"]
 mod calibration;
 #[path = "../../fuzz/checks/form.rs"]
 mod form;
+#[path = "../../fuzz/checks/grpc_request.rs"]
+mod grpc_request;
 #[path = "../../fuzz/checks/image_decode.rs"]
 mod image_decode;
 #[path = "../../fuzz/checks/infer_request.rs"]
@@ -134,6 +138,24 @@ fn damaged_inference_requests() {
         let body = [head.as_bytes(), raw].concat();
         infer_request::check(&body);
         check(&body, body.len(), 500, infer_request::check);
+    }
+}
+
+#[test]
+fn damaged_grpc_requests() {
+    let tensor = InferRequest {
+        inputs: vec![InferInput {
+            name: "input".to_owned(),
+            datatype: "FP32".to_owned(),
+            shape: vec![1, 3, 1, 2],
+        }],
+        raw_input_contents: vec![vec![0; 24]],
+        ..images(&[])
+    };
+    for request in [images(&[b"abc".to_vec(), b"d".to_vec()]), tensor] {
+        let message = request.encode_to_vec();
+        grpc_request::check(&message);
+        check(&message, message.len(), 500, grpc_request::check);
     }
 }
 

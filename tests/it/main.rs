@@ -16,6 +16,7 @@ mod drain;
 mod errors;
 mod eval;
 mod fuzz;
+mod grpc;
 mod hostile;
 mod http2;
 mod int8_graphs;

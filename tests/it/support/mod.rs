@@ -25,6 +25,8 @@ use tokio::task::JoinHandle;
 /// A server in this process.
 pub struct Server {
     pub address: SocketAddr,
+    /// Where gRPC is served, if it is.
+    pub grpc: Option<SocketAddr>,
     pub shared: Shared,
     pub client: Client,
     stop: watch::Sender<Stop>,
@@ -65,6 +67,7 @@ impl Server {
         let (stop, stopped) = watch::channel(Stop::Run);
         Self {
             address: app.local_addr(),
+            grpc: app.grpc_addr(),
             shared: app.shared().clone(),
             client: client(),
             stop,
