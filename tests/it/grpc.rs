@@ -61,7 +61,15 @@ async fn errors_have_the_status_of_the_one_table() {
         model_name: "none".to_owned(),
         ..images(&[png(1)])
     });
-    let cases: [(&str, &[(&str, &str)], Bytes, &str, &str); 10] = [
+    /// Method, headers, body; the status and the code that are expected.
+    type Case = (
+        &'static str,
+        &'static [(&'static str, &'static str)],
+        Bytes,
+        &'static str,
+        &'static str,
+    );
+    let cases: [Case; 10] = [
         (infer, &[], Bytes::new(), "3", "malformed"),
         (infer, &[], Bytes::from_static(b"\0\0\0\0\x09ab"), "3", "malformed"),
         (
