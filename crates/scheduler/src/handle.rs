@@ -4,7 +4,6 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -14,12 +13,12 @@ use super::item::{End, Outcome, Payload, Rejected};
 use super::memory::Memory;
 use super::observer::Observer;
 use super::policy::{RequestId, Shape};
+use super::pool::{Member, WorkerPool};
 use super::request::Request;
 use super::reservations::ReservationId;
 use super::settings::Tuning;
 use super::shared::Shared;
 use super::state::{Ended, OutcomeOf, PayloadOf, Phase, Snapshot};
-use super::worker;
 
 /// Submits work. Cheap to clone.
 pub struct Batcher<E: Engine>(Arc<Shared<E>>);
@@ -30,10 +29,17 @@ pub struct Scheduler<E: Engine> {
     workers: usize,
 }
 
-/// The running worker threads. Dropped, they are aborted.
+/// What workers work for. Dropped, what there is to do is aborted.
 pub struct Workers<E: Engine> {
     shared: Arc<Shared<E>>,
-    threads: Vec<JoinHandle<()>>,
+    /// Workers that work for nobody else.
+    own: Option<WorkerPool>,
+}
+
+impl<E: Engine> std::fmt::Debug for Workers<E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Workers").field("own", &self.own).finish()
+    }
 }
 
 /// The outcomes of one request, in the order of its items. Dropped before it is done, it abandons the request.
@@ -51,9 +57,6 @@ pub struct Reservation<E: Engine> {
     shared: Arc<Shared<E>>,
     id: ReservationId,
 }
-
-/// Added to the worker threads' niceness, so that accepting, rejecting and probing go on while every core computes.
-const NICENESS: i32 = 5;
 
 /// Makes a scheduler and its handle; nothing is spawned. There is a worker for each narrow session. Items are prepared within
 /// `memory`, which several schedulers may share.
@@ -103,10 +106,13 @@ impl<E: Engine> Batcher<E> {
         let count = payloads.len();
         drop(reservation);
         let reply_time = self.0.reply_time.allowance();
+        let (others, now) = (self.0.others(), Instant::now());
         let mut state = self.0.lock();
-        let admitted = state.admit(payloads, &costs, request, reply_time, Instant::now());
-        self.0.wake_one(&state);
+        state.policy.set_others(others);
+        let admitted = state.admit(payloads, &costs, request, reply_time, now);
+        self.0.publish(&state, now);
         drop(state);
+        self.0.notify();
         let (items, outcomes) = admitted.inspect_err(|rejected| self.0.observer.rejected(rejected))?;
         Ok(Pending {
             shared: self.0.clone(),
@@ -129,7 +135,9 @@ impl<E: Engine> Batcher<E> {
     /// As [`Self::submit`].
     pub fn reserve(&self, items: usize, encoded_bytes: u64, request: &Request) -> Result<Reservation<E>, Rejected> {
         let reply_time = self.0.reply_time.allowance();
+        let others = self.0.others();
         let mut state = self.0.lock();
+        state.policy.set_others(others);
         let id = state.open().and_then(|()| {
             state
                 .policy
@@ -147,7 +155,9 @@ impl<E: Engine> Batcher<E> {
     /// As [`Self::submit`].
     pub fn check(&self, items: usize, encoded_bytes: u64, request: &Request) -> Result<(), Rejected> {
         let reply_time = self.0.reply_time.allowance();
+        let others = self.0.others();
         let mut state = self.0.lock();
+        state.policy.set_others(others);
         state.open()?;
         let checked = state
             .policy
@@ -165,6 +175,11 @@ impl<E: Engine> Batcher<E> {
         self.0.lock().policy.backlog(Instant::now())
     }
 
+    /// Items that may wait for a session.
+    pub fn queue_capacity(&self) -> usize {
+        self.0.lock().policy.queue_capacity()
+    }
+
     /// Queue, items and sessions at this moment.
     pub fn snapshot(&self) -> Snapshot {
         self.0.lock().snapshot(Instant::now())
@@ -176,7 +191,6 @@ impl<E: Engine> Batcher<E> {
         if state.phase == Phase::Open {
             state.phase = Phase::Draining;
         }
-        self.0.work.notify_all();
     }
 
     /// Holds the scheduler: items are admitted and nothing is started until [`Self::release`]. Lets tests fill the queue
@@ -188,7 +202,7 @@ impl<E: Engine> Batcher<E> {
     /// Lets a held scheduler go on.
     pub fn release(&self) {
         self.0.lock().policy.hold(false);
-        self.0.work.notify_all();
+        self.0.notify();
     }
 }
 
@@ -199,27 +213,27 @@ impl<E: Engine> Clone for Batcher<E> {
 }
 
 impl<E: Engine> Scheduler<E> {
-    /// Starts the worker threads.
+    /// Starts workers that work for this scheduler alone, one for each narrow session.
     ///
     /// # Errors
-    /// Where the system starts none.
+    /// Where the system does not start them.
     pub fn spawn(self) -> std::io::Result<Workers<E>> {
-        let mut workers = Workers {
-            shared: self.shared,
-            threads: Vec::new(),
-        };
-        for index in 0..self.workers {
-            let shared = workers.shared.clone();
-            let thread = std::thread::Builder::new()
-                .name(format!("worker-{index}"))
-                .spawn(move || {
-                    // Where the system does not allow it, the threads compete as equals.
-                    let _ = rustix::process::nice(NICENESS);
-                    worker::work(&shared);
-                })?;
-            workers.threads.push(thread);
-        }
+        let pool = WorkerPool::start(self.workers)?;
+        let mut workers = self.join(&pool, 1);
+        workers.own = Some(pool);
         Ok(workers)
+    }
+
+    /// Lets the workers of `pool` work for this scheduler too, with a share of their time of `weight` relative to the others'. There should be as
+    /// many as it has narrow sessions.
+    pub fn join(self, pool: &WorkerPool, weight: u32) -> Workers<E> {
+        let shared = self.shared;
+        let member: Arc<dyn Member> = shared.clone();
+        shared
+            .joined
+            .get_or_init(|| (pool.pool().clone(), pool.pool().join(member, weight)));
+        shared.notify();
+        Workers { shared, own: None }
     }
 }
 
@@ -243,18 +257,35 @@ impl<E: Engine> Workers<E> {
                 .0;
         }
         drop(state);
-        self.shared.work.notify_all();
-        for thread in self.threads.drain(..) {
-            // A worker catches what its jobs panic with; one that died all the same has nothing left to do.
-            let _ = thread.join();
+        let own = self.own.take();
+        self.end();
+        if let Some(own) = own {
+            own.stop();
         }
         true
+    }
+
+    /// Aborts what there is to do, and waits until no worker is at it. The sessions end here. Blocks.
+    pub fn end(self) {
+        self.leave();
+        if let Some((pool, id)) = self.shared.joined.get() {
+            pool.wait_left(*id);
+        }
+        let sessions = self.shared.lock().take_sessions();
+        drop(sessions);
+    }
+
+    fn leave(&self) {
+        self.shared.abort();
+        if let Some((pool, id)) = self.shared.joined.get() {
+            pool.leave(*id);
+        }
     }
 }
 
 impl<E: Engine> Drop for Workers<E> {
     fn drop(&mut self) {
-        self.shared.abort();
+        self.leave();
     }
 }
 

@@ -34,6 +34,7 @@ use super::engine::Width;
 use super::fair_queue::FairQueue;
 use super::jobs::Jobs;
 use super::memory::Memory;
+use super::others::Others;
 use super::request::ClientId;
 use super::reservations::{ReservationId, Reservations};
 use super::settings::RunTimes;
@@ -111,6 +112,7 @@ pub struct BatchPolicy {
     queue: FairQueue,
     ready: VecDeque<Ready>,
     jobs: Jobs,
+    others: Others,
     /// The client that came last, and when one came after another.
     client_last: Option<ClientId>,
     clients_mixed: Option<Instant>,
@@ -131,12 +133,18 @@ impl BatchPolicy {
             queue: FairQueue::default(),
             ready: VecDeque::new(),
             jobs: Jobs::default(),
+            others: Others::default(),
             client_last: None,
             clients_mixed: None,
             turns: 0,
             held: false,
             shape,
         }
+    }
+
+    /// Items that may wait for a session.
+    pub fn queue_capacity(&self) -> usize {
+        self.shape.queue_capacity
     }
 
     /// Items that no session has taken yet.
@@ -148,6 +156,31 @@ impl BatchPolicy {
     pub fn startable(&self) -> bool {
         let waiting = self.queue.len() > 0 || !self.ready.is_empty();
         waiting && !self.held && !self.jobs.wide()
+    }
+
+    /// What those do with which the workers are shared; to be told before each decision and each admission.
+    pub(crate) fn set_others(&mut self, others: Others) {
+        self.others = others;
+    }
+
+    /// Core time that a job should take which has just been decided.
+    pub(crate) fn expected(&self, decision: &Decision) -> Duration {
+        match decision {
+            Decision::Prepare(item) => self.jobs.preparing.get(item).map(|job| job.expected),
+            Decision::Run(_, items) => items.first().and_then(|first| {
+                let run = self.jobs.running.get(first)?;
+                let wide = run.width == Width::Wide;
+                Some(run.expected * if wide { self.shape.workers as u32 } else { 1 })
+            }),
+            Decision::Wait(_) => None,
+        }
+        .unwrap_or_default()
+    }
+
+    /// Core time of everything that was admitted, and of what workers are at.
+    pub(crate) fn work(&self, now: Instant) -> (Duration, Duration) {
+        let in_service = self.in_service(now);
+        (in_service + self.queue.work(), in_service)
     }
 
     /// Sessions that run: narrow, wide.

@@ -1,7 +1,7 @@
 //! What the scheduler's threads share: its [`State`] under one lock that is held for bookkeeping only, never while an item is
 //! prepared or run, and whom to notify.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::Notify;
@@ -10,15 +10,20 @@ use super::engine::{Engine, Sessions};
 use super::item::{End, Outcome};
 use super::memory::Memory;
 use super::observer::Observer;
+use super::others::{Others, Published};
 use super::policy::{ItemId, RequestId, Shape};
+use super::pool::Pool;
 use super::reply::ReplyTime;
+use super::shares::MemberId;
 use super::state::{Item, OutcomeOf, Phase, State};
 
 pub(super) struct Shared<E: Engine> {
     pub(super) engine: Arc<E>,
     pub(super) observer: Arc<dyn Observer>,
-    /// Notified when a worker may find something to do.
-    pub(super) work: Condvar,
+    /// The workers, once it has joined them.
+    pub(super) joined: OnceLock<(Arc<Pool>, MemberId)>,
+    /// What there is to do, for those with which the workers are shared.
+    pub(super) published: Published,
     /// Notified when an item has ended.
     pub(super) ended: Condvar,
     /// Notified when the backlog has become less.
@@ -38,7 +43,8 @@ impl<E: Engine> Shared<E> {
         Self {
             engine,
             observer,
-            work: Condvar::new(),
+            joined: OnceLock::new(),
+            published: Published::default(),
             ended: Condvar::new(),
             room: Notify::new(),
             reply_time: ReplyTime::new(),
@@ -51,22 +57,35 @@ impl<E: Engine> Shared<E> {
     }
 
     /// Sends the outcomes of completed requests, without the lock.
-    pub(super) fn flush<'a>(&'a self, mut state: MutexGuard<'a, State<E>>) -> MutexGuard<'a, State<E>> {
-        if state.outbox.is_empty() {
-            return state;
+    pub(super) fn flush(&self) {
+        let completed = {
+            let mut state = self.lock();
+            self.publish(&state, Instant::now());
+            std::mem::take(&mut state.outbox)
+        };
+        if !completed.is_empty() {
+            completed.into_iter().for_each(super::state::Completed::send);
+            self.room.notify_one();
         }
-        let completed = std::mem::take(&mut state.outbox);
-        drop(state);
-        completed.into_iter().for_each(super::state::Completed::send);
-        self.room.notify_one();
-        self.lock()
     }
 
-    /// Notifies a sleeping worker that there may be something to do.
-    pub(super) fn wake_one(&self, state: &State<E>) {
-        if state.asleep > 0 {
-            self.work.notify_one();
+    /// Tells those with which the workers are shared what there is to do.
+    pub(super) fn publish(&self, state: &State<E>, now: Instant) {
+        let (admitted, in_service) = state.policy.work(now);
+        self.published.set(admitted, in_service);
+    }
+
+    /// Tells the workers that there may be something to do. Not to be called with the lock.
+    pub(super) fn notify(&self) {
+        if let Some((pool, id)) = self.joined.get() {
+            pool.notify(*id);
         }
+    }
+
+    /// What those do, and have to do, with which the workers are shared. Not to be called with the lock.
+    pub(super) fn others(&self) -> Others {
+        let joined = self.joined.get();
+        joined.map_or_else(Others::default, |(pool, id)| pool.others(*id))
     }
 
     /// Ends an item: notes it in its request; once every item of that has ended, its outcomes are ready to be sent by [`Self::flush`].
@@ -145,8 +164,8 @@ impl<E: Engine> Shared<E> {
         items
             .into_iter()
             .for_each(|item| self.end(&mut state, item, Outcome::Aborted));
-        self.work.notify_all();
-        drop(self.flush(state));
+        drop(state);
+        self.flush();
     }
 }
 

@@ -37,8 +37,6 @@ pub(super) struct State<E: Engine> {
     wide: Option<E::Session>,
     pub(super) rebuilding: usize,
     pub(super) backoff: Backoff,
-    /// Workers that sleep until they are notified of work.
-    pub(super) asleep: usize,
     /// Requests all of whose items have ended, to be sent once the lock is free: waking a client takes longer than all bookkeeping.
     pub(super) outbox: Vec<Completed<E>>,
 }
@@ -123,7 +121,6 @@ impl<E: Engine> State<E> {
             wide: sessions.wide,
             rebuilding: 0,
             backoff: Backoff::default(),
-            asleep: 0,
             outbox: Vec::new(),
         }
     }
@@ -217,6 +214,11 @@ impl<E: Engine> State<E> {
             Width::Narrow => self.narrow.push(session),
             Width::Wide => self.wide = session,
         }
+    }
+
+    /// Gives the sessions up.
+    pub(super) fn take_sessions(&mut self) -> (Vec<Option<E::Session>>, Option<E::Session>) {
+        (std::mem::take(&mut self.narrow), self.wide.take())
     }
 
     pub(super) fn in_flight(&self) -> usize {

@@ -1,66 +1,65 @@
-//! A worker thread: asks the policy for a decision, carries it out, and reports the result to it.
+//! What a worker does for a scheduler: it asks the policy for a decision, carries it out, and reports the result to it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::engine::{Engine, Prepared, Session, SessionError, Width};
 use super::item::{Outcome, Payload};
+use super::others::{Others, Published};
 use super::policy::{Decision, ItemId};
+use super::pool::{Chosen, Job, Member};
 use super::shared::Shared;
 use super::state::{Phase, State};
 
-type Guard<'a, E> = MutexGuard<'a, State<E>>;
 /// The session to go on with, if there is one, and what the run returned.
 type Run<E> = (
     Option<<E as Engine>::Session>,
     Result<Vec<<E as Engine>::Output>, SessionError>,
 );
 
-/// Works until the scheduler has drained or is aborted.
-pub(super) fn work<E: Engine>(shared: &Shared<E>) {
-    let mut state = shared.lock();
-    while state.phase != Phase::Aborted {
-        state = shared.flush(state);
-        let (decision, dropped) = state.policy.decide(Instant::now());
-        if !dropped.is_empty() {
-            for (request, left) in dropped {
-                shared.expire(&mut state, request, left);
-            }
-            state = shared.flush(state);
-            if matches!(decision, Decision::Wait(_)) {
-                continue;
-            }
+impl<E: Engine> Member for Shared<E> {
+    fn choose(&self, others: Others, now: Instant) -> Chosen {
+        let mut state = self.lock();
+        if state.phase == Phase::Aborted {
+            return Chosen::Nothing(None);
         }
-        state = match decision {
-            Decision::Wait(_) if state.phase == Phase::Draining && state.in_flight() == 0 => break,
-            Decision::Wait(until) => sleep(shared, state, until),
-            Decision::Prepare(item) => prepare(shared, state, item),
-            Decision::Run(width, items) => run(shared, state, width, &items),
-        };
+        state.policy.set_others(others);
+        let (decision, dropped) = state.policy.decide(now);
+        for (request, left) in dropped {
+            self.expire(&mut state, request, left);
+        }
+        self.publish(&state, now);
+        match decision {
+            Decision::Wait(_) if !state.outbox.is_empty() => Chosen::Send,
+            Decision::Wait(until) => Chosen::Nothing(until),
+            decision => Chosen::Job(Job {
+                expected: state.policy.expected(&decision),
+                decision,
+                more: state.policy.startable(),
+            }),
+        }
     }
-    // Whoever else waits finds out that there is nothing left.
-    shared.work.notify_all();
-}
 
-fn sleep<'a, E: Engine>(shared: &'a Shared<E>, mut state: Guard<'a, E>, until: Option<Instant>) -> Guard<'a, E> {
-    state.asleep += 1;
-    let mut state = match until {
-        None => shared.work.wait(state).unwrap_or_else(PoisonError::into_inner),
-        Some(until) => {
-            let time = until.saturating_duration_since(Instant::now());
-            let woken = shared.work.wait_timeout(state, time);
-            woken.unwrap_or_else(PoisonError::into_inner).0
+    fn execute(&self, decision: Decision) {
+        match decision {
+            Decision::Prepare(item) => prepare(self, item),
+            Decision::Run(width, items) => run(self, width, &items),
+            Decision::Wait(_) => {}
         }
-    };
-    state.asleep -= 1;
-    state
+        self.flush();
+    }
+
+    fn send(&self) {
+        self.flush();
+    }
+
+    fn published(&self) -> &Published {
+        &self.published
+    }
 }
 
-fn prepare<'a, E: Engine>(shared: &'a Shared<E>, mut state: Guard<'a, E>, item: ItemId) -> Guard<'a, E> {
-    let payload = state.take_payload(item);
-    wake_another(shared, &state);
-    drop(state);
+fn prepare<E: Engine>(shared: &Shared<E>, item: ItemId) {
+    let payload = shared.lock().take_payload(item);
     let prepared = match payload {
         Some(Payload::Raw(raw)) => {
             catch_unwind(AssertUnwindSafe(|| shared.engine.prepare(raw))).map_err(|p| panicked(&*p))
@@ -90,10 +89,10 @@ fn prepare<'a, E: Engine>(shared: &'a Shared<E>, mut state: Guard<'a, E>, item: 
         Ok(Err(invalid)) => shared.end(&mut state, item, Outcome::Invalid(invalid)),
         Err(error) => shared.end(&mut state, item, Outcome::Failed(error)),
     }
-    state
 }
 
-fn run<'a, E: Engine>(shared: &'a Shared<E>, mut state: Guard<'a, E>, width: Width, items: &[ItemId]) -> Guard<'a, E> {
+fn run<E: Engine>(shared: &Shared<E>, width: Width, items: &[ItemId]) {
+    let mut state = shared.lock();
     let start = Instant::now();
     let mut inputs = Vec::with_capacity(items.len());
     for item in items {
@@ -103,7 +102,6 @@ fn run<'a, E: Engine>(shared: &'a Shared<E>, mut state: Guard<'a, E>, width: Wid
         }
     }
     let session = state.take_session(width);
-    wake_another(shared, &state);
     drop(state);
 
     let (session, result) = run_guarded(shared, session, width, &inputs);
@@ -112,6 +110,17 @@ fn run<'a, E: Engine>(shared: &'a Shared<E>, mut state: Guard<'a, E>, width: Wid
 
     let mut state = shared.lock();
     state.put_session(width, session);
+    finish(shared, &mut state, items, result, (width, inference));
+}
+
+/// Reports a run that has ended.
+fn finish<E: Engine>(
+    shared: &Shared<E>,
+    state: &mut State<E>,
+    items: &[ItemId],
+    result: Result<Vec<E::Output>, SessionError>,
+    (width, inference): (Width, Duration),
+) {
     if let Some(first) = items.first() {
         let ended = state.policy.ran(*first, result.is_ok(), Instant::now());
         ended
@@ -123,17 +132,13 @@ fn run<'a, E: Engine>(shared: &'a Shared<E>, mut state: Guard<'a, E>, width: Wid
             shared.observer.ran(width, items.len(), inference);
             for (item, output) in items.iter().zip(outputs) {
                 let timings = state.finish(*item, inference);
-                shared.end(&mut state, *item, Outcome::Completed { output, timings });
+                shared.end(state, *item, Outcome::Completed { output, timings });
             }
         }
         Err(error) => items
             .iter()
-            .for_each(|item| shared.end(&mut state, *item, Outcome::Failed(error.clone()))),
+            .for_each(|item| shared.end(state, *item, Outcome::Failed(error.clone()))),
     }
-    if width == Width::Wide {
-        shared.work.notify_all();
-    }
-    state
 }
 
 /// Runs a batch. A session that fails or panics is not trusted again: it is dropped and another made in its place.
@@ -187,13 +192,6 @@ fn rebuild<E: Engine>(shared: &Shared<E>, width: Width, reason: &SessionError) -
     state.rebuilding -= 1;
     state.backoff.tried(width, rebuilt.is_ok(), Instant::now());
     rebuilt
-}
-
-/// One wake-up leads to the next, so that a burst wakes as many workers as it has work for and no more.
-fn wake_another<E: Engine>(shared: &Shared<E>, state: &State<E>) {
-    if state.policy.startable() {
-        shared.wake_one(state);
-    }
 }
 
 fn panicked(panic: &(dyn std::any::Any + Send)) -> SessionError {

@@ -211,6 +211,7 @@ impl BatchPolicy {
         };
         let in_service = self.in_service(now);
         let ahead = in_service + self.queue.ahead(place, request.weight, sum.work);
+        let ahead = ahead + self.others.ahead(ahead + sum.work);
         let batch = self.batch_expected(sum.items);
         let run = self.costs.run(Width::Narrow, batch, now);
         let last = sum.longest.then(run);
@@ -222,7 +223,7 @@ impl BatchPolicy {
             wait = wait.max(ahead / long_workers);
             last_start = last_start.max((ahead + long.saturating_sub(sum.longest.mean)) / long_workers);
         }
-        let idle = in_service.is_zero() && self.queue.clients() == 0;
+        let idle = in_service.is_zero() && self.queue.clients() == 0 && self.others.is_idle();
         let mut total = last_start + last.likely();
         let mut least_run = self.costs.run(Width::Narrow, 1, now).low;
         if sum.items <= self.shape.wide_max {

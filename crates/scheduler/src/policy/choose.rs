@@ -46,7 +46,8 @@ impl BatchPolicy {
             let elsewhere = memory && self.jobs.preparing.is_empty();
             return Decision::Wait(elsewhere.then_some(now + MEMORY_POLL));
         };
-        let alone = self.queue.len() == 0 && self.jobs.busy() == 0;
+        let others = self.others.busy > 0 || self.others.startable;
+        let alone = self.queue.len() == 0 && self.jobs.busy() == 0 && !others;
         let due = oldest + self.shape.delay;
         let allowed = self.batch_allowed(now);
         if self.ready.len() < allowed && due > now {
@@ -237,6 +238,7 @@ impl BatchPolicy {
 
     /// Free workers, the one that asks included.
     fn free(&self) -> usize {
-        self.shape.workers.saturating_sub(self.jobs.busy()).max(1)
+        let busy = self.jobs.busy() + self.others.busy;
+        self.shape.workers.saturating_sub(busy).max(1)
     }
 }
