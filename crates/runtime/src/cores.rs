@@ -50,8 +50,9 @@ impl Cores {
 }
 
 fn affinity() -> usize {
+    // The process's mask is that of its first thread: the one that asks may have been moved to fewer cores.
     #[cfg(target_os = "linux")]
-    if let Ok(set) = rustix::thread::sched_getaffinity(None) {
+    if let Ok(set) = rustix::thread::sched_getaffinity(Some(rustix::process::getpid())) {
         return (set.count() as usize).max(1);
     }
     std::thread::available_parallelism().map_or(1, usize::from)

@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use ort::environment::GlobalThreadPoolOptions;
 use ort::logging::LogLevel;
 
+use super::cores::Cores;
 use super::error::RuntimeError;
 use repserve_files as files;
 
@@ -15,6 +17,8 @@ const NAMES: [&str; 3] = ["libonnxruntime.so.1.31.1", "libonnxruntime.so", "libo
 #[derive(Debug, Clone)]
 pub struct Runtime {
     pub(super) environment: ort::environment::Environment,
+    /// Threads of the pool that all sessions of as many threads share.
+    pub(super) shared_threads: usize,
     library: PathBuf,
 }
 
@@ -43,15 +47,28 @@ impl Runtime {
             // A pipe in its place would be waited for.
             files::open(&library).map_err(|error| failed(error.to_string()))?;
         }
-        let environment = ort::init_from(&library)
-            .map_err(|e| failed(e.to_string()))?
+        let builder = ort::init_from(&library).map_err(|e| failed(e.to_string()))?;
+        let shared_threads = Cores::detect().usable();
+        let pool = GlobalThreadPoolOptions::default()
+            .with_intra_threads(shared_threads)
+            .and_then(|pool| pool.with_inter_threads(1))
+            // A pool that sessions share cannot be told to stop spinning when a run has ended.
+            .and_then(|pool| pool.with_spin_control(false));
+        let environment = builder
             .with_name("repserve")
             .with_telemetry(false)
             .with_logger(Arc::new(log))
+            .with_global_thread_pool(pool.map_err(|e| failed(e.to_string()))?)
             .build()
             .map_err(|e| failed(e.to_string()))?;
         environment.set_log_level(LogLevel::Error);
-        Ok(LOADED.get_or_init(|| Self { environment, library }).clone())
+        Ok(LOADED
+            .get_or_init(|| Self {
+                environment,
+                shared_threads,
+                library,
+            })
+            .clone())
     }
 
     /// The file that was loaded.

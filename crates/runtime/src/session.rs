@@ -54,8 +54,15 @@ pub(super) fn builder(runtime: &Runtime, options: &SessionOptions) -> Result<Ses
     let threads = options.threads;
     let model = |e: ort::Error<SessionBuilder>| RuntimeError::Model(e.to_string());
     let builder = OrtSession::builder(&runtime.environment).map_err(|e| RuntimeError::Model(e.to_string()))?;
-    let builder = builder.with_intra_threads(threads.max(1)).map_err(model)?;
-    let mut builder = builder.with_inter_threads(1).map_err(model)?;
+    // One pool of threads for all sessions on all cores, of which only one runs at a time; a session on one core needs none.
+    let shared = threads > 1 && threads == runtime.shared_threads;
+    let mut builder = if shared {
+        builder
+    } else {
+        let builder = builder.with_independent_thread_pool().map_err(model)?;
+        let builder = builder.with_intra_threads(threads.max(1)).map_err(model)?;
+        builder.with_inter_threads(1).map_err(model)?
+    };
     if !options.layers.is_empty() {
         let domain = options
             .layers
