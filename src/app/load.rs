@@ -1,63 +1,151 @@
-//! From settings to a served model: the package is compiled and gets a scheduler.
+//! From a model's parts to a served model: the package is compiled, checked and gets a scheduler.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context;
-
+use super::golden;
 use super::log;
-use crate::classify::{DecodeLimits, ImageEngine, MetricsObserver, Rebuild, Served, Statistics};
+use crate::classify::{DecodeLimits, ImageEngine, MetricsObserver, Models, Rebuild, Served, Statistics};
 use crate::config::Settings;
+use crate::repository::{Golden, LoadError, LoadedModel, Loader, Progress, Wanted};
 use crate::telemetry::Metrics;
-use repserve_compile::{Clock, CompileSettings, Compiled, Fused, Phase, PhaseEvent, compile};
+use repserve_compile::{
+    Clock, CompileError, CompileSettings, Compiled, Fused, Measured, Package, Phase, PhaseEvent, compile,
+};
 use repserve_quantize::Precision;
 use repserve_runtime::{ImageSession, Pool, Runtime};
-use repserve_scheduler::{Memory, SessionError, pair};
+use repserve_scheduler::{Memory, SessionError, WorkerPool, pair};
 
-/// Loads the model, with a decode budget of its own. Blocks; meant for a thread of its own. `phase` is called with the name of each phase as it begins.
+/// Is called with the name of each phase of loading as it begins.
+type Report<'a> = dyn Fn(&'static str) + 'a;
+
+/// Loads the model that the settings name, with a decode budget of its own. Blocks; meant for a thread of its own. `phase` is called with the
+/// name of each phase as it begins.
 ///
 /// # Errors
 /// Where the model cannot be served, naming what is wrong with it.
-pub fn load(settings: &Settings, metrics: &Metrics, phase: &dyn Fn(&'static str)) -> anyhow::Result<Served> {
-    let memory = super::memory::decode_budget(&settings.limits);
-    load_within(settings, metrics, memory, phase)
+pub fn load(settings: &Settings, metrics: &Metrics, phase: &Report<'_>) -> anyhow::Result<Served> {
+    let parts = ModelParts {
+        package: &mut || settings.model.open().map_err(LoadError::from),
+        golden: None,
+        memory: super::memory::decode_budget(&settings.limits),
+        workers: None,
+        beside: None,
+    };
+    Ok(load_within(settings, metrics, parts, phase)?)
 }
 
-/// Loads a model whose images are decoded within `memory`, which all models of a process share.
-///
-/// # Errors
-/// As [`load`].
-pub fn load_within(
+/// Loads the models of a repository, all of which decode images within one budget.
+pub(super) struct ModelLoader {
+    pub(super) settings: Arc<Settings>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) memory: Arc<Memory>,
+    /// Those that are served.
+    pub(super) models: Arc<Models>,
+    /// Works for all of them.
+    pub(super) pool: WorkerPool,
+    /// Is called with the phases of the first loads.
+    pub(super) report: Box<dyn Fn(&'static str) + Send + Sync>,
+}
+
+impl Loader for ModelLoader {
+    fn load(&self, wanted: Wanted<'_>) -> Result<LoadedModel, LoadError> {
+        let Wanted {
+            package,
+            weight,
+            folder,
+            progress,
+        } = wanted;
+        let first = progress == Progress::First;
+        let report = |phase| {
+            if first {
+                (self.report)(phase);
+            }
+        };
+        let mut package = Some(package);
+        let parts = ModelParts {
+            package: &mut || {
+                package
+                    .take()
+                    .ok_or_else(|| LoadError::Process("the model was read twice".to_owned()))
+            },
+            golden: folder,
+            memory: Arc::clone(&self.memory),
+            workers: Some((&self.pool, weight)),
+            beside: (!first).then(|| self.models.all().iter().map(|served| measured(served)).collect()),
+        };
+        load_within(&self.settings, &self.metrics, parts, &report).map(LoadedModel)
+    }
+}
+
+/// What is loaded.
+struct ModelParts<'a> {
+    /// Reads the model.
+    package: &'a mut dyn FnMut() -> Result<Package, LoadError>,
+    /// The folder with its golden answers.
+    golden: Option<&'a Path>,
+    /// The budget for decoding.
+    memory: Arc<Memory>,
+    /// Workers that are there already, and the model's share of them; else it gets workers of its own.
+    workers: Option<(&'a WorkerPool, u32)>,
+    /// What was measured of the models that are served beside it.
+    beside: Option<Vec<Measured>>,
+}
+
+fn load_within(
     settings: &Settings,
     metrics: &Metrics,
-    memory: Arc<Memory>,
-    phase: &dyn Fn(&'static str),
-) -> anyhow::Result<Served> {
+    parts: ModelParts<'_>,
+    phase: &Report<'_>,
+) -> Result<Served, LoadError> {
     let report = |event| match event {
         PhaseEvent::Began(began) => phase(Phase::label(began)),
         PhaseEvent::Done(done, took) => metrics.model.phase(done.label(), took),
     };
     let mut clock = Clock::new(&report);
-    let package = clock.time(Phase::Read, || settings.model.open())?;
+    let package = clock.time(Phase::Read, parts.package)?;
+    let golden = parts.golden.filter(|folder| folder.is_dir()).map(Golden::of);
+    let golden = golden.transpose()?.unwrap_or_default();
     log::input(&package.manifest.input);
     let fused = clock.time(Phase::Fuse, || Fused::new(package.source()))?;
-    let runtime = clock.time(Phase::Runtime, || Runtime::load(explicit(settings)))?;
+    let runtime = clock.time(Phase::Runtime, || Runtime::load(explicit(settings)));
+    let runtime = runtime.map_err(CompileError::from)?;
     let precision = settings.model.precision.of(&package.manifest);
-    let compiled = compile(
+    let mut compiled = compile(
         &runtime,
         package,
         fused,
-        &compile_settings(settings, precision),
+        &CompileSettings {
+            beside: parts.beside,
+            ..compile_settings(settings, precision)
+        },
         &mut clock,
     )?;
+    golden::check(&mut compiled, &golden, settings)?;
     log::fusion(&compiled.report, &compiled.facts);
     log::kernels(&compiled.facts);
     log::loaded(&compiled.description, &compiled.facts);
-    serve(settings, metrics, memory, compiled)
+    serve(settings, metrics, compiled, parts.memory, parts.workers)
+}
+
+fn measured(served: &Served) -> Measured {
+    let facts = served.facts();
+    Measured {
+        deploy: facts.deploy.clone(),
+        precision: facts.precision,
+        image: served.signature().image,
+        curve: facts.plan.threads.curve.clone(),
+    }
 }
 
 /// Starts the scheduler over the compiled sessions.
-fn serve(settings: &Settings, metrics: &Metrics, memory: Arc<Memory>, compiled: Compiled) -> anyhow::Result<Served> {
+fn serve(
+    settings: &Settings,
+    metrics: &Metrics,
+    compiled: Compiled,
+    memory: Arc<Memory>,
+    workers: Option<(&WorkerPool, u32)>,
+) -> Result<Served, LoadError> {
     let Compiled {
         description,
         facts,
@@ -80,7 +168,9 @@ fn serve(settings: &Settings, metrics: &Metrics, memory: Arc<Memory>, compiled: 
         statistics: Arc::clone(&statistics),
     });
     let scheduler = pair(engine, sessions, plan.tuning(&settings.batch), memory, observer);
-    Served::start(description, facts, scheduler, statistics).context("cannot start the workers")
+    let (pool, weight) = workers.unzip();
+    let served = Served::start(description, facts, scheduler, statistics, pool, weight.unwrap_or(1));
+    served.map_err(|error| LoadError::Process(format!("cannot start the workers: {error}")))
 }
 
 /// How the scheduler makes a session again.
@@ -99,6 +189,7 @@ pub fn compile_settings(settings: &Settings, precision: Precision) -> CompileSet
         gate: settings.quantize,
         runtime: settings.runtime.clone(),
         limits: settings.limits.image(),
+        beside: None,
     }
 }
 

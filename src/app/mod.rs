@@ -3,9 +3,11 @@
 //! [`App::build`] binds the listener, [`App::run_until_stopped`] serves, loads the model meanwhile ([`load`]) and drains on
 //! SIGTERM or SIGINT ([`signals`]).
 
+mod golden;
 mod load;
 mod log;
 pub mod memory;
+mod models;
 mod open_files;
 mod signals;
 
@@ -17,14 +19,13 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::classify::{Models, Served};
+use crate::classify::Models;
 use crate::config::Settings;
 use crate::http::{Draining, Health, HealthState, Security, Server, Shared, SharedParts, Stop, admin_router, routers};
-use crate::telemetry::{Metrics, ModelInfo, ModelMetrics, Tracer};
-use repserve_compile::CompileError;
-use repserve_runtime::return_freed_memory;
+use crate::repository::Repository;
+use crate::telemetry::{Metrics, Tracer};
 
-pub use load::{compile_settings, explicit, load, load_within};
+pub use load::{compile_settings, explicit, load};
 
 /// Time for the responses to requests that the hard limit ended.
 const LAST_RESPONSES_MAX: Duration = Duration::from_millis(500);
@@ -39,6 +40,7 @@ pub struct App {
     grpc: Option<Server>,
     grpc_address: Option<SocketAddr>,
     shared: Shared,
+    repository: Repository,
     address: SocketAddr,
 }
 
@@ -54,10 +56,16 @@ impl App {
         let (listener, address) = bind(settings.server.listen).await?;
         let admin = bind_where_set(settings.server.admin_listen).await?;
         let grpc = bind_where_set(settings.server.grpc_listen).await?;
+        let settings = Arc::new(settings);
+        let models = Arc::new(Models::default());
+        let health = Arc::new(Health::default());
+        let metrics = Arc::new(Metrics::new().context("the metrics contradict each other")?);
+        let repository = models::repository(&settings, &models, &metrics, &health)?;
         let shared = Shared::from(SharedParts {
-            models: Arc::new(Models::default()),
-            health: Arc::new(Health::default()),
-            metrics: Arc::new(Metrics::new().context("the metrics contradict each other")?),
+            models,
+            health,
+            metrics,
+            repository: Some(repository.clone()),
             server: Arc::new(settings.server.clone()),
             spans: Tracer::open(&settings.trace)?.map(Arc::new),
             security: security.clone(),
@@ -70,8 +78,9 @@ impl App {
             server,
             admin_address: admin.as_ref().map(|(_, address)| *address),
             admin: admin.map(|(listener, _)| Server::new(listener, &settings.server, None, shared.metrics.clone())),
-            settings: Arc::new(settings),
+            settings,
             shared,
+            repository,
             address,
         })
     }
@@ -117,6 +126,7 @@ impl App {
             grpc,
             grpc_address,
             shared,
+            repository,
             address,
         } = self;
         let https = shared.security.tls.is_some();
@@ -131,19 +141,17 @@ impl App {
             tokio::spawn(serve_admin(admin, shared.clone())),
         ]);
 
+        let _watching = BackgroundTasks(models::watch(&repository).into_iter().collect());
         let loaded = tokio::select! {
-            loaded = load_in_background(Arc::clone(&settings), shared.clone()) => loaded,
+            loaded = models::load_all(&repository) => loaded,
             () = reached(&mut stop, Stop::Drain) => Ok(()),
         };
         if let Err(error) = loaded {
-            shared
-                .metrics
-                .model
-                .load_failed(matches!(error.downcast_ref(), Some(CompileError::Mismatch(_))));
             shared.health.set(HealthState::Failed(format!("{error:#}")));
             linger(&settings, &error, &mut stop).await;
             return Err(error);
         }
+        let _following = BackgroundTasks(models::follow(&repository, &shared.health)?);
         reached(&mut stop, Stop::Drain).await;
 
         shared.health.set(HealthState::Draining);
@@ -249,50 +257,6 @@ async fn drain(
         shared.models.all().iter().for_each(|served| served.abort());
         let _ = tokio::time::timeout(LAST_RESPONSES_MAX, finished).await;
     }
-}
-
-/// Loads the model on a thread of its own and serves it.
-async fn load_in_background(settings: Arc<Settings>, shared: Shared) -> anyhow::Result<()> {
-    let inner = shared.clone();
-    let capacity = settings.batch.queue_capacity;
-    let served: Served = tokio::task::spawn_blocking(move || {
-        let memory = memory::decode_budget(&settings.limits);
-        let served = load_within(&settings, &inner.metrics, memory, &|phase| {
-            inner.health.set(HealthState::Loading(phase))
-        });
-        return_freed_memory();
-        served
-    })
-    .await
-    .context("loading the model panicked")??;
-    publish(&shared.metrics.model, &served);
-    shared.metrics.queue_capacity(capacity);
-    shared.models.put(Arc::new(served));
-    shared.health.set(HealthState::Ready);
-    tracing::info!("ready");
-    Ok(())
-}
-
-/// Sets the metrics of what is served, and of how exact it is.
-fn publish(metrics: &ModelMetrics, served: &Served) {
-    let facts = served.facts();
-    metrics.reparam(facts.blocks_fused, facts.equivalence.relative_error);
-    let kernels = facts.kernels.as_ref();
-    metrics.winograd(
-        kernels.map_or(0, |kernels| kernels.lowered),
-        kernels.and_then(|kernels| kernels.relative_error).unwrap_or(0.0),
-    );
-    if let Some(int8) = &facts.int8 {
-        let found = int8.agreement;
-        metrics.int8(served.name(), found.top1_agreement, found.kl_divergence);
-    }
-    metrics.served(&[ModelInfo {
-        model: served.name().to_owned(),
-        version: served.version().to_owned(),
-        precision: facts.precision.label().to_owned(),
-        source_sha256: facts.source.sha256.clone(),
-        deploy_sha256: facts.deploy.sha256.clone(),
-    }]);
 }
 
 /// Waits until stopping has come as far as `stage`; for ever where the sender is gone.

@@ -1,7 +1,7 @@
-//! SIGTERM and SIGINT: the first drains, the second stops at once.
+//! SIGTERM and SIGINT: the first drains, the second stops at once. SIGHUP: the models are read again.
 
 use anyhow::Context;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::http::Stop;
@@ -23,4 +23,9 @@ pub(super) fn listen() -> anyhow::Result<watch::Receiver<Stop>> {
         sender.closed().await;
     });
     Ok(receiver)
+}
+
+/// Starts to listen for SIGHUP.
+pub(super) fn hang_ups() -> anyhow::Result<Signal> {
+    signal(SignalKind::hangup()).context("cannot listen for SIGHUP")
 }

@@ -9,14 +9,16 @@ mod inspect;
 mod models;
 mod observer;
 mod served;
+mod shadow;
 mod statistics;
 pub mod topk;
 
 pub use back_pressure::{Admitted, BackPressure, HeadWork, Sender};
 pub use engine::{DecodeLimits, Encoded, ImageEngine, Rebuild, Tensor, TooMuchWork};
-pub use models::Models;
+pub use models::{Models, compare_versions};
 pub use observer::MetricsObserver;
-pub use served::Served;
+pub use served::{Leftover, Served};
+pub use shadow::Shadow;
 pub use statistics::{Statistics, Total, Totals};
 pub use topk::Class;
 
@@ -158,6 +160,7 @@ pub async fn infer(
     run(served, work, &names, request, admitted).await
 }
 
+/// Computes the items, and lets the version that is to take over compute some of them as well.
 async fn run(
     served: &Served,
     work: Vec<Payload<Bytes, Tensor>>,
@@ -166,12 +169,16 @@ async fn run(
     admitted: Option<Admitted>,
 ) -> Result<(Vec<Vec<f32>>, Timings), Failure> {
     let began = Instant::now();
-    let ran = run_admitted(served, work, names, request, admitted).await;
+    let twin = served.shadow().and_then(|shadow| shadow.twin(served, &work));
+    let ran = compute(served, work, names, request, admitted).await;
     served.statistics().request(ran.is_ok(), began.elapsed());
+    if let (Some(twin), Ok((rows, _))) = (twin, &ran) {
+        twin.compare(shadow::best_labels(served, rows));
+    }
     ran
 }
 
-async fn run_admitted(
+async fn compute(
     served: &Served,
     work: Vec<Payload<Bytes, Tensor>>,
     names: &[Option<String>],

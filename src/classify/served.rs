@@ -3,11 +3,16 @@
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arc_swap::ArcSwapOption;
+use tokio::sync::oneshot;
+
 use super::ImageEngine;
 use super::back_pressure::BackPressure;
+use super::shadow::Shadow;
 use super::statistics::Statistics;
+use crate::telemetry::{ModelInfo, ModelMetrics};
 use repserve_compile::{Description, Facts, Scores, Signature};
-use repserve_scheduler::{Batcher, Scheduler, Snapshot, Workers};
+use repserve_scheduler::{Batcher, Scheduler, Snapshot, WorkerPool, Workers};
 
 /// One model as it is served: what is known of it, and the scheduler that runs it. Dropped, it ends what it has.
 pub struct Served {
@@ -17,6 +22,34 @@ pub struct Served {
     back_pressure: Arc<BackPressure>,
     workers: Mutex<Option<Workers<ImageEngine>>>,
     statistics: Arc<Statistics>,
+    dropped: Mutex<Option<oneshot::Sender<Leftover>>>,
+    shadow: ArcSwapOption<Shadow>,
+}
+
+/// What is left of a model when nobody uses it any more: its sessions. Ending them takes a while, which is for a thread that serves nobody.
+#[derive(Debug)]
+pub struct Leftover {
+    workers: Option<Workers<ImageEngine>>,
+}
+
+impl Leftover {
+    /// Ends the sessions. Blocks until no worker is at one.
+    pub fn end(self) {
+        if let Some(workers) = self.workers {
+            workers.end();
+        }
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let workers = self.workers.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        let dropped = self.dropped.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(dropped) = dropped {
+            // Where nobody waits for it, it ends here.
+            let _ = dropped.send(Leftover { workers });
+        }
+    }
 }
 
 impl std::fmt::Debug for Served {
@@ -29,7 +62,7 @@ impl std::fmt::Debug for Served {
 }
 
 impl Served {
-    /// Starts the scheduler's workers. `statistics` are those that its observer keeps.
+    /// Serves it with the workers that models share, or with workers of its own.
     ///
     /// # Errors
     /// Where a thread cannot be started.
@@ -38,8 +71,14 @@ impl Served {
         facts: Facts,
         (batcher, scheduler): (Batcher<ImageEngine>, Scheduler<ImageEngine>),
         statistics: Arc<Statistics>,
+        pool: Option<&WorkerPool>,
+        weight: u32,
     ) -> io::Result<Self> {
-        let workers = Mutex::new(Some(scheduler.spawn()?));
+        let workers = match pool {
+            Some(pool) => scheduler.join(pool, weight),
+            None => scheduler.spawn()?,
+        };
+        let workers = Mutex::new(Some(workers));
         Ok(Self {
             description,
             facts,
@@ -47,7 +86,57 @@ impl Served {
             batcher,
             workers,
             statistics,
+            dropped: Mutex::default(),
+            shadow: ArcSwapOption::empty(),
         })
+    }
+
+    /// Completes, with what is left to be ended, when the last request has ended and nobody else uses the model.
+    pub fn when_dropped(&self) -> oneshot::Receiver<Leftover> {
+        let (sender, receiver) = oneshot::channel();
+        *self.dropped.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
+        receiver
+    }
+
+    /// From now on another version computes some of the requests as well; `None`: none does.
+    pub fn share_requests(&self, shadow: Option<Arc<Shadow>>) {
+        self.shadow.store(shadow);
+    }
+
+    /// The version that computes some of the requests as well.
+    pub(super) fn shadow(&self) -> Option<Arc<Shadow>> {
+        self.shadow.load_full()
+    }
+
+    /// Images that may wait for it.
+    pub fn queue_capacity(&self) -> usize {
+        self.batcher.queue_capacity()
+    }
+
+    /// What the metrics say of it.
+    pub fn info(&self) -> ModelInfo {
+        ModelInfo {
+            model: self.name().to_owned(),
+            version: self.version().to_owned(),
+            precision: self.facts.precision.label().to_owned(),
+            source_sha256: self.facts.source.sha256.clone(),
+            deploy_sha256: self.facts.deploy.sha256.clone(),
+        }
+    }
+
+    /// Sets the metrics of how exact it is.
+    pub fn publish(&self, metrics: &ModelMetrics) {
+        let facts = &self.facts;
+        metrics.reparam(facts.blocks_fused, facts.equivalence.relative_error);
+        let kernels = facts.kernels.as_ref();
+        metrics.winograd(
+            kernels.map_or(0, |kernels| kernels.lowered),
+            kernels.and_then(|kernels| kernels.relative_error).unwrap_or(0.0),
+        );
+        if let Some(int8) = &facts.int8 {
+            let found = int8.agreement;
+            metrics.int8(self.name(), found.top1_agreement, found.kl_divergence);
+        }
     }
 
     /// The name by which it is found.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use super::Outcome;
-use super::settings::{ServedArgs, SettingsArgs};
+use super::settings::{ModelsArgs, ServedArgs, SettingsArgs};
 use crate::app::App;
 use crate::telemetry;
 use repserve_runtime::{Cores, return_large_blocks};
@@ -23,11 +23,14 @@ pub(super) struct Args {
     #[command(flatten)]
     served: ServedArgs,
     #[command(flatten)]
+    models: ModelsArgs,
+    #[command(flatten)]
     settings: SettingsArgs,
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
     let mut flags = args.served.flags();
+    flags.push(args.models.flag());
     flags.push(("server.listen", "--listen", args.listen.clone()));
     let loaded = args.settings.load(&[], &flags)?;
     let _log = telemetry::init(&loaded.settings.log).context("cannot start the log")?;

@@ -44,6 +44,20 @@ pub(super) fn model_flag(folder: Option<&Path>) -> Flag {
     ("model.path", "--model", folder.map(text))
 }
 
+/// Several models.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(super) struct ModelsArgs {
+    /// Folder of models, each in a folder of its own (with model.toml, or with folders of versions: 1, 2, ...)
+    #[arg(long, value_name = "DIR", conflicts_with = "model")]
+    models: Option<PathBuf>,
+}
+
+impl ModelsArgs {
+    pub(super) fn flag(&self) -> Flag {
+        ("models.path", "--models", self.models.as_deref().map(text))
+    }
+}
+
 impl ServedArgs {
     pub(super) fn flags(&self) -> Vec<Flag> {
         vec![

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::http::{LimitSettings, SecuritySettings, ServerSettings};
 use crate::model::ModelSettings;
+use crate::repository::ModelsSettings;
 use crate::telemetry::{LogSettings, TraceSettings};
 
 settings! {
@@ -66,6 +67,7 @@ sections! {
     limits: LimitSettings,
     security: SecuritySettings,
     model: ModelSettings,
+    models: ModelsSettings,
     verify: VerifySettings,
     quantize: GateSettings,
     decode: DecodeSettings,

@@ -18,7 +18,7 @@ use super::error::{Code, Problem};
 use super::observe::Arrived;
 use super::offload::offload;
 use super::timing::StageTimes;
-use super::{Shared, body, wire};
+use super::{Shared, body, lookup, wire};
 use crate::classify::{Classification, HeadWork, Served, classify as run};
 use crate::telemetry::Stage;
 use repserve_scheduler::Priority;
@@ -27,10 +27,16 @@ use repserve_scheduler::Priority;
 const CLASS_BYTES: usize = 64;
 
 /// The parameters of the query.
-#[derive(Debug, Clone, Copy, Default, Deserialize, IntoParams)]
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Params {
+    /// The model; the default one if not given.
+    #[param(required = false, nullable = false)]
+    model: Option<String>,
+    /// Its version; the newest if not given.
+    #[param(required = false, nullable = false)]
+    version: Option<String>,
     /// Classes of each image.
     #[param(minimum = 1, required = false, nullable = false)]
     top_k: Option<usize>,
@@ -72,7 +78,7 @@ pub(super) async fn classify(
     body: Body,
 ) -> Result<Response, Problem> {
     let params = checked(params)?;
-    let served = shared.models.primary().ok_or_else(|| shared.health.problem())?;
+    let served = lookup::find(&shared, params.model.as_deref(), params.version.as_deref())?;
     let announced = body::announced(&headers, &shared.limits)?;
     let due = Due {
         deadline: arrived + shared.server.request_timeout(params.timeout_ms),

@@ -31,6 +31,12 @@ pub(super) enum Code {
     NotFound,
     /// There is no such model.
     ModelNotFound,
+    /// A model cannot be served as its files are.
+    ModelRefused,
+    /// A model was unloaded while it was loaded.
+    Unloaded,
+    /// Models are not loaded and unloaded by requests here.
+    NoControl,
     /// The path does not know this method.
     MethodNotAllowed,
     /// The body did not arrive in time, or too slowly.
@@ -67,6 +73,9 @@ impl Code {
         Self::Unauthorized,
         Self::NotFound,
         Self::ModelNotFound,
+        Self::ModelRefused,
+        Self::Unloaded,
+        Self::NoControl,
         Self::MethodNotAllowed,
         Self::BodyTimeout,
         Self::TooLarge,
@@ -139,6 +148,27 @@ impl Code {
                 G::NotFound,
                 "model_not_found",
                 "There is no such model",
+                None,
+            ),
+            Self::ModelRefused => (
+                S::UNPROCESSABLE_ENTITY,
+                G::FailedPrecondition,
+                "model_refused",
+                "The model cannot be served",
+                None,
+            ),
+            Self::Unloaded => (
+                S::CONFLICT,
+                G::Aborted,
+                "unloaded",
+                "The model was unloaded meanwhile",
+                None,
+            ),
+            Self::NoControl => (
+                S::FORBIDDEN,
+                G::PermissionDenied,
+                "no_control",
+                "Models are not loaded by requests here",
                 None,
             ),
             Self::MethodNotAllowed => (
@@ -311,11 +341,6 @@ impl Problem {
     pub(super) fn cancelled(mut self) -> Self {
         self.cancelled = true;
         self
-    }
-
-    /// What went wrong.
-    pub(super) fn code(&self) -> Code {
-        self.code
     }
 
     /// The detail about this case.

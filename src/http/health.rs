@@ -17,6 +17,8 @@ pub enum HealthState {
     Ready,
     /// A signal came; requests are still taken for a while, new connections should go elsewhere.
     Draining,
+    /// A model that is required is not served: why.
+    Incomplete(String),
     /// The model cannot be served; the process ends.
     Failed(String),
 }
@@ -65,6 +67,7 @@ impl Health {
                 Problem::new(Code::NotReady, format!("the model is loading (phase: {phase})"))
             }
             HealthState::Ready => Problem::new(Code::NotReady, "no model is served"),
+            HealthState::Incomplete(reason) => Problem::new(Code::NotReady, reason.clone()),
             HealthState::Draining => Problem::new(Code::Draining, "the server is going down"),
             HealthState::Failed(reason) => {
                 Problem::new(Code::NotReady, format!("the model cannot be served: {reason}"))

@@ -18,6 +18,7 @@ mod grpc;
 mod health;
 mod inference;
 mod keep_alive;
+mod lookup;
 mod metrics;
 mod observe;
 mod offload;
@@ -51,6 +52,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::classify::Models;
+use crate::repository::Repository;
 use crate::telemetry::{Metrics, Tracer};
 
 /// What every handler can see. A copy of it is one reference: axum makes several for each request.
@@ -76,6 +78,8 @@ impl Deref for Shared {
 pub struct SharedParts {
     /// The served models, by name.
     pub models: Arc<Models>,
+    /// Where they come from, and what becomes of them.
+    pub repository: Option<Repository>,
     /// Whether the server is ready.
     pub health: Arc<Health>,
     /// What is counted.

@@ -30,6 +30,8 @@ use super::{Shared, classify, health, metrics, v2, wire};
         v2::live,
         v2::ready,
         v2::index,
+        v2::load,
+        v2::unload,
         v2::model,
         v2::model_ready,
         v2::all_stats,
@@ -48,7 +50,7 @@ use super::{Shared, classify, health, metrics, v2, wire};
 struct Document;
 
 /// What each status means here, and which operations can return it.
-const PROBLEMS: [(&str, &str, &[&str]); 11] = [
+const PROBLEMS: [(&str, &str, &[&str]); 13] = [
     (
         "400",
         "The request cannot be understood",
@@ -59,6 +61,9 @@ const PROBLEMS: [(&str, &str, &[&str]); 11] = [
             "model_ready",
             "model_stats",
             "model_config",
+            "index",
+            "load",
+            "unload",
         ],
     ),
     (
@@ -74,30 +79,55 @@ const PROBLEMS: [(&str, &str, &[&str]); 11] = [
             "all_stats",
             "server",
             "index",
+            "load",
+            "unload",
             "metrics",
         ],
     ),
     (
+        "403",
+        "Models are not loaded and unloaded by requests here (`models.control`)",
+        &["load", "unload"],
+    ),
+    (
         "404",
         "There is no such model",
-        &["infer", "model", "model_ready", "model_stats", "model_config"],
+        &[
+            "classify",
+            "infer",
+            "model",
+            "model_ready",
+            "model_stats",
+            "model_config",
+            "load",
+            "unload",
+        ],
     ),
     (
         "408",
         "The body did not arrive in time, or too slowly",
-        &["classify", "infer"],
+        &["classify", "infer", "index", "load", "unload"],
     ),
-    ("413", "Too many bytes, pixels or images", &["classify", "infer"]),
-    ("415", "Not an image type that is read here", &["classify", "infer"]),
+    ("409", "The model was unloaded while it was loaded", &["load"]),
+    (
+        "413",
+        "Too many bytes, pixels or images",
+        &["classify", "infer", "index", "load", "unload"],
+    ),
+    (
+        "415",
+        "Not a type that is read here",
+        &["classify", "infer", "index", "load", "unload"],
+    ),
     (
         "422",
-        "An image cannot be decoded, or the model's output overflows on it",
-        &["classify", "infer"],
+        "An image cannot be decoded, the model's output overflows on it, or the model cannot be served",
+        &["classify", "infer", "load"],
     ),
     (
         "429",
         "Busy; `retry-after` says when to try again",
-        &["classify", "infer"],
+        &["classify", "infer", "index", "load", "unload"],
     ),
     ("500", "An error of the server", &["classify", "infer", "metrics"]),
     (
@@ -110,6 +140,8 @@ const PROBLEMS: [(&str, &str, &[&str]); 11] = [
             "model_ready",
             "model_stats",
             "model_config",
+            "load",
+            "unload",
             "ready",
             "healthz",
             "v2_ready",

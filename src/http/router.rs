@@ -44,7 +44,7 @@ fn http_routes(shared: &Shared) -> Router<Shared> {
         .route("/classify", post(classify::classify))
         .merge(v2::routes());
     if shared.server.admin_listen.is_none() {
-        routes = routes.route("/metrics", get(metrics::metrics));
+        routes = routes.route("/metrics", get(metrics::metrics)).merge(v2::control());
     }
     let open = v2::probes().merge(probes()).merge(pages());
     or_else(keyed(routes, shared).merge(open))
@@ -63,9 +63,10 @@ fn keyed(routes: Router<Shared>, shared: &Shared) -> Router<Shared> {
     }
 }
 
-/// What the second listener serves: `/metrics` and the probes, without a key.
+/// What the second listener serves: `/metrics` and the probes, without a key; loading and unloading models, with one where keys are set.
 pub fn admin_router(shared: Shared) -> Router {
-    let routes = or_else(probes().route("/metrics", get(metrics::metrics)));
+    let control = keyed(v2::control().merge(v2::index_route()), &shared);
+    let routes = or_else(probes().route("/metrics", get(metrics::metrics)).merge(control));
     layered(routes, Around::new(shared.clone()), shared)
 }
 
@@ -137,6 +138,7 @@ mod tests {
     fn shared() -> SharedParts {
         SharedParts {
             models: Arc::new(Models::default()),
+            repository: None,
             health: Arc::new(Health::default()),
             metrics: Arc::new(Metrics::new().unwrap()),
             server: Arc::new(ServerSettings::default()),

@@ -84,14 +84,16 @@ impl Reason {
 
 /// Status codes as text, without allocating for those that are common.
 pub(super) fn code_label(code: u16) -> &'static str {
-    const CODES: [(u16, &str); 17] = [
+    const CODES: [(u16, &str); 19] = [
         (200, "200"),
         (304, "304"),
         (400, "400"),
         (401, "401"),
+        (403, "403"),
         (404, "404"),
         (405, "405"),
         (408, "408"),
+        (409, "409"),
         (413, "413"),
         (415, "415"),
         (422, "422"),

@@ -9,6 +9,53 @@ use super::maker::Maker;
 /// Why a model could not be served.
 const LOAD_FAILURES: [&str; 2] = ["verification", "other"];
 
+/// What became of loading, exchanging or unloading a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Swap {
+    /// It is served for the first time.
+    Loaded,
+    /// It took the place of what was served.
+    Swapped,
+    /// It was unloaded on request.
+    Unloaded,
+    /// It was unloaded while it was loaded.
+    Cancelled,
+    /// It was refused: the fused graph is not the train-time graph's function.
+    Verification,
+    /// It was refused: its int8 graph is too far from its fp32 graph.
+    Gate,
+    /// It was refused: it does not give its golden answers.
+    Golden,
+    /// It was refused for another reason.
+    Other,
+}
+
+impl Swap {
+    const ALL: [Self; 8] = [
+        Self::Loaded,
+        Self::Swapped,
+        Self::Unloaded,
+        Self::Cancelled,
+        Self::Verification,
+        Self::Gate,
+        Self::Golden,
+        Self::Other,
+    ];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Loaded => "loaded",
+            Self::Swapped => "swapped",
+            Self::Unloaded => "unloaded",
+            Self::Cancelled => "cancelled",
+            Self::Verification => "verification",
+            Self::Gate => "int8_gate",
+            Self::Golden => "golden",
+            Self::Other => "other",
+        }
+    }
+}
+
 /// The labels of `repserve_model_info`, of a served model.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ModelInfo {
@@ -29,6 +76,8 @@ pub struct ModelInfo {
 pub struct ModelMetrics {
     load: GaugeVec,
     load_failures: IntCounterVec,
+    swaps: IntCounterVec,
+    shadow_requests: IntCounterVec,
     info: IntGaugeVec,
     blocks_fused: IntGauge,
     relative_error: Gauge,
@@ -48,7 +97,21 @@ impl ModelMetrics {
         for reason in LOAD_FAILURES {
             load_failures.with_label_values(&[reason]).reset();
         }
+        let swaps = make.counters(
+            "model_swaps_total",
+            &["outcome"],
+            "Models that were loaded, exchanged, unloaded or refused, by how that ended.",
+        )?;
+        for swap in Swap::ALL {
+            swaps.with_label_values(&[swap.label()]).reset();
+        }
         Ok(Self {
+            swaps,
+            shadow_requests: make.counters(
+                "model_shadow_requests_total",
+                &["model", "outcome"],
+                "Live requests that a version computed as well before it took over: whether it found the same best classes.",
+            )?,
             load: make.gauges("model_load_seconds", &["phase"], "Time a phase of loading took.")?,
             load_failures,
             info: make.numbers(
@@ -94,6 +157,22 @@ impl ModelMetrics {
     pub fn load_failed(&self, verification: bool) {
         let reason = LOAD_FAILURES[usize::from(!verification)];
         self.load_failures.with_label_values(&[reason]).inc();
+    }
+
+    /// Loading, exchanging or unloading a model ended so.
+    pub fn swapped(&self, swap: Swap) {
+        self.swaps.with_label_values(&[swap.label()]).inc();
+    }
+
+    /// A version of a model that does not serve yet computed a live request as well; `agreed`: whether it found the same best classes,
+    /// `None` where it failed.
+    pub fn shadowed(&self, model: &str, agreed: Option<bool>) {
+        let outcome = match agreed {
+            Some(true) => "agreed",
+            Some(false) => "disagreed",
+            None => "failed",
+        };
+        self.shadow_requests.with_label_values(&[model, outcome]).inc();
     }
 
     /// What is served now, in place of what was served before.

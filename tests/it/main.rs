@@ -28,6 +28,7 @@ mod pictures;
 mod predictions;
 mod preprocess;
 mod quantize;
+mod repository;
 mod scheduling;
 mod secure;
 mod soak;

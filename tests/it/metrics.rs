@@ -102,6 +102,8 @@ impl Counted {
 fn every_route(server: &Server) -> Vec<Counted> {
     const INFER: &str = "/v2/models/{model}/infer";
     const VERSION_INFER: &str = "/v2/models/{model}/versions/{version}/infer";
+    const LOAD: &str = "/v2/repository/models/{model}/load";
+    const UNLOAD: &str = "/v2/repository/models/{model}/unload";
     let get = |route: &'static str| {
         let path = route.replace("{model}", "repvgg-cifar10").replace("{version}", "1");
         Counted::new(server.client.get(server.url(&path)), "GET", route, 200)
@@ -143,6 +145,8 @@ fn every_route(server: &Server) -> Vec<Counted> {
     .into();
     requests.extend([
         post("/v2/repository/index", Vec::new(), 200),
+        post(LOAD, Vec::new(), 403),
+        post(UNLOAD, Vec::new(), 403),
         post("/classify", png(1), 200).images(1.0),
         Counted::new(form, "POST", "/classify", 200).images(3.0),
         post("/classify", Vec::new(), 400).rejected("invalid_image"),

@@ -104,7 +104,10 @@ async fn a_model_is_swapped_without_a_lost_request() {
     let next = Arc::new(next.await.unwrap().unwrap());
     let replaced = server.shared.models.put(Arc::clone(&next)).unwrap();
     assert!(Arc::ptr_eq(&replaced, &before));
-    assert!(Arc::ptr_eq(&server.shared.models.get("repvgg-cifar10").unwrap(), &next));
+    assert!(Arc::ptr_eq(
+        &server.shared.models.get("repvgg-cifar10", None).unwrap(),
+        &next
+    ));
 
     let by_next = server.classify(png(1)).await;
     before.batcher().release();

@@ -1,5 +1,6 @@
 //! Sessions that are verified, warm and measured, and what is known of them.
 
+use super::beside::{self, Measured};
 use super::error::CompileError;
 use super::executable::Executable;
 use super::facts::{Facts, GraphFacts, LoadTimes, PlanFacts};
@@ -83,8 +84,23 @@ pub fn compile(
     let signature = Signature::new(&package, first, image, values, scores)?;
     let report = fused.into_report();
     let mut sessions = shaped(sessions, signature.image);
+    let [_, deploy] = GraphFacts::of(&report);
+    let precision = executable.precision();
+    let like = |measured: &&Measured| measured.fits(&deploy, precision, signature.image);
+    let measuring = match &settings.beside {
+        None => Measuring::All,
+        Some(served) => served.iter().find(like).map_or(Measuring::OneCore, Measuring::Known),
+    };
     let plan = clock.time(Phase::WarmUp, || {
-        warm_up(&mut sessions, pool.plan(), batch_fixed, &signature, &settings.runtime)
+        let image = vec![0.0; signature.image_len()];
+        warm_up(
+            &mut sessions,
+            pool.plan(),
+            batch_fixed,
+            &image,
+            measuring,
+            &settings.runtime,
+        )
     })?;
     let facts = facts(executable, &report, verified, &plan, clock);
     let labels = package
@@ -193,18 +209,43 @@ fn shaped(sessions: Sessions<ModelSession>, shape: [usize; 3]) -> Sessions<Image
     }
 }
 
+/// What is measured of the sessions.
+#[derive(Clone, Copy)]
+enum Measuring<'a> {
+    /// Everything.
+    All,
+    /// One-core runs.
+    OneCore,
+    /// Nothing: it was measured of another version of the same network.
+    Known(&'a Measured),
+}
+
 /// Runs every session, so that the first request finds everything in place, and measures which batches pay. A wide session
 /// that does not pay is dropped.
 fn warm_up(
     sessions: &mut Sessions<ImageSession>,
     plan: &Plan,
     batch_fixed: Option<usize>,
-    signature: &Signature,
+    image: &Vec<f32>,
+    measuring: Measuring<'_>,
     settings: &RuntimeSettings,
 ) -> Result<Plan, CompileError> {
-    let image = vec![0.0; signature.image_len()];
     let batch_max = batch_fixed.unwrap_or(settings.measure_batch_max);
-    let curve = Curve::measure(sessions, &image, batch_max, Plan::measure_time(settings))?;
+    let time = Plan::measure_time(settings);
+    let curve = match measuring {
+        Measuring::All => Curve::measure(sessions, image, batch_max, time)?,
+        Measuring::Known(measured) => {
+            beside::run_each(sessions, image)?;
+            measured.curve.clone()
+        }
+        Measuring::OneCore => {
+            let wide = sessions.wide.take();
+            let curve = Curve::measure(sessions, image, batch_max, time)?;
+            sessions.wide = wide;
+            beside::run_each(sessions, image)?;
+            beside::with_assumed_wide(curve, plan.cores)
+        }
+    };
     let plan = plan.clone().decided(curve, batch_fixed);
     if plan.wide_threads == 0 {
         sessions.wide = None;

@@ -8,6 +8,7 @@ use serde::de::IntoDeserializer as _;
 use super::graph_input::GraphInput;
 use super::manifest::{Manifest, OutputSpec};
 use super::normalization;
+use super::repository::RepositorySpec;
 use repserve_graph::{InputNormalization, Model};
 use repserve_preprocess::{BYTE_MAX, InputSpec, Interpolation};
 use repserve_quantize::Precision;
@@ -87,6 +88,7 @@ impl Draft {
                     std,
                 },
                 output: OutputSpec::default(),
+                repository: RepositorySpec::default(),
             },
             labels: labels(&model.metadata),
         }

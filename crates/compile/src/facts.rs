@@ -56,7 +56,7 @@ pub struct Int8Facts {
 }
 
 /// One graph in numbers.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct GraphFacts {
     /// SHA-256 of its file, hexadecimal.
     pub sha256: String,

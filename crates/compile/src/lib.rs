@@ -53,6 +53,7 @@
 //! ```
 
 mod arithmetic;
+mod beside;
 mod bisect;
 mod calibrate;
 mod compiled;
@@ -67,6 +68,7 @@ mod normalization;
 mod package;
 mod phase;
 mod quantized;
+mod repository;
 mod scores;
 mod settings;
 mod signature;
@@ -76,6 +78,7 @@ mod tests;
 mod train_time;
 mod verify;
 
+pub use beside::Measured;
 pub use calibrate::{CalibrationImages, calibrate};
 pub use compiled::{Compiled, Description, compile};
 pub use draft::{Draft, Preset};
@@ -84,9 +87,10 @@ pub use executable::{Executable, Lowered};
 pub use facts::{Facts, GraphFacts, Int8Facts, LoadTimes, PlanFacts};
 pub use fused::Fused;
 pub use manifest::{Manifest, ManifestError, OutputKind, OutputSpec};
-pub use package::{CALIBRATION_FILE, Package, PackageError, Parts};
+pub use package::{CALIBRATION_FILE, MANIFEST_FILE, Package, PackageError, Parts};
 pub use phase::{Clock, Phase, PhaseEvent};
 pub use quantized::{Gated, Quantized};
+pub use repository::{RepositorySpec, VersionPolicy};
 pub use scores::{KindError, Scores};
 pub use settings::{CompileSettings, VerifyOtherwise, VerifySettings};
 pub use signature::Signature;

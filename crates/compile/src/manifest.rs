@@ -4,6 +4,7 @@ use std::path::{Component, Path};
 
 use serde::{Deserialize, Serialize};
 
+use super::repository::RepositorySpec;
 use repserve_graph::GraphEnd;
 use repserve_preprocess::InputSpec;
 use repserve_quantize::Precision;
@@ -29,6 +30,9 @@ pub struct Manifest {
     /// From tensor to classes.
     #[serde(default)]
     pub output: OutputSpec,
+    /// How the model is served beside others.
+    #[serde(default, skip_serializing_if = "RepositorySpec::is_default")]
+    pub repository: RepositorySpec,
 }
 
 /// The `[output]` table.
@@ -195,7 +199,7 @@ mod tests {
         check(
             "file = ",
             "fiel = ",
-            "line 3: unknown field `fiel`, expected one of `name`, `version`, `file`, `labels`, `precision`, `input`, `output`",
+            "line 3: unknown field `fiel`, expected one of `name`, `version`, `file`, `labels`, `precision`, `input`, `output`, `repository`",
         );
         check("name = \"repvgg-cifar10\"\n", "", "line 1: missing field `name`");
         check(

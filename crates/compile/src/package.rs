@@ -23,7 +23,7 @@ const CALIBRATION_BYTES_MAX: u64 = 256 << 20;
 const GRAPH_BYTES_MAX: u64 = i32::MAX as u64;
 
 /// What a model's manifest is called in its folder.
-const MANIFEST_FILE: &str = "model.toml";
+pub const MANIFEST_FILE: &str = "model.toml";
 /// What a model's calibration is called in its folder.
 pub const CALIBRATION_FILE: &str = "calibration.json";
 
@@ -129,7 +129,14 @@ impl Package {
     /// # Errors
     /// A part that is missing or wrong, by its path.
     pub fn open(folder: &Path) -> Result<Self, PackageError> {
-        let manifest = Self::manifest(folder)?;
+        Self::open_as(folder, Self::manifest(folder)?)
+    }
+
+    /// Reads a folder of which `manifest` says what its `model.toml` would.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_as(folder: &Path, manifest: Manifest) -> Result<Self, PackageError> {
         let labels = match &manifest.labels {
             Some(file) => {
                 let text = read_text(folder, file, LABELS_BYTES_MAX)?;

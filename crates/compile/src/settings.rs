@@ -1,5 +1,6 @@
 //! The settings of compiling.
 
+use super::beside::Measured;
 use repserve_preprocess::Limits;
 use repserve_quantize::{GateSettings, Precision};
 use repserve_runtime::RuntimeSettings;
@@ -19,6 +20,9 @@ pub struct CompileSettings {
     pub runtime: RuntimeSettings,
     /// What an image of the gate may cost.
     pub limits: Limits,
+    /// What was measured of the models that are served, where this one is compiled beside them: then runs on all cores, which would hold
+    /// those up, are not measured.
+    pub beside: Option<Vec<Measured>>,
 }
 
 settings! {

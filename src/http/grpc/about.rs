@@ -11,10 +11,11 @@ use super::proto::{
     ServerMetadataResponse, ServerReadyRequest, ServerReadyResponse, StatisticDuration,
 };
 use crate::classify::{Served, Total};
-use crate::http::Shared;
 use crate::http::error::{Code, Problem};
 use crate::http::health::HealthState;
-use crate::http::inference::{self, Configuration, EXTENSIONS, PLATFORM};
+use crate::http::inference::{Configuration, EXTENSIONS, PLATFORM};
+use crate::http::{Shared, lookup};
+use crate::repository::{READY, Repository};
 
 pub(super) fn server_live(_: &Shared, _: ServerLiveRequest) -> Result<ServerLiveResponse, Problem> {
     Ok(ServerLiveResponse { live: true })
@@ -27,15 +28,10 @@ pub(super) fn server_ready(shared: &Shared, _: ServerReadyRequest) -> Result<Ser
 }
 
 pub(super) fn model_ready(shared: &Shared, request: ModelReadyRequest) -> Result<ModelReadyResponse, Problem> {
-    if !is_ready(shared) {
-        return Ok(ModelReadyResponse { ready: false });
-    }
-    let ready = match inference::find(shared, &request.name, given(&request.version)) {
-        Ok(_) => true,
-        Err(problem) if problem.code() == Code::ModelNotFound => false,
-        Err(problem) => return Err(problem),
-    };
-    Ok(ModelReadyResponse { ready })
+    let served = lookup::find(shared, Some(&request.name), given(&request.version));
+    Ok(ModelReadyResponse {
+        ready: served.is_ok() && !shared.health.draining(),
+    })
 }
 
 fn is_ready(shared: &Shared) -> bool {
@@ -56,7 +52,7 @@ pub(super) fn server_metadata(_: &Shared, _: ServerMetadataRequest) -> Result<Se
 }
 
 pub(super) fn model_metadata(shared: &Shared, request: ModelMetadataRequest) -> Result<ModelMetadataResponse, Problem> {
-    let served = inference::find(shared, &request.name, given(&request.version))?;
+    let served = lookup::find(shared, Some(&request.name), given(&request.version))?;
     let signature = served.signature();
     let mut image = vec![-1];
     image.extend(signature.image.map(|extent| extent as i64));
@@ -75,7 +71,7 @@ pub(super) fn model_metadata(shared: &Shared, request: ModelMetadataRequest) -> 
 }
 
 pub(super) fn model_config(shared: &Shared, request: ModelConfigRequest) -> Result<ModelConfigResponse, Problem> {
-    let served = inference::find(shared, &request.name, given(&request.version))?;
+    let served = lookup::find(shared, Some(&request.name), given(&request.version))?;
     let configuration = Configuration::of(&served, &shared.limits);
     let signature = served.signature();
     Ok(ModelConfigResponse {
@@ -110,7 +106,7 @@ pub(super) fn model_statistics(
     let models = if request.name.is_empty() {
         shared.models.all()
     } else {
-        vec![inference::find(shared, &request.name, given(&request.version))?]
+        vec![lookup::find(shared, Some(&request.name), given(&request.version))?]
     };
     Ok(ModelStatisticsResponse {
         model_stats: models.iter().map(|served| statistics(served)).collect(),
@@ -152,14 +148,20 @@ fn duration(total: Total) -> Option<StatisticDuration> {
     })
 }
 
-pub(super) fn repository_index(shared: &Shared, _: RepositoryIndexRequest) -> Result<RepositoryIndexResponse, Problem> {
-    let models = shared.models.all();
-    let index = models.iter().map(|served| ModelIndex {
-        name: served.name().to_owned(),
-        version: served.version().to_owned(),
-        state: "READY".to_owned(),
-        reason: String::new(),
-    });
+pub(super) fn repository_index(
+    shared: &Shared,
+    request: RepositoryIndexRequest,
+) -> Result<RepositoryIndexResponse, Problem> {
+    let entries = shared.repository.as_ref().map(Repository::index).unwrap_or_default();
+    let index = entries
+        .into_iter()
+        .filter(|entry| !request.ready || entry.state == READY)
+        .map(|entry| ModelIndex {
+            name: entry.name,
+            version: entry.version,
+            state: entry.state.to_owned(),
+            reason: entry.reason,
+        });
     Ok(RepositoryIndexResponse {
         models: index.collect(),
     })

@@ -36,7 +36,7 @@ impl HealthService {
 
 /// The state of a service, or of a model called so.
 fn status(shared: &Shared, service: &str) -> ServingStatus {
-    let known = service.is_empty() || service == SERVICE || shared.models.get(service).is_some();
+    let known = service.is_empty() || service == SERVICE || shared.models.get(service, None).is_some();
     match shared.health.get() {
         _ if !known => ServingStatus::ServiceUnknown,
         HealthState::Ready => ServingStatus::Serving,

@@ -18,11 +18,11 @@ use crate::classify::{Admitted, Served};
 use crate::http::body_budget::BodyCharge;
 use crate::http::client::Identity;
 use crate::http::error::{Code, Problem};
-use crate::http::inference::{self, Elements, InferLimits, InferRequest, ModelOutput, OutputOptions, Ran, RunContext};
+use crate::http::inference::{Elements, InferLimits, InferRequest, ModelOutput, OutputOptions, Ran, RunContext};
 use crate::http::observe::Arrived;
 use crate::http::offload::offload;
 use crate::http::timing::StageTimes;
-use crate::http::{Shared, body};
+use crate::http::{Shared, body, lookup};
 
 /// Bytes that a value takes in a response.
 const VALUE_BYTES: usize = 4;
@@ -96,7 +96,7 @@ async fn read(message: Bytes, charge: &BodyCharge, shared: &Shared) -> Result<(A
         let message = ModelInferRequest::decode(message)
             .map_err(|error| Problem::new(Code::Malformed, format!("the message is no ModelInferRequest: {error}")))?;
         let version = Some(message.model_version.as_str()).filter(|version| !version.is_empty());
-        let served = inference::find(&shared, &message.model_name, version)?;
+        let served = lookup::find(&shared, Some(&message.model_name), version)?;
         let request = request::read(message, bytes, served.signature(), limits)?;
         Ok::<_, Problem>((served, request))
     });

@@ -1,15 +1,16 @@
 //! What the server is, whether it is ready, and what it serves.
 
-use std::sync::Arc;
-
 use axum::Json;
-use axum::extract::State;
+use axum::body::Body;
+use axum::extract::{Extension, State};
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 
+use super::super::body_budget::BodyCharge;
 use super::super::error::Problem;
 use super::super::{Shared, inference};
-use super::{ModelName, wire};
-use crate::classify::Served;
+use super::{ModelName, control, wire};
+use crate::repository::{Entry, READY, Repository};
 
 #[utoipa::path(
     get,
@@ -20,10 +21,18 @@ use crate::classify::Served;
     description = "ModelName, version and extensions.",
     responses((status = 200, description = "The server", body = wire::Server))
 )]
-pub(super) async fn server() -> Response {
+pub(super) async fn server(State(shared): State<Shared>) -> Response {
+    let mut models: Vec<String> = shared
+        .models
+        .all()
+        .iter()
+        .map(|served| served.name().to_owned())
+        .collect();
+    models.dedup();
     Json(wire::Server {
         name: "repserve",
         version: env!("CARGO_PKG_VERSION"),
+        models,
         extensions: inference::EXTENSIONS,
     })
     .into_response()
@@ -67,8 +76,10 @@ pub(super) async fn ready(State(shared): State<Shared>) -> Result<Response, Prob
     responses((status = 200, description = "It does", body = wire::ModelReady))
 )]
 pub(super) async fn model_ready(State(shared): State<Shared>, name: ModelName) -> Result<Response, Problem> {
-    inference::ready(&shared)?;
-    let served = name.find(&shared)?;
+    if shared.health.draining() {
+        return Err(shared.health.problem().uncounted());
+    }
+    let served = name.find(&shared).map_err(Problem::uncounted)?;
     Ok(Json(wire::ModelReady {
         name: served.name(),
         ready: true,
@@ -81,18 +92,27 @@ pub(super) async fn model_ready(State(shared): State<Shared>, name: ModelName) -
     path = "/v2/repository/index",
     operation_id = "index",
     tag = "inference protocol",
-    summary = "Which models are served",
-    description = "Triton's extension model_repository, read only.",
-    responses((status = 200, description = "All models", body = Vec<wire::Indexed>))
+    summary = "Which models there are",
+    description = "Every version of every model, its state, and why it is not served where it is not: Triton's extension model_repository.",
+    request_body(content = wire::IndexRequest, description = "Which of them; all if there is no body"),
+    responses((status = 200, description = "The models", body = Vec<wire::Indexed>))
 )]
-pub(super) async fn index(State(shared): State<Shared>) -> Response {
-    let all = shared.models.all();
-    let entry = |served: &Arc<Served>| wire::Indexed {
-        name: served.name().to_owned(),
-        version: served.version().to_owned(),
-        state: "READY",
+pub(super) async fn index(
+    State(shared): State<Shared>,
+    Extension(charge): Extension<BodyCharge>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let wire::IndexRequest { ready } = control::read(&shared, &charge, &headers, body).await?;
+    let entries = shared.repository.as_ref().map(Repository::index).unwrap_or_default();
+    let entries = entries.into_iter().filter(|entry| !ready || entry.state == READY);
+    let indexed = |entry: Entry| wire::Indexed {
+        name: entry.name,
+        version: entry.version,
+        state: entry.state,
+        reason: entry.reason,
     };
-    Json(all.iter().map(entry).collect::<Vec<_>>()).into_response()
+    Ok(Json(entries.map(indexed).collect::<Vec<_>>()).into_response())
 }
 
 #[utoipa::path(
@@ -112,7 +132,7 @@ pub(super) async fn model(State(shared): State<Shared>, name: ModelName) -> Resu
     shape.extend(signature.image.map(extent));
     Ok(Json(wire::Model {
         name: served.name(),
-        versions: [served.version()],
+        versions: shared.models.versions(served.name()),
         platform: inference::PLATFORM,
         inputs: [wire::TensorMetadata {
             name: &signature.input,

@@ -1,9 +1,11 @@
 //! The Open Inference Protocol, version 2: JSON and the binary-data extension, as Triton's and KServe's clients use it.
 //!
-//! [`about`] describes what is served, [`infer`] runs it. [`request`] and [`response`] translate: [`input`], [`data`], [`json`] and
-//! [`skip`] read a request's JSON; [`wire`] is the JSON that is written. What does not depend on JSON is in [`super::inference`].
+//! [`about`] describes what is served, [`infer`] runs it, [`control`] loads and unloads models. [`request`] and [`response`] translate:
+//! [`input`], [`data`], [`json`] and [`skip`] read a request's JSON; [`wire`] is the JSON that is written. What does not depend on JSON is
+//! in [`super::inference`].
 
 mod about;
+mod control;
 mod data;
 mod infer;
 mod input;
@@ -25,22 +27,23 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use serde::Deserialize;
 
-use super::Shared;
 use super::echo::echo;
 use super::error::{Code, Problem, ProblemDetail};
-use super::inference::{self, InferLimits};
+use super::inference::InferLimits;
 use super::settings::LimitSettings;
+use super::{Shared, lookup};
 use crate::classify::Served;
 use repserve_compile::Signature;
 
 pub(super) use about::*;
+pub(super) use control::*;
 pub(super) use infer::*;
 
 /// The protocol's routes.
 pub(super) fn routes() -> Router<Shared> {
     Router::new()
         .route("/v2", get(server))
-        .route("/v2/repository/index", post(index))
+        .merge(index_route())
         .route("/v2/models/{model}", get(model))
         .route("/v2/models/{model}/ready", get(model_ready))
         .route("/v2/models/stats", get(all_stats))
@@ -52,6 +55,18 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/v2/models/{model}/versions/{version}/stats", get(model_stats))
         .route("/v2/models/{model}/versions/{version}/config", get(model_config))
         .route("/v2/models/{model}/versions/{version}/infer", post(infer))
+}
+
+/// The index of the repository.
+pub(super) fn index_route() -> Router<Shared> {
+    Router::new().route("/v2/repository/index", post(index))
+}
+
+/// What changes what is served.
+pub(super) fn control() -> Router<Shared> {
+    Router::new()
+        .route("/v2/repository/models/{model}/load", post(load))
+        .route("/v2/repository/models/{model}/unload", post(unload))
 }
 
 /// The protocol's own probes, which need no key.
@@ -108,6 +123,6 @@ impl FromRequestParts<Shared> for ModelName {
 
 impl ModelName {
     fn find(&self, shared: &Shared) -> Result<Arc<Served>, Problem> {
-        inference::find(shared, &self.model, self.version.as_deref())
+        lookup::find(shared, Some(&self.model), self.version.as_deref())
     }
 }

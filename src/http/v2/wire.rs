@@ -1,6 +1,6 @@
 //! What the Open Inference Protocol sends as JSON.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::classify::{Served, Total};
@@ -14,6 +14,8 @@ use repserve_compile::Facts;
 pub(super) struct Server {
     pub(super) name: &'static str,
     pub(super) version: &'static str,
+    /// The models that are served.
+    pub(super) models: Vec<String>,
     pub(super) extensions: [&'static str; 5],
 }
 
@@ -44,7 +46,29 @@ pub(super) struct ModelReady<'a> {
 pub(super) struct Indexed {
     pub(super) name: String,
     pub(super) version: String,
+    /// READY, LOADING, UNLOADING or UNAVAILABLE.
     pub(super) state: &'static str,
+    /// Why it is not served, or newer files of it are not; empty where there is nothing to say.
+    pub(super) reason: String,
+}
+
+/// The body of `POST /v2/repository/index`.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = RepositoryIndexRequest)]
+#[serde(default)]
+pub(super) struct IndexRequest {
+    /// Only those that are served.
+    pub(super) ready: bool,
+}
+
+/// The body of a request that loads or unloads a model.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = RepositoryControlRequest)]
+#[serde(default)]
+pub(super) struct ControlRequest {
+    /// Of these only `unload_dependents` is known, and changes nothing: no model depends on another.
+    #[schema(value_type = Object)]
+    pub(super) parameters: std::collections::BTreeMap<String, serde::de::IgnoredAny>,
 }
 
 /// `GET /v2/models/{model}`.
@@ -52,7 +76,7 @@ pub(super) struct Indexed {
 #[schema(as = ModelMetadata)]
 pub(super) struct Model<'a> {
     pub(super) name: &'a str,
-    pub(super) versions: [&'a str; 1],
+    pub(super) versions: Vec<String>,
     pub(super) platform: &'static str,
     pub(super) inputs: [TensorMetadata<'a>; 1],
     pub(super) outputs: [TensorMetadata<'a>; 1],

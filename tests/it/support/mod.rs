@@ -27,6 +27,8 @@ pub struct Server {
     pub address: SocketAddr,
     /// Where gRPC is served, if it is.
     pub grpc: Option<SocketAddr>,
+    /// The second listener, where there is one.
+    pub admin: Option<SocketAddr>,
     pub shared: Shared,
     pub client: Client,
     stop: watch::Sender<Stop>,
@@ -68,6 +70,7 @@ impl Server {
         Self {
             address: app.local_addr(),
             grpc: app.grpc_addr(),
+            admin: app.admin_addr(),
             shared: app.shared().clone(),
             client: client(),
             stop,
