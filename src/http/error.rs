@@ -269,7 +269,7 @@ impl Code {
 /// An error as an HTTP response carries it.
 #[derive(Debug, Clone)]
 pub(super) struct Problem {
-    code: Code,
+    pub(super) code: Code,
     detail: Cow<'static, str>,
     retry_after: Option<Duration>,
     counted: bool,
