@@ -74,7 +74,7 @@ fn follow<S: Session>(session: &mut S, orders: &Receiver<Order<S::Input>>, answe
 ///
 /// # Errors
 /// The session does not run.
-pub(super) fn repeat<S: Session>(session: &mut S, batch: &[S::Input], runs: usize) -> Times {
+fn repeat<S: Session>(session: &mut S, batch: &[S::Input], runs: usize) -> Times {
     let run = |_| {
         let watch = Stopwatch::start();
         session.run(batch)?;

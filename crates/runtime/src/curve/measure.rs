@@ -1,14 +1,15 @@
-//! Measuring a [`Curve`]. Times are CPU time of the thread that calls a session, so that neither a quota nor other processes spoil them.
+//! Measuring a [`Curve`]. Times of one-core sessions are CPU time of the thread that calls them, so that neither a quota nor other processes
+//! spoil them.
 //!
-//! A one-core session computes on that thread alone. A wide session's caller takes part in its run and, where it has nothing left to do,
-//! spins until the others are done: its CPU time is the run's latency, less the time in which it had to wait for a core.
+//! A one-core session computes on that thread alone. A wide session's threads sleep while they wait for each other, so that no thread's CPU time is
+//! the run's latency: of these runs the shortest on the wall counts, which others disturbed least.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use repserve_scheduler::{Session, SessionError, Sessions};
 
-use super::crew::{Crew, repeat};
+use super::crew::Crew;
 use super::search::Search;
 use super::{Curve, Point};
 use crate::median::median;
@@ -124,14 +125,14 @@ impl<I: Clone + Send + Sync> Measuring<'_, I> {
         Ok(median(&times).unwrap_or(0.0))
     }
 
-    /// The median of the session's runs, after one that warms it up.
+    /// The shortest of the session's runs, after one that warms it up.
     fn alone<S: Session<Input = I>>(&mut self, session: &mut S, batch: &[I]) -> Result<f64, SessionError> {
-        let first = repeat(session, batch, 1)?;
+        let first = walls(session, batch, 1)?;
         let first_ms = first.iter().sum();
-        let times = repeat(session, batch, runs(first_ms, WIDE_RUNS_MIN))?;
+        let times = walls(session, batch, runs(first_ms, WIDE_RUNS_MIN))?;
         self.left_ms -= first_ms;
         self.spend(&times, 1);
-        Ok(median(&times).unwrap_or(0.0))
+        Ok(times.into_iter().reduce(f64::min).unwrap_or(0.0))
     }
 
     fn spend(&mut self, times_ms: &[f64], threads: usize) {
@@ -143,6 +144,16 @@ impl<I: Clone + Send + Sync> Measuring<'_, I> {
 fn runs(first_ms: f64, least: usize) -> usize {
     let fitting = TURN_MS / first_ms.max(TURN_MS / RUNS_MAX as f64);
     (fitting.ceil() as usize).clamp(least, RUNS_MAX)
+}
+
+/// Runs a batch that often; what each run took, in milliseconds on the wall.
+fn walls<S: Session>(session: &mut S, batch: &[S::Input], runs: usize) -> Result<Vec<f64>, SessionError> {
+    let run = |_| {
+        let began = Instant::now();
+        session.run(batch)?;
+        Ok(began.elapsed().as_secs_f64() * 1e3)
+    };
+    (0..runs).map(run).collect()
 }
 
 #[cfg(test)]
