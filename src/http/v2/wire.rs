@@ -48,7 +48,9 @@ pub(super) struct Indexed {
     pub(super) version: String,
     /// READY, LOADING, UNLOADING or UNAVAILABLE.
     pub(super) state: &'static str,
-    /// Why it is not served, or newer files of it are not; empty where there is nothing to say.
+    /// Why it is not served, or newer files of it are not; absent where there is nothing to say.
+    #[schema(required = false)]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub(super) reason: String,
 }
 
