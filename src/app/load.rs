@@ -163,8 +163,10 @@ fn serve(
     let preprocess = description.preprocess.clone();
     let engine = Arc::new(ImageEngine::new(preprocess, limits, settings.decode.jpeg, rebuild));
     let statistics = Arc::new(Statistics::default());
+    let manifest = &description.manifest;
     let observer = Arc::new(MetricsObserver {
         metrics: metrics.clone(),
+        model: metrics.model.counts(&manifest.name, &manifest.version),
         statistics: Arc::clone(&statistics),
     });
     let scheduler = pair(engine, sessions, plan.tuning(&settings.batch), memory, observer);

@@ -131,7 +131,13 @@ impl Models {
 
     /// Reads the gauges of all queues and sessions.
     pub fn measure(&self, metrics: &Metrics) {
-        let all: Vec<_> = self.all().iter().map(|served| served.snapshot()).collect();
+        let measured = |served: &Arc<Served>| {
+            let snapshot = served.snapshot();
+            let model = &metrics.model;
+            model.waiting(served.name(), served.version(), snapshot.queue_depth, snapshot.backlog);
+            snapshot
+        };
+        let all: Vec<_> = self.all().iter().map(measured).collect();
         metrics.queue_depth(all.iter().map(|s| s.queue_depth).sum());
         metrics.admission.backlog(all.iter().map(|s| s.backlog).sum());
         metrics

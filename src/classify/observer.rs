@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::statistics::Statistics;
-use crate::telemetry::Metrics;
-use crate::telemetry::Stage;
+use crate::telemetry::{Metrics, ModelCounts, Stage};
 use repserve_scheduler::{End, Observer, Predicted, SessionError, Timings, Width};
 
 /// Counts images and runs, and times the stages of every image that was classified.
@@ -13,6 +12,8 @@ use repserve_scheduler::{End, Observer, Predicted, SessionError, Timings, Width}
 pub struct MetricsObserver {
     /// Of all models together.
     pub metrics: Metrics,
+    /// Those of the model among them.
+    pub model: ModelCounts,
     /// Of the model.
     pub statistics: Arc<Statistics>,
 }
@@ -34,6 +35,7 @@ impl Observer for MetricsObserver {
         let prepare = timings.decode + timings.preprocess;
         self.statistics.image(prepare, timings.queue, timings.inference);
         self.metrics.images(1);
+        self.model.images(1);
         if !timings.decode.is_zero() {
             self.metrics.stage(Stage::Decode, timings.decode);
             self.metrics.stage(Stage::Preprocess, timings.preprocess);

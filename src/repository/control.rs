@@ -518,11 +518,13 @@ impl Inner {
             Some(error) => Err(Refused::Failed(error.to_string())),
             None => Ok(()),
         };
-        self.count(job, &ended.publish, failed.as_ref(), new.len());
-        if ended.publish {
-            for (version, served, fingerprint) in new {
+        self.count(job, ended.publish, failed.as_ref(), new.len());
+        for (version, served, fingerprint) in new {
+            if ended.publish {
                 model.serving.insert(version.clone(), fingerprint);
                 self.publish(&job.name, version, served);
+            } else if self.parts.models.get(&job.name, Some(&version)).is_none() {
+                self.parts.metrics.model.forget(&job.name, &version);
             }
         }
         self.retire(&job.name, model, ended.retire);
@@ -535,7 +537,7 @@ impl Inner {
         failed
     }
 
-    fn count(&self, job: &Job, published: &bool, failed: Option<&LoadError>, new: usize) {
+    fn count(&self, job: &Job, published: bool, failed: Option<&LoadError>, new: usize) {
         let metrics = &self.parts.metrics.model;
         let replaces = self.parts.models.get(&job.name, None).is_some();
         match failed {
@@ -579,6 +581,7 @@ impl Inner {
         for version in versions {
             model.serving.remove(&version);
             drop(self.parts.models.remove(name, &version));
+            self.parts.metrics.model.forget(name, &version);
             tracing::info!(model = name, version, "not served any more; what was admitted finishes");
         }
         self.parts.models.publish(&self.parts.metrics);

@@ -22,7 +22,7 @@ pub use labels::{Reason, Stage};
 pub use log::{Log, LogError, init};
 pub use log_settings::{LogFormat, LogSettings};
 pub use metrics::Metrics;
-pub use model_metrics::{ModelInfo, ModelMetrics, Swap};
+pub use model_metrics::{ModelCounts, ModelInfo, ModelMetrics, Swap};
 pub use spans::{RequestSpan, TraceError, TraceSettings};
 pub(crate) use throttle::Throttle;
 pub use tracer::Tracer;

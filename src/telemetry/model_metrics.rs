@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use prometheus::{Gauge, GaugeVec, IntCounterVec, IntGauge, IntGaugeVec};
+use prometheus::{Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use super::maker::Maker;
 
@@ -71,6 +71,19 @@ pub struct ModelInfo {
     pub deploy_sha256: String,
 }
 
+/// The counts of a version of a model.
+#[derive(Debug, Clone)]
+pub struct ModelCounts {
+    images: IntCounter,
+}
+
+impl ModelCounts {
+    /// Images were classified.
+    pub fn images(&self, count: usize) {
+        self.images.inc_by(count as u64);
+    }
+}
+
 /// What is known of models since they were loaded.
 #[derive(Debug, Clone)]
 pub struct ModelMetrics {
@@ -78,6 +91,9 @@ pub struct ModelMetrics {
     load_failures: IntCounterVec,
     swaps: IntCounterVec,
     shadow_requests: IntCounterVec,
+    images: IntCounterVec,
+    queue_depth: IntGaugeVec,
+    backlog: GaugeVec,
     info: IntGaugeVec,
     blocks_fused: IntGauge,
     relative_error: Gauge,
@@ -111,6 +127,21 @@ impl ModelMetrics {
                 "model_shadow_requests_total",
                 &["model", "outcome"],
                 "Live requests that a version computed as well before it took over: whether it found the same best classes.",
+            )?,
+            images: make.counters(
+                "model_images_total",
+                &["model", "version"],
+                "Images that a version of a model classified.",
+            )?,
+            queue_depth: make.numbers(
+                "model_queue_depth",
+                &["model", "version"],
+                "Images that wait for a version of a model.",
+            )?,
+            backlog: make.gauges(
+                "model_backlog_seconds",
+                &["model", "version"],
+                "Time that all workers together would take for what was admitted to a version of a model.",
             )?,
             load: make.gauges("model_load_seconds", &["phase"], "Time a phase of loading took.")?,
             load_failures,
@@ -173,6 +204,29 @@ impl ModelMetrics {
             None => "failed",
         };
         self.shadow_requests.with_label_values(&[model, outcome]).inc();
+    }
+
+    /// The counts of a version of a model.
+    pub fn counts(&self, model: &str, version: &str) -> ModelCounts {
+        ModelCounts {
+            images: self.images.with_label_values(&[model, version]),
+        }
+    }
+
+    /// What waits for a version of a model, and how long all workers together would take for what it has admitted.
+    pub fn waiting(&self, model: &str, version: &str, images: usize, backlog: Duration) {
+        let labels = &[model, version];
+        self.queue_depth.with_label_values(labels).set(images as i64);
+        self.backlog.with_label_values(labels).set(backlog.as_secs_f64());
+    }
+
+    /// A version of a model is not served any more: its series end, so that their number stays that of what is served.
+    pub fn forget(&self, model: &str, version: &str) {
+        let labels = &[model, version];
+        // One that was never shown is not there.
+        let _ = self.images.remove_label_values(labels);
+        let _ = self.queue_depth.remove_label_values(labels);
+        let _ = self.backlog.remove_label_values(labels);
     }
 
     /// What is served now, in place of what was served before.
