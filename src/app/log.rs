@@ -49,7 +49,7 @@ fn lowered(report: &KernelReport) {
     let ms = |ms: Option<f64>| ms.map_or_else(|| "unmeasured".to_owned(), |ms| format!("{ms:.2}"));
     tracing::info!(
         layers = %format!("{} of {}", report.lowered, report.layers.len()),
-        instruction_set = report.instruction_set,
+        instruction_set = &*report.instruction_set,
         ms_onnxruntime = %ms(report.ms_onnxruntime),
         ms_lowered = %ms(report.ms_lowered),
         relative_error = report.relative_error.map(|e| format!("{e:.1e}")),

@@ -1,10 +1,12 @@
 //! One convolution layer: its weights made ready once, and how it runs.
 
+use bytes::Bytes;
+
 use super::executor::Executor;
 use super::geometry::{
     Algorithm, Convolution, KernelError, SourceLayout, addressable, check_length, product, supports,
 };
-use super::layer::{Call, Layer, Panel};
+use super::layer::{Call, Layer, Panel, restored};
 use super::layout::Extent;
 use super::vector::{Buffer, Isa, SharedOutput};
 use super::{band, direct, winograd};
@@ -28,27 +30,19 @@ impl PreparedConv {
         bias: Option<&[f32]>,
     ) -> Result<Self, KernelError> {
         supports(&conv, algorithm, layout, isa)?;
-        let depth = conv.in_channels / conv.groups;
         let taps = product(conv.kernel);
+        let depth = conv.in_channels / conv.groups;
         check_length("weights", weights.len(), product([conv.out_channels, depth, taps]))?;
         if let Some(bias) = bias {
             check_length("bias", bias.len(), conv.out_channels)?;
         }
-        let lanes = isa.lanes();
-        let points = match algorithm {
-            Algorithm::WinogradF4 => 36,
-            Algorithm::WinogradF2 => 16,
-            Algorithm::Direct => taps,
-        };
-        let floats_a_lane = product([depth, points]);
-        let padded_channels = conv.out_channels.saturating_add(lanes);
-        addressable(product([padded_channels, floats_a_lane]), size_of::<f32>())?;
-        let (panels, blocks) = panels(&conv, isa, floats_a_lane);
-        let mut padded = Buffer::zeroed(blocks * lanes);
+        let shape = Shape::new(&conv, algorithm, isa)?;
+        let mut padded = Buffer::zeroed(shape.channels);
         if let Some(bias) = bias {
             padded[..bias.len()].copy_from_slice(bias);
         }
-        let mut ready = Buffer::zeroed(blocks * lanes * floats_a_lane);
+        let mut ready = Buffer::zeroed(shape.weights);
+        let (panels, lanes) = (shape.panels(&conv, isa), isa.lanes());
         match algorithm {
             Algorithm::WinogradF4 | Algorithm::WinogradF2 => {
                 winograd::pack(&conv, algorithm, &panels, lanes, weights, &mut ready);
@@ -61,9 +55,46 @@ impl PreparedConv {
             layout,
             isa,
             panels,
-            weights: ready,
-            bias: padded,
+            weights: ready.into(),
+            bias: padded.into(),
         }))
+    }
+
+    /// The layer whose [`Self::weights`] and [`Self::bias`] these bytes are. They are read where they lie.
+    ///
+    /// # Errors
+    /// As [`Self::new`]; where the bytes are not aligned as numbers are.
+    pub fn restored(
+        conv: Convolution,
+        algorithm: Algorithm,
+        layout: SourceLayout,
+        isa: Isa,
+        weights: Bytes,
+        bias: Bytes,
+    ) -> Result<Self, KernelError> {
+        supports(&conv, algorithm, layout, isa)?;
+        let shape = Shape::new(&conv, algorithm, isa)?;
+        let weights = restored("weights", weights, shape.weights)?;
+        let bias = restored("bias", bias, shape.channels)?;
+        Ok(Self(Layer {
+            conv,
+            algorithm,
+            layout,
+            isa,
+            panels: shape.panels(&conv, isa),
+            weights,
+            bias,
+        }))
+    }
+
+    /// The weights as they were made ready, in this machine's order of bytes.
+    pub fn weights(&self) -> &[u8] {
+        self.0.weights.bytes()
+    }
+
+    /// The bias as it was made ready, in this machine's order of bytes.
+    pub fn bias(&self) -> &[u8] {
+        self.0.bias.bytes()
     }
 
     /// The layer's geometry.
@@ -166,8 +197,40 @@ fn pixel_channels(conv: &Convolution, layout: SourceLayout, lanes: usize) -> usi
     }
 }
 
-/// Cuts each group's output channels into panels; the second result is the count of blocks.
-fn panels(conv: &Convolution, isa: Isa, floats_a_lane: usize) -> (Vec<Panel>, usize) {
+/// How many numbers a layer's ready weights are.
+struct Shape {
+    floats_a_lane: usize,
+    weights: usize,
+    /// Output channels, padded.
+    channels: usize,
+}
+
+impl Shape {
+    fn new(conv: &Convolution, algorithm: Algorithm, isa: Isa) -> Result<Self, KernelError> {
+        let points = match algorithm {
+            Algorithm::WinogradF4 => 36,
+            Algorithm::WinogradF2 => 16,
+            Algorithm::Direct => product(conv.kernel),
+        };
+        let floats_a_lane = product([conv.in_channels / conv.groups, points]);
+        let lanes = isa.lanes();
+        let padded_channels = conv.out_channels.saturating_add(lanes);
+        addressable(product([padded_channels, floats_a_lane]), size_of::<f32>())?;
+        let channels = product([conv.groups, (conv.out_channels / conv.groups).div_ceil(lanes), lanes]);
+        Ok(Self {
+            floats_a_lane,
+            weights: product([channels, floats_a_lane]),
+            channels,
+        })
+    }
+
+    fn panels(&self, conv: &Convolution, isa: Isa) -> Vec<Panel> {
+        panels(conv, isa, self.floats_a_lane)
+    }
+}
+
+/// Cuts each group's output channels into panels.
+fn panels(conv: &Convolution, isa: Isa, floats_a_lane: usize) -> Vec<Panel> {
     let blocks_a_group = (conv.out_channels / conv.groups).div_ceil(isa.lanes());
     let mut panels = Vec::new();
     for group in 0..conv.groups {
@@ -185,5 +248,5 @@ fn panels(conv: &Convolution, isa: Isa, floats_a_lane: usize) -> (Vec<Panel>, us
             done += vectors;
         }
     }
-    (panels, conv.groups * blocks_a_group)
+    panels
 }

@@ -2,13 +2,15 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::vector::Isa;
 
 /// Zeros on one side of an input at most: they are written out in work space, for which a model's file should not decide without bound.
 const PAD_MAX: usize = 65535;
 
 /// What a layer computes, without its weights: a cross-correlation as ONNX `Conv` defines it, dilation 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Convolution {
     /// Channels of the input, all groups together.
     pub in_channels: usize,
@@ -46,7 +48,7 @@ impl Convolution {
 }
 
 /// How a layer is computed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Algorithm {
     /// Winograd's F(4x4,3x3): 36 products for 16 outputs, a quarter of direct.
     WinogradF4,
@@ -67,7 +69,7 @@ impl fmt::Display for Algorithm {
 }
 
 /// How the input of a layer lies in memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum SourceLayout {
     /// `[N, ⌈C/B⌉, H, W, B]`, `B` being [`Isa::lanes`].
     Blocked,
@@ -99,6 +101,9 @@ pub enum KernelError {
         /// Values that the layer needs.
         needed: usize,
     },
+    /// Bytes that are not aligned as numbers are, or cut off within one.
+    #[error("the bytes of {0} are not aligned, or cut off")]
+    Unaligned(&'static str),
     /// Work space, or prepared weights, of more bytes than can be addressed.
     #[error("the layer needs more memory than can be addressed")]
     TooLarge,

@@ -3,11 +3,14 @@
 
 use std::ops::Range;
 
+use bytes::Bytes;
+
 use super::band::{self, PaddedRow};
 use super::executor::Executor;
 use super::geometry::{Convolution, KernelError, addressable, check_length, consistent, product};
+use super::layer::restored;
 use super::scratch;
-use super::vector::{self, Buffer, INT8_LANES, INT8_TOGETHER, Int8Band, Int8Isa, Int8Output, SharedOutput};
+use super::vector::{self, Buffer, INT8_LANES, INT8_TOGETHER, Int8Band, Int8Isa, Int8Output, SharedOutput, Values};
 
 /// What an int8 layer computes with, besides its geometry.
 #[derive(Debug, Clone, Copy)]
@@ -27,11 +30,22 @@ pub struct PreparedInt8Conv {
     conv: Convolution,
     isa: Int8Isa,
     panels: Vec<Int8Panel>,
-    weights: Buffer<i8>,
+    weights: Values<i8>,
     /// For each padded output channel.
-    bias: Vec<i32>,
-    scales: Vec<f32>,
+    bias: Values<i32>,
+    scales: Values<f32>,
     zeros: [u8; 2],
+}
+
+/// The numbers of a layer that was made ready, in this machine's order of bytes.
+#[derive(Debug, Clone)]
+pub struct Int8Bytes<B> {
+    /// The weights.
+    pub weights: B,
+    /// The biases.
+    pub bias: B,
+    /// The scales.
+    pub scales: B,
 }
 
 /// One to three vectors of output channels of one group.
@@ -53,7 +67,7 @@ impl PreparedInt8Conv {
     /// When the geometry is impossible, a group's channels are no multiple of four (which only a single group pads), or a
     /// slice has the wrong length.
     pub fn new(conv: Convolution, isa: Int8Isa, parameters: &Int8Parameters<'_>) -> Result<Self, KernelError> {
-        let (depth, rows) = supported(&conv)?;
+        let (depth, _) = supported(&conv)?;
         let taps = product(conv.kernel);
         check_length(
             "weights",
@@ -62,58 +76,62 @@ impl PreparedInt8Conv {
         )?;
         check_length("bias", parameters.bias.len(), conv.out_channels)?;
         check_length("scales", parameters.scales.len(), conv.out_channels)?;
-        let padded = depth.next_multiple_of(INT8_TOGETHER);
-        let rows_padded = product([conv.groups, rows.saturating_add(INT8_LANES)]);
-        addressable(product([rows_padded, padded, taps]), size_of::<i8>())?;
-        let mut panels = Vec::new();
-        let (mut weights_len, mut lanes) = (0, 0);
-        for group in 0..conv.groups {
-            for first in (0..rows).step_by(isa.panel() * INT8_LANES) {
-                let count = (rows - first).min(isa.panel() * INT8_LANES);
-                panels.push(Int8Panel {
-                    out: group * rows + first,
-                    count,
-                    channel: group * depth,
-                    weights: weights_len,
-                    bias: lanes,
-                });
-                let width = count.next_multiple_of(INT8_LANES);
-                weights_len += width * padded * taps;
-                lanes += width;
-            }
-        }
-        let mut prepared = Self {
+        let shape = Shape::new(&conv)?;
+        let panels = shape.panels(&conv, isa);
+        let mut ready = Ready {
+            weights: Buffer::zeroed(shape.weights),
+            bias: Buffer::zeroed(shape.lanes),
+            scales: Buffer::zeroed(shape.lanes),
+        };
+        pack(&panels, parameters, [depth, taps], &mut ready);
+        Ok(Self {
             conv,
             isa,
             panels,
-            weights: Buffer::zeroed(weights_len),
-            bias: vec![0; lanes],
-            scales: vec![0.0; lanes],
+            weights: ready.weights.into(),
+            bias: ready.bias.into(),
+            scales: ready.scales.into(),
             zeros: parameters.zeros,
-        };
-        prepared.pack(parameters, depth, taps);
-        Ok(prepared)
+        })
     }
 
-    fn pack(&mut self, parameters: &Int8Parameters<'_>, depth: usize, taps: usize) {
-        let padded = depth.next_multiple_of(INT8_TOGETHER);
-        for panel in &self.panels {
-            let width = panel.count.next_multiple_of(INT8_LANES);
-            for lane in 0..panel.count {
-                let row = &parameters.weights[(panel.out + lane) * depth * taps..][..depth * taps];
-                let mut sum = 0i32;
-                for (i, weight) in row.iter().enumerate() {
-                    let (k, tap) = (i / taps, i % taps);
-                    let block = (tap * padded + k) / INT8_TOGETHER;
-                    self.weights[panel.weights + (block * width + lane) * INT8_TOGETHER + k % INT8_TOGETHER] = *weight;
-                    sum = sum.wrapping_add(i32::from(*weight));
-                }
-                // Σ (x − zero) w = Σ x w − zero Σ w.
-                let shift = sum.wrapping_mul(i32::from(self.zeros[0]));
-                self.bias[panel.bias + lane] = parameters.bias[panel.out + lane].wrapping_sub(shift);
-                self.scales[panel.bias + lane] = parameters.scales[panel.out + lane];
-            }
+    /// The layer whose [`Self::ready`] these bytes are. They are read where they lie.
+    ///
+    /// # Errors
+    /// As [`Self::new`]; where the bytes are not aligned as numbers are.
+    pub fn restored(
+        conv: Convolution,
+        isa: Int8Isa,
+        zeros: [u8; 2],
+        ready: Int8Bytes<Bytes>,
+    ) -> Result<Self, KernelError> {
+        let shape = Shape::new(&conv)?;
+        let weights = restored("weights", ready.weights, shape.weights)?;
+        let bias = restored("bias", ready.bias, shape.lanes)?;
+        let scales = restored("scales", ready.scales, shape.lanes)?;
+        Ok(Self {
+            panels: shape.panels(&conv, isa),
+            conv,
+            isa,
+            weights,
+            bias,
+            scales,
+            zeros,
+        })
+    }
+
+    /// The numbers as they were made ready.
+    pub fn ready(&self) -> Int8Bytes<&[u8]> {
+        Int8Bytes {
+            weights: self.weights.bytes(),
+            bias: self.bias.bytes(),
+            scales: self.scales.bytes(),
         }
+    }
+
+    /// The zero points of the input, and of a quantized output.
+    pub fn zeros(&self) -> [u8; 2] {
+        self.zeros
     }
 
     /// The layer's geometry.
@@ -187,6 +205,76 @@ impl PreparedInt8Conv {
         };
         run.on(images, executor);
         Ok(())
+    }
+}
+
+/// How many a layer's ready weights are, and its output channels with those that only pad.
+struct Shape {
+    /// Weights of an output channel.
+    row: usize,
+    weights: usize,
+    lanes: usize,
+}
+
+impl Shape {
+    fn new(conv: &Convolution) -> Result<Self, KernelError> {
+        let (depth, rows) = supported(conv)?;
+        let row = product([depth.next_multiple_of(INT8_TOGETHER), product(conv.kernel)]);
+        let rows_padded = product([conv.groups, rows.saturating_add(INT8_LANES)]);
+        addressable(product([rows_padded, row]), size_of::<i8>())?;
+        let lanes = product([conv.groups, rows.next_multiple_of(INT8_LANES)]);
+        Ok(Self {
+            row,
+            weights: product([lanes, row]),
+            lanes,
+        })
+    }
+
+    fn panels(&self, conv: &Convolution, isa: Int8Isa) -> Vec<Int8Panel> {
+        let (depth, rows) = (conv.in_channels / conv.groups, conv.out_channels / conv.groups);
+        let mut panels = Vec::new();
+        let mut lanes = 0;
+        for group in 0..conv.groups {
+            for first in (0..rows).step_by(isa.panel() * INT8_LANES) {
+                let count = (rows - first).min(isa.panel() * INT8_LANES);
+                panels.push(Int8Panel {
+                    out: group * rows + first,
+                    count,
+                    channel: group * depth,
+                    weights: lanes * self.row,
+                    bias: lanes,
+                });
+                lanes += count.next_multiple_of(INT8_LANES);
+            }
+        }
+        panels
+    }
+}
+
+struct Ready {
+    weights: Buffer<i8>,
+    bias: Buffer<i32>,
+    scales: Buffer<f32>,
+}
+
+fn pack(panels: &[Int8Panel], parameters: &Int8Parameters<'_>, [depth, taps]: [usize; 2], ready: &mut Ready) {
+    let padded = depth.next_multiple_of(INT8_TOGETHER);
+    for panel in panels {
+        let width = panel.count.next_multiple_of(INT8_LANES);
+        for lane in 0..panel.count {
+            let row = &parameters.weights[(panel.out + lane) * depth * taps..][..depth * taps];
+            let mut sum = 0i32;
+            for (i, weight) in row.iter().enumerate() {
+                let (k, tap) = (i / taps, i % taps);
+                let block = (tap * padded + k) / INT8_TOGETHER;
+                ready.weights[panel.weights + (block * width + lane) * INT8_TOGETHER + k % INT8_TOGETHER] = *weight;
+                sum = sum.wrapping_add(i32::from(*weight));
+            }
+            // Σ (x − zero) w = Σ x w − zero Σ w.
+            let shift = sum.wrapping_mul(i32::from(parameters.zeros[0]));
+            ready.bias[panel.bias + lane] = parameters.bias[panel.out + lane].wrapping_sub(shift);
+            ready.scales[panel.bias + lane] = parameters.scales[panel.out + lane];
+        }
     }
 }
 

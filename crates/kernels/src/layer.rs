@@ -1,8 +1,10 @@
 //! What a prepared layer is made of, and one call of it: what the convolution's entry points share with its two algorithms.
 
-use super::geometry::{Algorithm, Convolution, SourceLayout};
+use bytes::Bytes;
+
+use super::geometry::{Algorithm, Convolution, KernelError, SourceLayout, check_length};
 use super::layout::Extent;
-use super::vector::{Buffer, Isa, SharedOutput};
+use super::vector::{Isa, Plain, SharedOutput, Values};
 
 /// Output channels that are computed together: one to three vectors of one group.
 #[derive(Debug, Clone, Copy)]
@@ -24,9 +26,9 @@ pub(super) struct Layer {
     pub(super) layout: SourceLayout,
     pub(super) isa: Isa,
     pub(super) panels: Vec<Panel>,
-    pub(super) weights: Buffer,
+    pub(super) weights: Values<f32>,
     /// One value a padded output channel.
-    pub(super) bias: Buffer,
+    pub(super) bias: Values<f32>,
 }
 
 impl Layer {
@@ -34,6 +36,16 @@ impl Layer {
     pub(super) fn bytes(&self) -> usize {
         (self.weights.len() + self.bias.len()) * size_of::<f32>()
     }
+}
+
+/// The `needed` numbers that these bytes are.
+///
+/// # Errors
+/// Where they are not so many, or not aligned.
+pub(super) fn restored<T: Plain>(what: &'static str, memory: Bytes, needed: usize) -> Result<Values<T>, KernelError> {
+    let values = Values::shared(memory).ok_or(KernelError::Unaligned(what))?;
+    check_length(what, values.len(), needed)?;
+    Ok(values)
 }
 
 /// One call of a layer: slices whose lengths have been checked against the geometry.

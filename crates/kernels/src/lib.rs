@@ -54,5 +54,5 @@ pub use conv::PreparedConv;
 pub use cost::fastest;
 pub use executor::{Executor, Sequential};
 pub use geometry::{Algorithm, Convolution, KernelError, SourceLayout, supports};
-pub use int8::PreparedInt8Conv;
+pub use int8::{Int8Bytes, PreparedInt8Conv};
 pub use vector::{Int8Isa, Isa};

@@ -1,9 +1,9 @@
 //! Why a linear region stays as it is. Every refusal in a report carries one of these.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Why branches were not merged or an operator was not folded.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "snake_case", tag = "code", content = "detail")]
 pub enum Reason {
     /// A shift stands before a zero-padded window: outside the image the graph reads zeros, the merged convolution would read the shift.

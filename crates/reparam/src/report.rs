@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::reason::Reason;
 
 /// What the re-parameterizer did to one model, or would do.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// The graph as it was read.
     pub source: GraphStats,
@@ -23,7 +23,7 @@ pub struct Report {
 }
 
 /// Size and work of one graph.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct GraphStats {
     /// SHA-256 of the file's bytes, in hexadecimal; external data is not part of it.
     pub sha256: String,
@@ -36,7 +36,7 @@ pub struct GraphStats {
 }
 
 /// How a region became one convolution.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BlockKind {
     /// One convolution took up scales, shifts and borders around it.
@@ -49,7 +49,7 @@ pub enum BlockKind {
 }
 
 /// One region that was fused.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Block {
     /// The value it makes; the same name in both graphs.
     pub output: String,
@@ -66,7 +66,7 @@ pub struct Block {
 }
 
 /// Shape of a convolution; no axes for a matrix product.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConvShape {
     /// Channels it reads.
     pub in_channels: usize,
@@ -85,7 +85,7 @@ pub struct ConvShape {
 }
 
 /// Something that looks like a block and stays as it is.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Refusal {
     /// The value that the block makes.
     pub block: String,

@@ -3,7 +3,7 @@
 //! ONNX Runtime reorders weights for the machine while it optimizes a graph, so that every plain session holds its own
 //! reordered copy (and, while it loads, a second one). Here the graph is optimized once and saved with its weights beside
 //! it, and read again: this is the only way to what ONNX Runtime made of it. Each session is then made from that graph with optimization
-//! off. Where weights are shared they are handed in, and ONNX Runtime uses them where they lie. What kernels prepack on
+//! off. Where weights are shared they are handed in, and ONNX Runtime uses them where they lie (`weights`). What kernels prepack on
 //! top is shared through a container of its own.
 //!
 //! An int8 graph keeps its weights inside: its convolutions become operators that share theirs (`crate::int8`), whether or not the
@@ -13,12 +13,10 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 
 use bytes::Bytes;
-use ort::session::Session as OrtSession;
 use ort::session::builder::{GraphOptimizationLevel, PrepackedWeights, SessionBuilder};
-use ort::value::{DynValue, PrimitiveTensorElementType, Tensor as OrtTensor};
+use serde::{Deserialize, Serialize};
 
 use super::error::RuntimeError;
 use super::int8;
@@ -26,6 +24,7 @@ use super::locate::Runtime;
 use super::operators::Layers;
 use super::session::{SessionOptions, builder};
 use super::session_model::{SessionModel, encoded};
+use super::weights::{Weight, WeightedSession};
 use repserve_graph::onnx::{self, ExternalData};
 use repserve_graph::{DType, Tensor};
 use repserve_kernels::Int8Isa;
@@ -39,15 +38,24 @@ const WEIGHTS_FILE: &str = "weights.bin";
 /// An optimized graph, from which sessions are made.
 pub(super) struct OptimizedModel {
     pub(super) operators: BTreeMap<String, usize>,
-    graph: Bytes,
+    pub(super) graph: Bytes,
     pub(super) layers: Layers,
     /// Weights that all sessions share; the others are in the graph.
-    pub(super) weights: Vec<(String, Arc<DynValue>)>,
-    share_weights: bool,
+    pub(super) weights: Vec<Weight>,
+    pub(super) share_weights: bool,
     /// Whether those weights lie beside the graph, not in it.
-    external: bool,
+    pub(super) external: bool,
     /// `None` for int8: ONNX Runtime's kernel packs weights for itself and refuses a container.
     prepacked: Option<PrepackedWeights>,
+}
+
+/// What of an optimized model is no bytes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct OptimizedRecord {
+    operators: BTreeMap<String, usize>,
+    share_weights: bool,
+    external: bool,
+    prepacks: bool,
 }
 
 /// Whether a model computes in int8, and in whose kernels.
@@ -115,7 +123,17 @@ impl OptimizedModel {
         let shared = |tensor: &Tensor| share_weights && is_shared(tensor, int8);
         for (id, tensor) in model.graph.constants().filter(|(_, tensor)| shared(tensor)) {
             let name = &model.graph.value(id).name;
-            weights.push((name.clone(), Arc::new(value(name, tensor)?)));
+            let memory = match int8 {
+                // All that is in this file is shared.
+                Int8::None => tensor.data().clone(),
+                _ => Bytes::copy_from_slice(tensor.data()),
+            };
+            weights.push(Weight::new(
+                name.clone(),
+                tensor.dtype(),
+                tensor.shape().to_vec(),
+                memory,
+            )?);
         }
         let operators = model.graph.op_counts();
         let (graph, prepacked) = match int8 {
@@ -155,8 +173,31 @@ impl OptimizedModel {
         self.share_weights && (self.prepacked.is_some() || self.layers.int8_kernels().is_some())
     }
 
+    /// The model that was optimized before.
+    pub(super) fn restored(record: OptimizedRecord, graph: Bytes, layers: Layers, weights: Vec<Weight>) -> Self {
+        Self {
+            operators: record.operators,
+            graph,
+            layers,
+            weights,
+            share_weights: record.share_weights,
+            external: record.external,
+            prepacked: record.prepacks.then(PrepackedWeights::new),
+        }
+    }
+
+    /// What [`Self::restored`] takes, besides graph, layers and weights.
+    pub(super) fn record(&self) -> OptimizedRecord {
+        OptimizedRecord {
+            operators: self.operators.clone(),
+            share_weights: self.share_weights,
+            external: self.external,
+            prepacks: self.prepacked.is_some(),
+        }
+    }
+
     /// One more session of the optimized graph.
-    pub(super) fn session(&self, runtime: &Runtime, threads: usize) -> Result<OrtSession, RuntimeError> {
+    pub(super) fn session(&self, runtime: &Runtime, threads: usize) -> Result<WeightedSession, RuntimeError> {
         let options = SessionOptions {
             threads,
             layers: self.layers.clone(),
@@ -168,19 +209,7 @@ impl OptimizedModel {
         if let Some(prepacked) = &self.prepacked {
             builder = builder.with_prepacked_weights(prepacked).map_err(refused)?;
         }
-        for (name, value) in &self.weights {
-            // Makes the session use the value where it lies.
-            builder = builder.with_initializer(name, Arc::clone(value)).map_err(refused)?;
-            if self.external {
-                // ONNX Runtime checks that external data exists; this alone would be copied.
-                builder = builder
-                    .with_external_initializer(name, Arc::clone(value))
-                    .map_err(refused)?;
-            }
-        }
-        builder
-            .commit_from_memory(&self.graph)
-            .map_err(|e| RuntimeError::Model(e.to_string()))
+        WeightedSession::new(builder, &self.graph, &self.weights, self.external)
     }
 }
 
@@ -193,36 +222,6 @@ fn is_shared(tensor: &Tensor, int8: Int8) -> bool {
 
 fn refused(error: ort::Error<SessionBuilder>) -> RuntimeError {
     RuntimeError::Model(error.to_string())
-}
-
-/// Copies a tensor into a value that sessions can share; ONNX Runtime must know that it does not own the memory.
-fn value(name: &str, tensor: &Tensor) -> Result<DynValue, RuntimeError> {
-    match tensor.dtype() {
-        DType::F32 => owned(tensor, f32::from_le_bytes),
-        DType::F64 => owned(tensor, f64::from_le_bytes),
-        DType::I8 => owned(tensor, i8::from_le_bytes),
-        DType::U8 => owned(tensor, u8::from_le_bytes),
-        DType::I32 => owned(tensor, i32::from_le_bytes),
-        DType::I64 => owned(tensor, i64::from_le_bytes),
-        other => Err(RuntimeError::Unsupported(format!(
-            "tensor `{name}` holds {other:?}, which sessions cannot share"
-        ))),
-    }
-}
-
-fn owned<T, const N: usize>(tensor: &Tensor, read: fn([u8; N]) -> T) -> Result<DynValue, RuntimeError>
-where
-    T: PrimitiveTensorElementType + std::fmt::Debug + Clone + 'static,
-{
-    let values: Vec<T> = tensor
-        .data()
-        .as_chunks::<N>()
-        .0
-        .iter()
-        .map(|bytes| read(*bytes))
-        .collect();
-    let value = OrtTensor::from_array((tensor.shape().to_vec(), values));
-    Ok(value.map_err(|e| RuntimeError::Model(e.to_string()))?.into_dyn())
 }
 
 #[cfg(test)]

@@ -18,12 +18,12 @@ use repserve_scheduler::{Sessions, Width};
 /// Makes sessions of one model, at the start and again after one has failed. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Pool {
-    runtime: Runtime,
-    model: SessionModel,
-    output: Option<String>,
-    batching: Batching,
-    optimized: Option<Arc<OptimizedModel>>,
-    plan: Plan,
+    pub(super) runtime: Runtime,
+    pub(super) model: SessionModel,
+    pub(super) output: Option<String>,
+    pub(super) batching: Batching,
+    pub(super) optimized: Option<Arc<OptimizedModel>>,
+    pub(super) plan: Plan,
 }
 
 impl Pool {
@@ -74,6 +74,13 @@ impl Pool {
     #[must_use]
     pub fn with_batching(mut self, batching: Batching) -> Self {
         self.batching = batching;
+        self
+    }
+
+    /// The same, with that plan.
+    #[must_use]
+    pub fn with_plan(mut self, plan: Plan) -> Self {
+        self.plan = plan;
         self
     }
 

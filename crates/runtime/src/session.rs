@@ -8,11 +8,13 @@ use half::{bf16, f16};
 use ort::session::Session as OrtSession;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::{DynValue, TensorElementType, ValueType};
+use serde::{Deserialize, Serialize};
 
 use super::error::RuntimeError;
 use super::input::Input;
 use super::locate::Runtime;
 use super::operators::Layers;
+use super::weights::WeightedSession;
 
 /// How a session is made.
 #[derive(Debug, Clone, Default)]
@@ -31,7 +33,7 @@ pub struct SessionOptions {
 /// A loaded model. A run takes `&mut self`: a session belongs to one thread at a time.
 #[derive(Debug)]
 pub struct ModelSession {
-    session: OrtSession,
+    session: WeightedSession,
     input: Input,
     output: usize,
     batching: Batching,
@@ -39,7 +41,7 @@ pub struct ModelSession {
 }
 
 /// How many images a run of a graph takes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Batching {
     /// As many as there are, or as the graph's input fixes.
     #[default]
@@ -101,7 +103,8 @@ impl ModelSession {
         Self::of(session.map_err(|e| RuntimeError::Model(e.to_string()))?, options)
     }
 
-    pub(super) fn of(session: OrtSession, options: &SessionOptions) -> Result<Self, RuntimeError> {
+    pub(super) fn of(session: impl Into<WeightedSession>, options: &SessionOptions) -> Result<Self, RuntimeError> {
+        let session = session.into();
         let input = Input::of(&session)?;
         let output = match &options.output {
             None => session.outputs().iter().position(|o| is_float(o.dtype())).unwrap_or(0),

@@ -17,6 +17,8 @@ unsafe impl Plain for f32 {}
 // SAFETY: numbers.
 unsafe impl Plain for i8 {}
 // SAFETY: numbers.
+unsafe impl Plain for i32 {}
+// SAFETY: numbers.
 unsafe impl Plain for u8 {}
 
 /// Numbers aligned to a cache line, so that no vector load of weights crosses one; large buffers to a huge page, which the kernel is

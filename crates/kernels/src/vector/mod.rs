@@ -29,6 +29,7 @@ mod sums;
 mod tests;
 mod tiles;
 mod transform;
+mod values;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 #[cfg(target_arch = "x86_64")]
@@ -43,3 +44,4 @@ pub use isa::Isa;
 pub(super) use pixels::{Band, rows_of_pixels};
 pub(super) use sums::{Int8Output, LANES as INT8_LANES, TOGETHER as INT8_TOGETHER};
 pub(super) use tiles::{OutputTiles, input_tiles, output_tiles};
+pub(super) use values::Values;

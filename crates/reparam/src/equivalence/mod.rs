@@ -10,7 +10,7 @@ mod tests;
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::report::Block;
 use repserve_graph::{DType, Model, ValueId};
@@ -18,7 +18,7 @@ use repserve_graph::{DType, Model, ValueId};
 pub use probe::Probe;
 
 /// What a graph made of a probe.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Output {
     /// Extents, the batch first.
     pub shape: Vec<usize>,
@@ -27,7 +27,7 @@ pub struct Output {
 }
 
 /// What counts as equal.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Tolerance {
     /// Largest relative error.
     pub relative_error_max: f64,
@@ -38,7 +38,7 @@ pub struct Tolerance {
 }
 
 /// How far two graphs agree.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Equivalence {
     /// Images compared.
     pub images: usize,

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use super::decide::{Timed, decide};
 use super::lower::{self, LAYER};
-use super::measure::{Measured, measure};
+use super::measure::{Measured, Measuring};
 use super::report::{KernelReport, LayerReport};
 use super::sites::{self, Site};
 use crate::error::RuntimeError;
@@ -47,7 +47,7 @@ pub fn lower(
     let isa = Isa::detect();
     let mut report = KernelReport {
         mode,
-        instruction_set: isa.name(),
+        instruction_set: isa.name().into(),
         ..KernelReport::default()
     };
     let lowered = match mode {
@@ -58,9 +58,18 @@ pub fn lower(
                 report,
             });
         }
-        KernelMode::On => Trial::new(model, isa, shape, &mut report).and_then(|trial| trial.all()),
-        KernelMode::Auto => Trial::new(model, isa, shape, &mut report)
-            .and_then(|trial| trial.measured(runtime, plain, shape, output, &mut report)),
+        KernelMode::On => Trial::new(model, sites::find(model, isa, shape), isa, &mut report).and_then(|t| t.all()),
+        KernelMode::Auto => {
+            let sites = sites::find(model, isa, shape);
+            // Making this session takes most memory: it comes before the layers are prepared.
+            let measuring = (!sites.is_empty())
+                .then(|| Measuring::new(runtime, plain, output))
+                .transpose();
+            measuring.and_then(|measuring| {
+                let trial = Trial::new(model, sites, isa, &mut report)?;
+                measuring.map_or(Ok(None), |measuring| trial.measured(measuring, shape, &mut report))
+            })
+        }
     };
     report.seconds = start.elapsed().as_secs_f64();
     let model = match lowered {
@@ -123,9 +132,8 @@ struct Trial<'a> {
 }
 
 impl<'a> Trial<'a> {
-    /// Finds the convolutions, names them in the report and prepares them.
-    fn new(model: &'a Model, isa: Isa, shape: [usize; 3], report: &mut KernelReport) -> Result<Self, RuntimeError> {
-        let sites = sites::find(model, isa, shape);
+    /// Names the convolutions in the report and prepares them.
+    fn new(model: &'a Model, sites: Vec<Site>, isa: Isa, report: &mut KernelReport) -> Result<Self, RuntimeError> {
         report.layers = sites.iter().map(|site| describe(model, site)).collect();
         let prepared = lower::prepare(&sites, isa).map_err(|e| RuntimeError::Model(e.to_string()))?;
         Ok(Self {
@@ -152,16 +160,14 @@ impl<'a> Trial<'a> {
 
     fn measured(
         &self,
-        runtime: &Runtime,
-        plain: &SessionModel,
+        measuring: Measuring<'_>,
         shape: [usize; 3],
-        output: Option<&str>,
         report: &mut KernelReport,
     ) -> Result<Option<SessionModel>, RuntimeError> {
         let Some(all) = self.all()? else {
             return Ok(None);
         };
-        let measured = measure(runtime, [plain, &all], shape, output)?;
+        let measured = measuring.against(&all, shape)?;
         let timed = self.timed(&measured);
         let chosen = decide(&timed, [measured[0].ms, measured[1].ms]);
         report.ms_onnxruntime = Some(measured[0].ms);

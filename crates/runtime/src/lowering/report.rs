@@ -1,16 +1,18 @@
 //! What was lowered and why, for logs and the model's report.
 
-use serde::Serialize;
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
 
 use crate::settings::KernelMode;
 
 /// What became of the convolutions of a model.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct KernelReport {
     /// What was requested.
     pub mode: KernelMode,
     /// The instruction set of the kernels.
-    pub instruction_set: &'static str,
+    pub instruction_set: Cow<'static, str>,
     /// How many of `layers` the kernels compute.
     pub lowered: usize,
     /// Least milliseconds of one image in ONNX Runtime alone, one thread, where it was measured.
@@ -30,7 +32,7 @@ pub struct KernelReport {
 }
 
 /// One convolution and the choice for it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LayerReport {
     /// The value that the layer produces.
     pub name: String,

@@ -45,6 +45,16 @@ impl Layers {
         }
     }
 
+    /// The layers of f32.
+    pub(crate) fn f32(&self) -> &[Arc<PreparedConv>] {
+        &self.blocked
+    }
+
+    /// The layers of quantized values.
+    pub(crate) fn int8(&self) -> &[PreparedInt8Conv] {
+        &self.int8
+    }
+
     /// How many layers were lowered.
     pub fn len(&self) -> usize {
         self.blocked.len() + self.int8.len()
