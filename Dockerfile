@@ -46,7 +46,7 @@ RUN find src crates -name '*.rs' -exec touch {} + \
     && cargo build --release --locked --features jpeg-turbo-simd,otlp --bin repserve \
     && install -D -m 0755 target/release/repserve /image/opt/repserve/repserve
 COPY LICENSE-* /image/opt/repserve/
-RUN /image/opt/repserve/repserve --version
+RUN /image/opt/repserve/repserve --version && mkdir -p /cache/repserve
 
 FROM ${RUNTIME_IMAGE}
 ARG VERSION=0.1.0
@@ -57,8 +57,11 @@ LABEL org.opencontainers.image.title="repserve" \
     org.opencontainers.image.version="${VERSION}" \
     org.opencontainers.image.revision="${REVISION}"
 COPY --from=build /image/ /
-ENV REPSERVE__SERVER__LISTEN=0.0.0.0:8080 REPSERVE__SERVER__FAILURE_LINGER_MS=20000
+COPY --from=build --chown=65532:65532 /cache /var/cache
+ENV REPSERVE__SERVER__LISTEN=0.0.0.0:8080 REPSERVE__SERVER__FAILURE_LINGER_MS=20000 REPSERVE__CACHE__PATH=/var/cache/repserve
 USER 65532:65532
+# The start-up cache can be written also where the root file system is read-only.
+VOLUME /var/cache/repserve
 EXPOSE 8080
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \

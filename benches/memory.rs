@@ -1,14 +1,24 @@
-//! Resident memory of sessions of RepVGG-A0, plain, over shared weights, and with lowered layers beside: `cargo bench --bench memory`.
+//! Resident memory of sessions of RepVGG-A0, plain, over shared weights, and with lowered layers beside; then that of a whole start, without
+//! and with the start-up cache: `cargo bench --bench memory`.
 //!
-//! Each line is measured in a process of its own. `run` is the growth while a session runs for the first time: its arena.
+//! Each line is measured in a process of its own. `ran` is with the growth while a session runs for the first time: its arena. `peak` is the
+//! most that a start had resident; what it settles at is private or mapped from the cache.
 #![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)]
 
+use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
+use repserve::app::load;
+use repserve::config::Settings;
+use repserve::telemetry::Metrics;
+use repserve_cache::CachePath;
 use repserve_graph::onnx::{self, ExternalData};
 use repserve_measure::synth::{ARCHITECTURES, repvgg};
 use repserve_reparam::{Options, reparameterize_bytes};
-use repserve_runtime::{KernelMode, Pool, Runtime, RuntimeSettings, SessionModel, lower, return_freed_memory};
+use repserve_runtime::{
+    KernelMode, Pool, Runtime, RuntimeSettings, SessionModel, lower, return_freed_memory, return_large_blocks,
+};
 use repserve_scheduler::Width;
 
 const SIDE: usize = 224;
@@ -16,13 +26,19 @@ const CHILD: &str = "REPSERVE_MEMORY_BENCH";
 
 fn main() {
     if let Ok(job) = std::env::var(CHILD) {
-        let mut words = job.split(' ');
-        let (file, mode, count) = (words.next().unwrap(), words.next().unwrap(), words.next().unwrap());
-        return measure(file, mode, count.parse().unwrap());
+        let words: Vec<&str> = job.split(' ').collect();
+        return match words[..] {
+            [folder, start] => serve(Path::new(folder), start),
+            _ => measure(words[0], words[1], words[2].parse().unwrap()),
+        };
     }
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("repvgg-a0.onnx");
     let train = onnx::write(repvgg(&ARCHITECTURES[0], SIDE, 1000, 1)).unwrap();
+    let model = folder.path().join("model");
+    std::fs::create_dir(&model).unwrap();
+    std::fs::write(model.join("model.onnx"), &train).unwrap();
+    std::fs::write(model.join("model.toml"), MANIFEST).unwrap();
     let deployed = reparameterize_bytes(train.into(), &Options::default()).unwrap();
     std::fs::write(&file, &deployed.onnx).unwrap();
     println!("RepVGG-A0, deploy graph of {:.1} MB", deployed.onnx.len() as f64 / 1e6);
@@ -32,14 +48,68 @@ fn main() {
     );
     for mode in ["plain", "shared", "lowered"] {
         for count in [1, 2, 8] {
-            let job = format!("{} {mode} {count}", file.display());
-            let status = Command::new(std::env::current_exe().unwrap())
-                .env(CHILD, job)
-                .status()
-                .unwrap();
-            assert!(status.success());
+            child(&format!("{} {mode} {count}", file.display()));
         }
     }
+    println!(
+        "{:8} {:>12} {:>12} {:>12} {:>14}",
+        "start", "peak MB", "private MB", "mapped MB", "peak/settled"
+    );
+    for start in ["first", "second"] {
+        child(&format!("{} {start}", folder.path().display()));
+    }
+}
+
+/// Does that job in a process of its own.
+fn child(job: &str) {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    assert!(command.env(CHILD, job).status().unwrap().success());
+}
+
+const MANIFEST: &str = "name = \"repvgg-a0\"\nversion = \"1\"\nfile = \"model.onnx\"\n[input]\nsize = [224, 224]\n";
+
+/// Loads the model in `folder` as the server does, and writes the cache beside it where it is not there.
+fn serve(folder: &Path, start: &str) {
+    return_large_blocks();
+    let cache = folder.join("cache");
+    let mut settings = Settings::default();
+    settings.model.path = folder.join("model");
+    settings.cache.path = CachePath::Folder(cache.clone());
+    let served = load(&settings, &Metrics::new().unwrap(), &|_| ()).unwrap();
+    let entries = || {
+        let files = std::fs::read_dir(&cache).into_iter().flatten().flatten();
+        files
+            .filter(|file| file.path().extension().is_some_and(|end| end == "entry"))
+            .count()
+    };
+    while entries() < 2 {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    // The thread that writes them frees what it wrote.
+    std::thread::sleep(Duration::from_millis(200));
+    return_freed_memory();
+    let (private, mapped) = held_mb();
+    let peak = status_mb("VmHWM");
+    let ratio = peak / resident_mb();
+    println!("{start:8} {peak:>12.1} {private:>12.1} {mapped:>12.1} {ratio:>14.2}");
+    drop(served);
+}
+
+/// Private memory, and what is mapped from the cache.
+fn held_mb() -> (f64, f64) {
+    let smaps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+    let (mut private, mut mapped, mut of_cache) = (0.0, 0.0, false);
+    for line in smaps.lines() {
+        let (name, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let kilobytes = || rest.split_whitespace().next().unwrap().parse::<f64>().unwrap() * 1024.0 / 1e6;
+        match name {
+            "Rss:" if of_cache => mapped += kilobytes(),
+            "Private_Clean:" | "Private_Dirty:" if !of_cache => private += kilobytes(),
+            _ if !name.ends_with(':') => of_cache = line.ends_with(".entry"),
+            _ => {}
+        }
+    }
+    (private, mapped)
 }
 
 fn measure(file: &str, mode: &str, count: usize) {
@@ -76,7 +146,11 @@ fn measure(file: &str, mode: &str, count: usize) {
 }
 
 fn resident_mb() -> f64 {
+    status_mb("VmRSS")
+}
+
+fn status_mb(name: &str) -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|l| l.starts_with("VmRSS")).unwrap();
+    let line = status.lines().find(|l| l.starts_with(name)).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() * 1024.0 / 1e6
 }

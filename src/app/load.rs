@@ -3,14 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::golden;
-use super::log;
+use super::{cache, golden, log};
 use crate::classify::{DecodeLimits, ImageEngine, MetricsObserver, Models, Rebuild, Served, Statistics};
 use crate::config::Settings;
 use crate::repository::{Golden, LoadError, LoadedModel, Loader, Progress, Wanted};
 use crate::telemetry::Metrics;
 use repserve_compile::{
-    Clock, CompileError, CompileSettings, Compiled, Fused, Measured, Package, Phase, PhaseEvent, compile,
+    Clock, CompileError, CompileSettings, Compiled, Measured, Package, Phase, PhaseEvent, Started, start,
 };
 use repserve_quantize::Precision;
 use repserve_runtime::{ImageSession, Pool, Runtime};
@@ -107,20 +106,17 @@ fn load_within(
     let golden = parts.golden.filter(|folder| folder.is_dir()).map(Golden::of);
     let golden = golden.transpose()?.unwrap_or_default();
     log::input(&package.manifest.input);
-    let fused = clock.time(Phase::Fuse, || Fused::new(package.source()))?;
     let runtime = clock.time(Phase::Runtime, || Runtime::load(explicit(settings)));
     let runtime = runtime.map_err(CompileError::from)?;
     let precision = settings.model.precision.of(&package.manifest);
-    let mut compiled = compile(
-        &runtime,
-        package,
-        fused,
-        &CompileSettings {
-            beside: parts.beside,
-            ..compile_settings(settings, precision)
-        },
-        &mut clock,
-    )?;
+    let store = cache::store(&settings.cache);
+    let compile_settings = CompileSettings {
+        beside: parts.beside,
+        ..compile_settings(settings, precision)
+    };
+    let started = start(&runtime, package, store.as_ref(), &compile_settings, &mut clock)?;
+    let Started { mut compiled, unsaved } = started;
+    cache::save(unsaved);
     golden::check(&mut compiled, &golden, settings)?;
     log::fusion(&compiled.report, &compiled.facts);
     log::kernels(&compiled.facts);

@@ -84,6 +84,7 @@ pub(super) fn loaded(description: &Description, facts: &Facts) {
         version = description.manifest.version,
         precision = facts.precision.label(),
         classes = description.labels.len(),
+        cached = facts.cached,
         plan = json(serde_json::to_string(&facts.plan)),
         seconds = json(serde_json::to_string(&facts.load_seconds)),
         "loaded"

@@ -3,6 +3,7 @@
 //! [`App::build`] binds the listener, [`App::run_until_stopped`] serves, loads the model meanwhile ([`load`]) and drains on
 //! SIGTERM or SIGINT ([`signals`]).
 
+pub mod cache;
 mod golden;
 mod load;
 mod log;

@@ -5,6 +5,7 @@
 mod bench;
 mod calibrate;
 mod classify;
+mod compile;
 mod config;
 mod convert;
 mod eval;
@@ -39,6 +40,7 @@ struct Cli {
 enum Command {
     Serve(serve::Args),
     Convert(convert::Args),
+    Compile(compile::Args),
     Init(init::Args),
     Inspect(inspect::Args),
     Classify(classify::Args),
@@ -61,6 +63,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let outcome = match cli.command {
         Command::Serve(args) => serve::run(&args),
         Command::Convert(args) => convert::run(&args),
+        Command::Compile(args) => compile::run(&args),
         Command::Init(args) => init::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Classify(args) => classify::run(&args),

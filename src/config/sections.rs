@@ -1,5 +1,6 @@
 //! All sections, by name.
 
+use repserve_cache::CacheSettings;
 use repserve_compile::VerifySettings;
 use repserve_preprocess::JpegDecode;
 use repserve_quantize::GateSettings;
@@ -73,6 +74,7 @@ sections! {
     decode: DecodeSettings,
     batch: BatchSettings,
     runtime: RuntimeSettings,
+    cache: CacheSettings,
     trace: TraceSettings,
     log: LogSettings,
 }

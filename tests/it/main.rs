@@ -8,6 +8,7 @@
 mod auto_pad;
 mod back_pressure;
 mod broken_images;
+mod cache;
 mod classifiers;
 mod cli;
 mod config;

@@ -14,7 +14,8 @@ use super::scores::{self, Scores, Seen};
 use super::settings::{CompileSettings, VerifyOtherwise};
 use super::signature::Signature;
 use super::verify::{Verified, probes_of, verify_lowered};
-use repserve_preprocess::{Preprocess, decoder};
+use repserve_preprocess::Preprocess;
+use repserve_reparam::equivalence::{Output, Probe};
 use repserve_reparam::report::Report;
 use repserve_runtime::{Curve, ImageSession, KernelMode, ModelSession, Plan, Pool, Runtime, RuntimeSettings};
 use repserve_scheduler::{Sessions, Width};
@@ -63,63 +64,157 @@ pub fn compile(
     settings: &CompileSettings,
     clock: &mut Clock<'_>,
 ) -> Result<Compiled, CompileError> {
-    let input = GraphInput::of(fused.model());
-    let (preprocess, mut warnings) = input.preprocess(&package.manifest.input)?;
-    if !input.bytes && package.assumed.is_none() {
-        warnings.extend(normalization::doubt(&package.manifest.input, fused.normalization()));
-    }
-    let [height, width] = package.image_size();
-    let image = [input.channels(), height, width];
-    let probes = probes_of(&preprocess, image, &settings.verify);
-    let (mut fused, verified) = clock.time(Phase::Verify, || fused.verified(runtime, probes, &settings.verify))?;
-    fused
-        .report_mut()
-        .warnings
-        .extend(warnings.into_iter().chain(package.assumed.clone()));
-    let (scores, values) = scores(&package, &mut fused, &verified)?;
-    let Running { executable, sessions } = running(runtime, &package, &mut fused, &verified, settings, clock)?;
-    let pool = executable.pool().clone();
-    let first = sessions.narrow.first().ok_or(CompileError::NoSession)?;
-    let batch_fixed = first.batch_fixed();
-    let signature = Signature::new(&package, first, image, values, scores)?;
-    let report = fused.into_report();
-    let mut sessions = shaped(sessions, signature.image);
-    let [_, deploy] = GraphFacts::of(&report);
-    let precision = executable.precision();
-    let like = |measured: &&Measured| measured.fits(&deploy, precision, signature.image);
-    let measuring = match &settings.beside {
-        None => Measuring::All,
-        Some(served) => served.iter().find(like).map_or(Measuring::OneCore, Measuring::Known),
-    };
-    let plan = clock.time(Phase::WarmUp, || {
-        let image = vec![0.0; signature.image_len()];
-        warm_up(
-            &mut sessions,
-            pool.plan(),
-            batch_fixed,
-            &image,
-            measuring,
-            &settings.runtime,
-        )
-    })?;
-    let facts = facts(executable, &report, verified, &plan, clock);
-    let labels = package
-        .labels
-        .unwrap_or_else(|| indices(scores.classes(signature.classes)));
-    Ok(Compiled {
-        description: Description {
-            manifest: package.manifest,
-            labels,
-            signature,
+    let graph = Graph::verified(runtime, &package, fused, settings, clock)?;
+    Ok(graph.compiled(runtime, package, settings, clock)?.0)
+}
+
+/// A deploy graph that returns what the train-time graph does.
+#[derive(Debug)]
+pub(super) struct Graph {
+    pub(super) fused: Fused,
+    pub(super) verified: Verified,
+    input: GraphInput,
+    preprocess: Preprocess,
+}
+
+/// What a later start compares its sessions with.
+#[derive(Debug)]
+pub(super) struct Checks {
+    pub(super) input: GraphInput,
+    pub(super) probe: Probe,
+    /// What the train-time graph makes of the probe.
+    pub(super) answer: Output,
+}
+
+impl Graph {
+    /// Compares a deploy graph with its train-time graph.
+    ///
+    /// # Errors
+    /// See [`Fused::verified`]; a package whose images the graph does not take.
+    pub(super) fn verified(
+        runtime: &Runtime,
+        package: &Package,
+        fused: Fused,
+        settings: &CompileSettings,
+        clock: &mut Clock<'_>,
+    ) -> Result<Self, CompileError> {
+        let input = GraphInput::of(fused.model());
+        let (preprocess, mut warnings) = input.preprocess(&package.manifest.input)?;
+        if !input.bytes && package.assumed.is_none() {
+            warnings.extend(normalization::doubt(&package.manifest.input, fused.normalization()));
+        }
+        let probes = probes_of(&preprocess, image(&input, package), &settings.verify);
+        let (mut fused, verified) = clock.time(Phase::Verify, || fused.verified(runtime, probes, &settings.verify))?;
+        let warnings = warnings.into_iter().chain(package.assumed.clone());
+        fused.report_mut().warnings.extend(warnings);
+        fused.forget_source();
+        Ok(Self {
+            fused,
+            verified,
+            input,
             preprocess,
-            scores,
-        },
-        facts,
-        report,
-        pool,
-        sessions,
-        plan,
-    })
+        })
+    }
+
+    /// One that was compared before; `verified` says how that went, from how images become what the graph takes, and their extents.
+    ///
+    /// # Errors
+    /// A package whose images the graph does not take.
+    pub(super) fn compared(
+        package: &Package,
+        mut fused: Fused,
+        verified: impl FnOnce(&Preprocess, [usize; 3]) -> Verified,
+    ) -> Result<Self, CompileError> {
+        fused.forget_source();
+        let input = GraphInput::of(fused.model());
+        let (preprocess, _) = input.preprocess(&package.manifest.input)?;
+        Ok(Self {
+            verified: verified(&preprocess, image(&input, package)),
+            fused,
+            input,
+            preprocess,
+        })
+    }
+
+    /// Quantizes or lowers it, compares what runs with it, makes the sessions, runs each once and measures them.
+    ///
+    /// # Errors
+    /// See [`compile`].
+    pub(super) fn compiled(
+        self,
+        runtime: &Runtime,
+        mut package: Package,
+        settings: &CompileSettings,
+        clock: &mut Clock<'_>,
+    ) -> Result<(Compiled, Option<Checks>), CompileError> {
+        package.graph.clear();
+        let Self {
+            mut fused,
+            verified,
+            input,
+            preprocess,
+        } = self;
+        let (scores, values) = scores(&package, &mut fused, &verified)?;
+        let Running { executable, sessions } = running(runtime, &package, &mut fused, &verified, settings, clock)?;
+        let pool = executable.pool().clone();
+        let first = sessions.narrow.first().ok_or(CompileError::NoSession)?;
+        let batch_fixed = first.batch_fixed();
+        let signature = Signature::new(&package, first, image(&input, &package), values, scores)?;
+        let report = fused.into_report();
+        let mut sessions = shaped(sessions, signature.image);
+        let [_, deploy] = GraphFacts::of(&report);
+        let precision = executable.precision();
+        let like = |measured: &&Measured| measured.fits(&deploy, precision, signature.image);
+        let measuring = match &settings.beside {
+            None => Measuring::All,
+            Some(served) => served.iter().find(like).map_or(Measuring::OneCore, Measuring::Known),
+        };
+        let plan = clock.time(Phase::WarmUp, || {
+            let fresh = |width| Ok(ImageSession::new(pool.session(width)?, signature.image));
+            let image = vec![0.0; signature.image_len()];
+            let plan = pool.plan();
+            warm_up(
+                &mut sessions,
+                plan,
+                batch_fixed,
+                &image,
+                measuring,
+                &settings.runtime,
+                &fresh,
+            )
+        })?;
+        let probe = verified.probes.first().cloned();
+        let checks = probe.map(|probe| Checks {
+            input,
+            probe,
+            answer: verified.answer.clone(),
+        });
+        let facts = facts(executable, &report, verified, &plan, clock);
+        let labels = package
+            .labels
+            .unwrap_or_else(|| indices(scores.classes(signature.classes)));
+        let compiled = Compiled {
+            description: Description {
+                manifest: package.manifest,
+                labels,
+                signature,
+                preprocess,
+                scores,
+            },
+            facts,
+            report,
+            pool,
+            sessions,
+            plan,
+        };
+        Ok((compiled, checks))
+    }
+}
+
+/// Channels, height and width of one image.
+fn image(input: &GraphInput, package: &Package) -> [usize; 3] {
+    let [height, width] = package.image_size();
+    [input.channels(), height, width]
 }
 
 /// How the output becomes probabilities, and how many values an image has.
@@ -196,12 +291,12 @@ fn checked(
 }
 
 /// Labels of a model that brings none.
-fn indices(classes: usize) -> Vec<String> {
+pub(super) fn indices(classes: usize) -> Vec<String> {
     (0..classes).map(|index| index.to_string()).collect()
 }
 
 /// The sessions as the scheduler runs them.
-fn shaped(sessions: Sessions<ModelSession>, shape: [usize; 3]) -> Sessions<ImageSession> {
+pub(super) fn shaped(sessions: Sessions<ModelSession>, shape: [usize; 3]) -> Sessions<ImageSession> {
     let shaped = |session| ImageSession::new(session, shape);
     Sessions {
         narrow: sessions.narrow.into_iter().map(shaped).collect(),
@@ -220,8 +315,8 @@ enum Measuring<'a> {
     Known(&'a Measured),
 }
 
-/// Runs every session, so that the first request finds everything in place, and measures which batches pay. A wide session
-/// that does not pay is dropped.
+/// Measures which batches pay, and leaves sessions that have run once, so that the first request finds everything in place. A wide
+/// session that does not pay is dropped.
 fn warm_up(
     sessions: &mut Sessions<ImageSession>,
     plan: &Plan,
@@ -229,20 +324,17 @@ fn warm_up(
     image: &Vec<f32>,
     measuring: Measuring<'_>,
     settings: &RuntimeSettings,
+    fresh: &dyn Fn(Width) -> Result<ImageSession, CompileError>,
 ) -> Result<Plan, CompileError> {
     let batch_max = batch_fixed.unwrap_or(settings.measure_batch_max);
     let time = Plan::measure_time(settings);
     let curve = match measuring {
         Measuring::All => Curve::measure(sessions, image, batch_max, time)?,
-        Measuring::Known(measured) => {
-            beside::run_each(sessions, image)?;
-            measured.curve.clone()
-        }
+        Measuring::Known(measured) => measured.curve.clone(),
         Measuring::OneCore => {
             let wide = sessions.wide.take();
             let curve = Curve::measure(sessions, image, batch_max, time)?;
             sessions.wide = wide;
-            beside::run_each(sessions, image)?;
             beside::with_assumed_wide(curve, plan.cores)
         }
     };
@@ -250,19 +342,22 @@ fn warm_up(
     if plan.wide_threads == 0 {
         sessions.wide = None;
     }
+    if !matches!(measuring, Measuring::Known(_)) {
+        // A session keeps the memory of the largest batch that it ran.
+        for session in &mut sessions.narrow {
+            *session = fresh(Width::Narrow)?;
+        }
+        if let Some(session) = &mut sessions.wide {
+            *session = fresh(Width::Wide)?;
+        }
+    }
+    beside::run_each(sessions, image)?;
     Ok(plan)
 }
 
 fn facts(executable: Executable, report: &Report, verified: Verified, plan: &Plan, clock: &Clock<'_>) -> Facts {
     let [source, deploy] = GraphFacts::of(report);
-    let pool = executable.pool();
-    let threads = PlanFacts {
-        decoder: decoder(),
-        weights_shared: pool.shares_weights(),
-        int8_kernels: pool.int8_kernels(),
-        operators: pool.operators().cloned(),
-        threads: plan.clone(),
-    };
+    let threads = PlanFacts::of(executable.pool(), plan);
     let precision = executable.precision();
     let (int8, kernels) = match executable {
         Executable::Quantized(quantized) => (Some(quantized.int8), None),
@@ -278,6 +373,7 @@ fn facts(executable: Executable, report: &Report, verified: Verified, plan: &Pla
         equivalence: verified.equivalence,
         kernels,
         plan: threads,
+        cached: false,
         load_seconds: LoadTimes(clock.spent().to_vec()),
     }
 }

@@ -107,6 +107,9 @@ pub enum CompileError {
     /// `output.kind` is not what the graph returns.
     #[error(transparent)]
     Kind(#[from] KindError),
+    /// What was found out cannot be written down.
+    #[error("the start-up cache: {0}")]
+    Record(serde_json::Error),
     /// The plan has no session.
     #[error("the plan has no session")]
     NoSession,

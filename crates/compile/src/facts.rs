@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::phase::Phase;
+use repserve_preprocess::decoder;
 use repserve_quantize::{Agreement, Judgement, Precision};
 use repserve_reparam::equivalence::Equivalence;
 use repserve_reparam::report::{GraphStats, Report};
-use repserve_runtime::{Int8Kernels, KernelReport, Plan};
+use repserve_runtime::{Int8Kernels, KernelReport, Plan, Pool};
 
 /// What was fused, how exact the result is, and how it runs.
 #[derive(Debug, Clone, Serialize)]
@@ -32,12 +33,14 @@ pub struct Facts {
     pub kernels: Option<KernelReport>,
     /// How it runs.
     pub plan: PlanFacts,
+    /// Whether all of this was taken from the start-up cache.
+    pub cached: bool,
     /// What loading took.
     pub load_seconds: LoadTimes,
 }
 
 /// How an int8 graph did at the gate before serving.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Int8Facts {
     /// Whether it is the graph that runs; else the fp32 graph does.
     pub served: bool,
@@ -92,6 +95,18 @@ pub struct LoadTimes(pub Vec<(Phase, Duration)>);
 impl Serialize for LoadTimes {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().map(|(phase, took)| (phase.label(), took.as_secs_f64())))
+    }
+}
+
+impl PlanFacts {
+    pub(super) fn of(pool: &Pool, plan: &Plan) -> Self {
+        Self {
+            decoder: decoder(),
+            weights_shared: pool.shares_weights(),
+            int8_kernels: pool.int8_kernels(),
+            operators: pool.operators().cloned(),
+            threads: plan.clone(),
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::arithmetic::Arithmetic;
 use super::error::CompileError;
 use super::source::Source;
+use repserve_graph::onnx::{self, ExternalData};
 use repserve_graph::shapes::{Shapes, fixed};
 use repserve_graph::{DType, Dim, GraphEnd, InputNormalization, Model, ValueId};
 use repserve_reparam::report::Report;
@@ -39,14 +40,35 @@ impl Fused {
     pub fn encode(source: Source, mut fused: repserve_reparam::Fused) -> Result<Self, CompileError> {
         let onnx = fused.encode()?;
         let output = source.options.output.clone();
+        let output = output.or_else(|| chosen_output(&fused.model, source.labels));
+        let model = if fused.changed {
+            // Its tensors are parts of the file from here on, not copies beside it.
+            drop(fused.model);
+            onnx::read(onnx.clone(), &ExternalData::None).map_err(repserve_reparam::Error::from)?
+        } else {
+            fused.model
+        };
         Ok(Self {
-            output: output.or_else(|| chosen_output(&fused.model, source.labels)),
+            output,
             source,
             plain: SessionModel::as_given(onnx),
-            model: fused.model,
+            model,
             report: fused.report,
             normalization: fused.normalization,
         })
+    }
+
+    /// One that was fused before; `onnx` is `model`, encoded.
+    pub(super) fn restored(source: Source, model: Model, onnx: Bytes, report: Report, output: Option<String>) -> Self {
+        Self {
+            source,
+            model,
+            plain: SessionModel::as_given(onnx),
+            report,
+            output,
+            // What it makes doubtful is among the report's warnings.
+            normalization: None,
+        }
     }
 
     /// The train-time graph.
@@ -110,6 +132,11 @@ impl Fused {
     /// The report, for what was found out later.
     pub(super) fn report_mut(&mut self) -> &mut Report {
         &mut self.report
+    }
+
+    /// Lets go of the train-time file, once nothing is compared with it any more.
+    pub(super) fn forget_source(&mut self) {
+        self.source.onnx = Bytes::new();
     }
 
     /// What was fused, once the graphs are not needed any more.

@@ -5,9 +5,10 @@ use repserve_graph::shapes::fixed;
 use repserve_graph::{DType, Model};
 use repserve_preprocess::{BYTE_MAX, InputSpec, Preprocess};
 use repserve_runtime::Layout;
+use serde::{Deserialize, Serialize};
 
 /// What a graph takes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct GraphInput {
     /// Channels, height and width of an image; `None` where the graph leaves one free.
     pub(super) extents: [Option<usize>; 3],

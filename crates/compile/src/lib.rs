@@ -4,7 +4,7 @@
 //!
 //! - [`Package`]: the parts of a model's folder, as bytes and text. Its [`Source`] is the train-time graph.
 //! - [`Fused`]: the deploy graph, as a value and encoded. The train-time file is parsed here, once; the deploy graph is
-//!   encoded here, once.
+//!   encoded here, once, and read back, so that its tensors are parts of that file.
 //! - [`Executable`]: what ONNX Runtime is to run, either [`Quantized`], an int8 graph that has passed the gate, or [`Lowered`], the
 //!   fp32 graph, with this program's kernels where they are faster.
 //! - [`Compiled`]: sessions that return what the train-time graph returns, the plan for their threads, and the [`Facts`].
@@ -14,7 +14,8 @@
 //! kernels: ONNX Runtime hands it out in no other way. The verification runs the train-time file as it was found, so ONNX Runtime
 //! parses that too.
 //!
-//! [`compile`] goes through all stages from [`Fused`] on; [`calibrate`] writes what [`Quantized`] needs.
+//! [`compile`] goes through all stages from [`Fused`] on, [`start`] from the package on, and takes from a cache what an earlier start found
+//! out; [`calibrate`] writes what [`Quantized`] needs.
 //!
 //! ```no_run
 //! use std::path::Path;
@@ -55,6 +56,7 @@
 mod arithmetic;
 mod beside;
 mod bisect;
+mod cache;
 mod calibrate;
 mod compiled;
 mod draft;
@@ -79,6 +81,7 @@ mod train_time;
 mod verify;
 
 pub use beside::Measured;
+pub use cache::{Started, Unsaved, start};
 pub use calibrate::{CalibrationImages, calibrate};
 pub use compiled::{Compiled, Description, compile};
 pub use draft::{Draft, Preset};

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 pub enum Phase {
     /// The model's folder is read.
     Read,
+    /// What is kept in the start-up cache is looked for and checked.
+    Cache,
     /// The graph is parsed, fused and encoded.
     Fuse,
     /// ONNX Runtime's library is loaded.
@@ -30,6 +32,7 @@ impl Phase {
     pub fn label(self) -> &'static str {
         match self {
             Self::Read => "read",
+            Self::Cache => "cache",
             Self::Fuse => "fuse",
             Self::Runtime => "runtime",
             Self::Quantize => "quantize",

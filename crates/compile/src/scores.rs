@@ -3,6 +3,7 @@
 use std::fmt;
 
 use repserve_graph::GraphEnd;
+use serde::{Deserialize, Serialize};
 
 use super::manifest::{OutputKind, OutputSpec};
 
@@ -14,7 +15,7 @@ const SUM_TOLERANCE: f64 = 2e-2;
 const SUM_TOLERANCE_UNSAID: f64 = 1e-3;
 
 /// How the values of one row become probabilities.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Scores {
     /// Unbounded: a softmax makes probabilities of them.
     Logits,

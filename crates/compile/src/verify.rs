@@ -16,8 +16,8 @@ use repserve_reparam::equivalence::{
 };
 use repserve_reparam::reason::Reason;
 use repserve_reparam::report::Refusal;
-use repserve_runtime::{Batching, ModelSession, Runtime, RuntimeError, SessionOptions};
-use repserve_scheduler::Sessions;
+use repserve_runtime::{Batching, ImageSession, ModelSession, Runtime, RuntimeError, SessionOptions};
+use repserve_scheduler::{Session, SessionError, Sessions};
 
 /// Random inputs for images of this shape.
 pub fn probes(image: [usize; 3], settings: &VerifySettings) -> Vec<Probe> {
@@ -50,6 +50,8 @@ pub struct Verified {
     pub probes: Vec<Probe>,
     /// The deploy graph's outputs, one a probe.
     pub outputs: Vec<Output>,
+    /// The train-time graph's output for the first probe.
+    pub answer: Output,
     /// How many images a run of the deploy graph takes.
     pub batching: Batching,
 }
@@ -167,6 +169,7 @@ impl Check<'_> {
             equivalence,
             probes: Vec::new(),
             outputs,
+            answer: self.expected.outputs.first().cloned().ok_or_else(one_more)?,
             batching,
         })
     }
@@ -258,7 +261,7 @@ fn one_more() -> RuntimeError {
 }
 
 /// Largest difference of lowered sessions from the plain deploy graph, relative to the largest output.
-const LOWERED_ERROR_MAX: f64 = 1e-5;
+pub(super) const LOWERED_ERROR_MAX: f64 = 1e-5;
 
 /// Runs the sessions that will serve and compares what they return with what the deploy graph did. Returns the largest relative
 /// difference.
@@ -323,6 +326,21 @@ pub(super) fn run(session: &mut ModelSession, probe: &Probe) -> Result<Output, R
     })
 }
 
+/// What a session of images makes of a probe.
+pub(super) fn run_image(session: &mut ImageSession, probe: &Probe) -> Result<Output, SessionError> {
+    let images = probe.shape.first().copied().unwrap_or(1).max(1);
+    let inputs: Vec<Vec<f32>> = probe
+        .data
+        .chunks((probe.data.len() / images).max(1))
+        .map(<[f32]>::to_vec)
+        .collect();
+    let rows = session.run(&inputs)?;
+    Ok(Output {
+        shape: vec![images, rows.first().map_or(0, Vec::len)],
+        data: rows.concat(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -362,6 +380,7 @@ mod tests {
                 |p| run(&mut again, p),
             )?,
             probes,
+            answer: outputs[0].clone(),
             outputs,
             batching: Batching::Free,
         };

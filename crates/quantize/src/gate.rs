@@ -69,7 +69,7 @@ pub enum Verdict {
 }
 
 /// The accuracy that int8 loses on labelled images.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Loss {
     /// By which share of the images fp32 is right more often, -1 to 1.
     pub top1_loss: f64,
@@ -80,7 +80,7 @@ pub struct Loss {
 }
 
 /// Evidence, judged.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Judgement {
     /// What it comes to.
     pub verdict: Verdict,

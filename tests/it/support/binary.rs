@@ -2,13 +2,14 @@
 
 use std::process::{Command, Output, Stdio};
 
-/// The binary, with none of this process's settings.
+/// The binary, with none of this process's settings, and no folder for a start-up cache.
 pub fn repserve(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_repserve"));
     command.args(args).stdin(Stdio::null());
     for (name, _) in std::env::vars().filter(|(n, _)| n.starts_with("REPSERVE_")) {
         command.env_remove(name);
     }
+    command.env_remove("HOME").env_remove("XDG_CACHE_HOME");
     command
 }
 

@@ -17,6 +17,7 @@ use repserve::app::App;
 use repserve::classify::Served;
 use repserve::config::Settings;
 use repserve::http::{HealthState, Shared, Stop};
+use repserve_cache::CachePath;
 use reqwest::{Client, RequestBuilder, Response};
 use serde_json::Value;
 use tokio::sync::watch;
@@ -35,12 +36,13 @@ pub struct Server {
     task: JoinHandle<anyhow::Result<()>>,
 }
 
-/// The defaults, on a free port, without the wait before the listener closes, and measuring batches but briefly.
+/// The defaults, on a free port, without the wait before the listener closes and without a start-up cache, and measuring batches but briefly.
 pub fn settings() -> Settings {
     let mut settings = Settings::default();
     settings.server.listen = SocketAddr::from(([127, 0, 0, 1], 0));
     settings.server.drain_delay_ms = 0;
     settings.runtime.measure_ms_max = 50;
+    settings.cache.path = CachePath::Off;
     settings
 }
 
