@@ -8,6 +8,7 @@ use indicatif::ProgressBar;
 
 use super::labelled::{self, LabelledImage, Unknown};
 use super::out_file::OutFile;
+use super::report::{self, ReportArgs};
 use super::settings::{LibraryArgs, SettingsArgs, Used, model_flag};
 use super::{Outcome, output};
 use crate::app;
@@ -44,6 +45,8 @@ pub(super) struct Args {
     #[arg(long)]
     csv: bool,
     #[command(flatten)]
+    report: ReportArgs,
+    #[command(flatten)]
     library: LibraryArgs,
     #[command(flatten)]
     settings: SettingsArgs,
@@ -62,7 +65,9 @@ pub(super) fn run(args: &Args) -> Outcome {
     let package = Package::open(folder)?;
     let names = ClassNames::new(package.labels.as_deref().unwrap_or_default());
     let found = labelled::list(&args.images, &names, Unknown::NoLabels)?;
-    let target = target(&package, folder, &found)?;
+    let sources = sources(&package, folder, &found)?;
+    let target = target(folder, &sources)?;
+    let page = args.report.target(&sources)?;
     let bar = Bar::new();
     let images = read(args, &package, &settings, &found, &bar)?;
     let images_min = settings.quantize.images_min();
@@ -83,6 +88,9 @@ pub(super) fn run(args: &Args) -> Outcome {
     let calibration = calibrated?;
     target.write(calibration.to_text().as_bytes())?;
     let judgement = settings.quantize.judge(&calibration.evidence);
+    if let Some(page) = page {
+        page.write(report::calibration::html(&package.manifest.name, &calibration, &judgement).as_bytes())?;
+    }
     if args.csv {
         output::print(&calibration.to_csv())?;
     } else {
@@ -101,18 +109,23 @@ pub(super) fn run(args: &Args) -> Outcome {
 }
 
 /// The model's calibration.json, which replaces an earlier one, but none of what is read, and nothing outside of the folder.
-fn target(package: &Package, folder: &Path, images: &[LabelledImage]) -> anyhow::Result<OutFile> {
+fn target(folder: &Path, sources: &[PathBuf]) -> anyhow::Result<OutFile> {
     let path = folder.join(CALIBRATION_FILE);
     if let Err(error) = within(folder, Path::new(CALIBRATION_FILE))
         && !error.is_missing()
     {
         bail!("cannot write {}: {error}", path.display());
     }
+    Ok(OutFile::new(&path, true, sources)?)
+}
+
+/// Every file that is read.
+fn sources(package: &Package, folder: &Path, images: &[LabelledImage]) -> anyhow::Result<Vec<PathBuf>> {
     let mut sources = Package::files(folder, &package.manifest);
     let external = ExternalData::Folder(folder.to_owned());
     sources.extend(onnx::external_files(package.graph.clone(), &external)?);
     sources.extend(images.iter().map(|image| image.listed.path.clone()));
-    Ok(OutFile::new(&path, true, &sources)?)
+    Ok(sources)
 }
 
 /// Reads the images; those that cannot be read are named and left out.

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::classify::files;
 use super::model_file::ModelFile;
 use super::out_file::OutFile;
+use super::report::{self, ReportArgs};
 use super::settings::{LibraryArgs, SettingsArgs, Used};
 use super::{Outcome, output, probe};
 use crate::app;
@@ -46,6 +47,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "DIR")]
     probe: Option<PathBuf>,
     #[command(flatten)]
+    report: ReportArgs,
+    #[command(flatten)]
     library: LibraryArgs,
     #[command(flatten)]
     settings: SettingsArgs,
@@ -77,9 +80,18 @@ pub(super) fn run(args: &Args) -> Outcome {
     let mut model = ModelFile::open(&args.file, args.output.as_deref())?;
     model.options.verify_passes = args.verify_passes;
     let target = target(args, &model)?;
+    let page = args.report.target(&sources(args, &model)?)?;
     let fused = model.named(Fused::new(model.source()))?;
     let (fused, checked) = check(args, &settings, &model, fused)?;
     target.write(fused.onnx())?;
+    if let Some(page) = page {
+        let name = model.path.display().to_string();
+        let equivalence = match &checked {
+            Checked::Equal(equivalence) => Some(&**equivalence),
+            Checked::Not { .. } => None,
+        };
+        page.write(report::fusion::html(&name, fused.report(), fused.model(), equivalence).as_bytes())?;
+    }
     let text = if args.json {
         let converted = Converted {
             report: fused.report(),
@@ -95,13 +107,20 @@ pub(super) fn run(args: &Args) -> Outcome {
 
 /// Where the deploy model is written: to no file that is read here.
 fn target(args: &Args, model: &ModelFile) -> anyhow::Result<OutFile> {
-    let mut sources = Vec::new();
-    if args.out.exists() {
-        sources = model.files()?;
-        let images = args.probe.as_slice();
-        sources.extend(files::list(images).into_iter().map(|listed| listed.path));
-    }
+    let sources = if args.out.exists() {
+        sources(args, model)?
+    } else {
+        Vec::new()
+    };
     Ok(OutFile::new(&args.out, args.force, &sources)?)
+}
+
+/// Every file that is read.
+fn sources(args: &Args, model: &ModelFile) -> anyhow::Result<Vec<PathBuf>> {
+    let mut sources = model.files()?;
+    let images = args.probe.as_slice();
+    sources.extend(files::list(images).into_iter().map(|listed| listed.path));
+    Ok(sources)
 }
 
 /// Compares the two, where ONNX Runtime is there; what differs is left unfused, as the settings say.

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::model_file::ModelFile;
+use super::report::{self, ReportArgs};
 use super::{Outcome, output};
 use repserve_graph::{Model, ValueId};
 use repserve_reparam::fuse_onnx;
@@ -28,6 +29,8 @@ pub(super) struct Args {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    report: ReportArgs,
 }
 
 /// What is printed of a model.
@@ -48,10 +51,16 @@ struct Inspected {
 pub(super) fn run(args: &Args) -> Outcome {
     let mut model = ModelFile::open(&args.file, args.output.as_deref())?;
     model.options.verify_passes = args.verify_passes;
+    let target = args.report.target(&model.files()?)?;
     let fused = model.named(fuse_onnx(model.bytes.clone(), &model.options))?;
     let inspected = Inspected::new(&fused.model, fused.report.clone());
+    let deploy = target.as_ref().map(|_| fused.model.clone());
     let report = model.named(fused.write_to(io::sink()))?;
     let inspected = Inspected { report, ..inspected };
+    if let (Some(target), Some(deploy)) = (target, deploy) {
+        let name = model.path.display().to_string();
+        target.write(report::fusion::html(&name, &inspected.report, &deploy, None).as_bytes())?;
+    }
     let text = if args.json {
         serde_json::to_string_pretty(&inspected)? + "\n"
     } else {

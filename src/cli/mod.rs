@@ -17,6 +17,7 @@ mod model_file;
 mod out_file;
 mod output;
 mod probe;
+mod report;
 mod serve;
 mod settings;
 

@@ -57,6 +57,7 @@ mod tests;
 pub use error::Error;
 pub use fuse::{Fused, fuse, fuse_onnx};
 pub use options::{Options, Unfused};
+pub use stats::layers;
 
 use std::io::{self, Write};
 

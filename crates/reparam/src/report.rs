@@ -35,6 +35,19 @@ pub struct GraphStats {
     pub macs: Option<u64>,
 }
 
+/// Size and work of one layer.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct LayerStats {
+    /// The value that it returns.
+    pub output: String,
+    /// Its operator.
+    pub operator: String,
+    /// Elements of its floating-point constants.
+    pub parameters: usize,
+    /// Multiplications for one image; `None` where a shape is unknown.
+    pub macs: Option<u64>,
+}
+
 /// How a region became one convolution.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,9 +1,9 @@
 //! Counting a graph: operators, parameters, multiplications.
 
-use super::report::GraphStats;
+use super::report::{GraphStats, LayerStats};
 use repserve_graph::ops::{Conv, ConvTranspose, Gemm, GraphView, MatMul, NodeView, OperatorError};
 use repserve_graph::shapes::{Shapes, fixed};
-use repserve_graph::{Graph, ValueId};
+use repserve_graph::{Graph, Model, ValueId};
 
 /// Counts `graph`; the hash is the file's and not known here.
 pub(crate) fn stats(graph: &Graph, opset: i64, shapes: &Shapes) -> GraphStats {
@@ -16,6 +16,29 @@ pub(crate) fn stats(graph: &Graph, opset: i64, shapes: &Shapes) -> GraphStats {
             .nodes()
             .try_fold(0u64, |sum, (_, node)| sum.checked_add(macs(shapes, &view.node(node))?)),
     }
+}
+
+/// The layers that multiply, in graph order.
+pub fn layers(model: &Model) -> Vec<LayerStats> {
+    let (graph, opset) = (&model.graph, model.opset());
+    let shapes = Shapes::infer(graph, opset);
+    let view = GraphView {
+        graph,
+        shapes: &shapes,
+        opset,
+    };
+    let layer = |node: &repserve_graph::Node| {
+        let output = node.output(0)?;
+        let macs = macs(&shapes, &view.node(node));
+        let constants = node.inputs.iter().flatten().filter_map(|input| graph.constant(*input));
+        (macs != Some(0)).then(|| LayerStats {
+            output: graph.value(output).name.clone(),
+            operator: node.op.clone(),
+            parameters: constants.filter(|t| t.dtype().is_float()).map(|t| t.len()).sum(),
+            macs,
+        })
+    };
+    graph.nodes().filter_map(|(_, node)| layer(node)).collect()
 }
 
 /// What a layer multiplies for one image.

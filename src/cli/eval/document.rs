@@ -14,50 +14,50 @@ const SCHEMA: u32 = 1;
 
 /// What an evaluation found.
 #[derive(Debug, Serialize)]
-pub(super) struct Document {
-    pub(super) schema: u32,
-    pub(super) written_by: String,
+pub(in crate::cli) struct Document {
+    pub(in crate::cli) schema: u32,
+    pub(in crate::cli) written_by: String,
     /// Confidence of all intervals.
-    pub(super) confidence: f64,
+    pub(in crate::cli) confidence: f64,
     /// A label a class.
-    pub(super) labels: Vec<String>,
+    pub(in crate::cli) labels: Vec<String>,
     /// Images that were evaluated.
-    pub(super) images: usize,
+    pub(in crate::cli) images: usize,
     /// Images of these that have a label.
-    pub(super) labelled: usize,
+    pub(in crate::cli) labelled: usize,
     /// Images that could not be read.
-    pub(super) unreadable: Vec<Unreadable>,
-    pub(super) variants: Vec<VariantFound>,
+    pub(in crate::cli) unreadable: Vec<Unreadable>,
+    pub(in crate::cli) variants: Vec<VariantFound>,
     /// The first variant with each other one.
-    pub(super) comparisons: Vec<Compared>,
+    pub(in crate::cli) comparisons: Vec<Compared>,
     #[serde(skip)]
-    pub(super) seen: Vec<Image>,
+    pub(in crate::cli) seen: Vec<Image>,
     #[serde(skip)]
-    pub(super) predictions: Vec<Vec<Prediction>>,
+    pub(in crate::cli) predictions: Vec<Vec<Prediction>>,
 }
 
 /// One variant.
 #[derive(Debug, Serialize)]
-pub(super) struct VariantFound {
-    pub(super) name: String,
-    pub(super) precision: Precision,
+pub(in crate::cli) struct VariantFound {
+    pub(in crate::cli) name: String,
+    pub(in crate::cli) precision: Precision,
     /// Images a second in runs of eight on all cores, without decoding; the train-time graph runs image by image.
-    pub(super) images_per_s: f64,
+    pub(in crate::cli) images_per_s: f64,
     /// Images for which it returns no numbers.
-    pub(super) failed: usize,
+    pub(in crate::cli) failed: usize,
     /// `None` where no image has a label.
-    pub(super) accuracy: Option<Accuracy>,
+    pub(in crate::cli) accuracy: Option<Accuracy>,
 }
 
 /// Two variants.
 #[derive(Debug, Serialize)]
-pub(super) struct Compared {
-    pub(super) first: String,
-    pub(super) second: String,
+pub(in crate::cli) struct Compared {
+    pub(in crate::cli) first: String,
+    pub(in crate::cli) second: String,
     #[serde(flatten)]
-    pub(super) comparison: Comparison,
+    pub(in crate::cli) comparison: Comparison,
     /// The files of `changed`, in the same order.
-    pub(super) changed_files: Vec<String>,
+    pub(in crate::cli) changed_files: Vec<String>,
 }
 
 impl Document {
@@ -103,12 +103,12 @@ impl Document {
     }
 
     /// A class by its label.
-    pub(super) fn label(&self, class: usize) -> &str {
+    pub(in crate::cli) fn label(&self, class: usize) -> &str {
         self.labels.get(class).map_or("?", String::as_str)
     }
 
     /// A guess as people read it.
-    pub(super) fn guess(&self, guess: &Guess) -> String {
+    pub(in crate::cli) fn guess(&self, guess: &Guess) -> String {
         format!(
             "{} {:.1} %",
             self.label(guess.class),

@@ -1,7 +1,8 @@
 //! `repserve eval`: how good a model is on labelled images, and how its forms differ. [`variants`] loads the forms, [`predict`] runs them on
 //! the images, [`document`] is what is found, in [`text`] and [`table`] as people read it, and [`requirement`] decides the exit code.
 
-mod document;
+pub(super) mod document;
+mod pictures;
 mod predict;
 mod requirement;
 mod table;
@@ -14,6 +15,7 @@ use std::process::ExitCode;
 use anyhow::ensure;
 
 use super::labelled::{self, Unknown};
+use super::report::{self, ReportArgs};
 use super::settings::{LibraryArgs, SettingsArgs, Used, model_flag};
 use super::{Outcome, output};
 use crate::app;
@@ -50,6 +52,8 @@ pub(super) struct Args {
     #[arg(long)]
     csv: bool,
     #[command(flatten)]
+    report: ReportArgs,
+    #[command(flatten)]
     library: LibraryArgs,
     #[command(flatten)]
     settings: SettingsArgs,
@@ -79,6 +83,8 @@ pub(super) fn run(args: &Args) -> Outcome {
         images = (0..most).map(|i| images[i * all / most].clone()).collect();
     }
     let found = images.len();
+    let sources: Vec<PathBuf> = images.iter().map(|image| image.listed.path.clone()).collect();
+    let page = args.report.target(&sources)?;
     let seen = predict::all(&mut variants, images, &settings)?;
     ensure!(
         !seen.images.is_empty(),
@@ -86,6 +92,11 @@ pub(super) fn run(args: &Args) -> Outcome {
         args.images.display()
     );
     let document = Document::new(&variants, labels, seen, settings.quantize.confidence);
+    if let Some(page) = page {
+        let pictures = pictures::changed(&variants, &document, &settings);
+        let name = &package.manifest.name;
+        page.write(report::evaluation::html(name, &document, &pictures).as_bytes())?;
+    }
     let text = match (args.json, args.csv) {
         (true, _) => serde_json::to_string_pretty(&document)? + "\n",
         (_, true) => table::csv(&document)?,

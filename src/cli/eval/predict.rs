@@ -22,16 +22,16 @@ const CLASSES: usize = 5;
 
 /// An image that was seen.
 #[derive(Debug)]
-pub(super) struct Image {
-    pub(super) path: PathBuf,
-    pub(super) label: Option<usize>,
+pub(in crate::cli) struct Image {
+    pub(in crate::cli) path: PathBuf,
+    pub(in crate::cli) label: Option<usize>,
 }
 
 /// An image that could not be read.
 #[derive(Debug, serde::Serialize)]
-pub(super) struct Unreadable {
-    pub(super) file: String,
-    pub(super) error: String,
+pub(in crate::cli) struct Unreadable {
+    pub(in crate::cli) file: String,
+    pub(in crate::cli) error: String,
 }
 
 /// What every form says of every image.
