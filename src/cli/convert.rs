@@ -15,7 +15,7 @@ use super::settings::{LibraryArgs, SettingsArgs, Used};
 use super::{Outcome, output, probe};
 use crate::app;
 use crate::config::Settings;
-use repserve_compile::{Fused, probes};
+use repserve_compile::{ErrorsByValue, Fused, probes};
 use repserve_reparam::equivalence::Equivalence;
 use repserve_reparam::report::Report;
 use repserve_runtime::Runtime;
@@ -73,6 +73,8 @@ struct Converted<'a> {
     #[serde(flatten)]
     report: &'a Report,
     equivalence: &'a Checked,
+    /// What each output and each block differs by on one image; null where that was not measured.
+    errors: Option<&'a ErrorsByValue>,
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
@@ -82,7 +84,7 @@ pub(super) fn run(args: &Args) -> Outcome {
     let target = target(args, &model)?;
     let page = args.report.target(&sources(args, &model)?)?;
     let fused = model.named(Fused::new(model.source()))?;
-    let (fused, checked) = check(args, &settings, &model, fused)?;
+    let (fused, checked, errors) = check(args, &settings, &model, fused)?;
     target.write(fused.onnx())?;
     if let Some(page) = page {
         let name = model.path.display().to_string();
@@ -90,12 +92,15 @@ pub(super) fn run(args: &Args) -> Outcome {
             Checked::Equal(equivalence) => Some(&**equivalence),
             Checked::Not { .. } => None,
         };
-        page.write(report::fusion::html(&name, fused.report(), fused.model(), equivalence).as_bytes())?;
+        page.write(
+            report::fusion::html(&name, fused.report(), fused.model(), equivalence, errors.as_ref()).as_bytes(),
+        )?;
     }
     let text = if args.json {
         let converted = Converted {
             report: fused.report(),
             equivalence: &checked,
+            errors: errors.as_ref(),
         };
         serde_json::to_string_pretty(&converted)? + "\n"
     } else {
@@ -124,13 +129,19 @@ fn sources(args: &Args, model: &ModelFile) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 /// Compares the two, where ONNX Runtime is there; what differs is left unfused, as the settings say.
-fn check(args: &Args, settings: &Settings, model: &ModelFile, fused: Fused) -> anyhow::Result<(Fused, Checked)> {
+/// How far each value differs is measured only where it is shown.
+fn check(
+    args: &Args,
+    settings: &Settings,
+    model: &ModelFile,
+    fused: Fused,
+) -> anyhow::Result<(Fused, Checked, Option<ErrorsByValue>)> {
     let runtime = match Runtime::load(app::explicit(settings)) {
         Ok(runtime) => runtime,
         Err(error) if args.probe.is_some() => return Err(error).context("the images cannot be run"),
         Err(error) => {
             let not_verified = error.to_string();
-            return Ok((fused, Checked::Not { not_verified }));
+            return Ok((fused, Checked::Not { not_verified }, None));
         }
     };
     let image = probe::shape(&runtime, model, &fused)?;
@@ -139,7 +150,16 @@ fn check(args: &Args, settings: &Settings, model: &ModelFile, fused: Fused) -> a
         probes.extend(probe::images(folder, image, model.manifest.as_ref(), settings)?);
     }
     let (fused, verified) = model.named(fused.verified(&runtime, probes, &settings.verify))?;
-    Ok((fused, Checked::Equal(Box::new(verified.equivalence))))
+    let shown = args.json || args.report.is_wanted();
+    let first = verified.probes.first().filter(|_| shown);
+    let errors = first.and_then(|probe| match fused.errors_by_value(&runtime, probe) {
+        Ok(errors) => Some(errors),
+        Err(error) => {
+            output::complain(&format!("the errors of single values are not measured: {error}"));
+            None
+        }
+    });
+    Ok((fused, Checked::Equal(Box::new(verified.equivalence)), errors))
 }
 
 fn as_text(report: &Report, checked: &Checked) -> String {

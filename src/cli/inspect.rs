@@ -59,7 +59,7 @@ pub(super) fn run(args: &Args) -> Outcome {
     let inspected = Inspected { report, ..inspected };
     if let (Some(target), Some(deploy)) = (target, deploy) {
         let name = model.path.display().to_string();
-        target.write(report::fusion::html(&name, &inspected.report, &deploy, None).as_bytes())?;
+        target.write(report::fusion::html(&name, &inspected.report, &deploy, None, None).as_bytes())?;
     }
     let text = if args.json {
         serde_json::to_string_pretty(&inspected)? + "\n"

@@ -117,6 +117,10 @@ fn convert_writes_what_it_reports() {
         "{report}"
     );
     assert_eq!(report["equivalence"]["top1_agreement"], 1.0);
+    let errors = |of: &str| report["errors"][of].as_array().unwrap().clone();
+    assert_eq!((errors("outputs").len(), errors("blocks").len()), (1, 9), "{report}");
+    let small = |error: &Value| error["relative_error"].as_f64().unwrap() < 1e-5;
+    assert!(errors("outputs").iter().chain(&errors("blocks")).all(small), "{report}");
     assert_eq!(
         std::fs::read_dir(dir.path()).unwrap().count(),
         1,
@@ -128,6 +132,32 @@ fn convert_writes_what_it_reports() {
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let same = std::fs::read(&out).unwrap() == std::fs::read(&again).unwrap();
     assert!(same, "what is fused already comes out as it went in");
+}
+
+#[test]
+fn reports_are_whole_and_replace_no_file_that_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let page = text(&dir.path().join("page.html"));
+    let out = text(&dir.path().join("deploy.onnx"));
+    for command in [
+        vec!["inspect", &model(), "--report", &page],
+        vec!["convert", &model(), "-o", &out, "--report", &page],
+    ] {
+        let output = run(&command);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let html = std::fs::read_to_string(&page).unwrap();
+        assert!(
+            html.starts_with("<!DOCTYPE html>") && html.ends_with("</html>"),
+            "{html}"
+        );
+        let elsewhere = ["http://", "https://", "<script", "@import", "url("];
+        assert!(elsewhere.iter().all(|part| !html.contains(part)));
+        assert_eq!(html.matches("class=\"block\"").count(), 9);
+    }
+    std::fs::copy(model(), &out).unwrap();
+    let output = run(&["inspect", &out, "--report", &out]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("which would be lost"), "{}", stderr(&output));
 }
 
 #[test]

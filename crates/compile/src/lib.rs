@@ -98,4 +98,4 @@ pub use scores::{KindError, Scores};
 pub use settings::{CompileSettings, VerifyOtherwise, VerifySettings};
 pub use signature::Signature;
 pub use source::Source;
-pub use verify::{Verified, probes, probes_of};
+pub use verify::{ErrorsByValue, ValueError, Verified, probes, probes_of};

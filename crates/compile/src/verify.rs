@@ -12,12 +12,13 @@ use repserve_graph::{Model, onnx};
 use repserve_preprocess::Preprocess;
 use repserve_reparam::Unfused;
 use repserve_reparam::equivalence::{
-    Difference, Equivalence, Output, Probe, Tolerance, compare, first_difference, observed,
+    Difference, Equivalence, Output, Probe, Tolerance, compare, first_difference, observed, relative_error,
 };
 use repserve_reparam::reason::Reason;
 use repserve_reparam::report::Refusal;
-use repserve_runtime::{Batching, ImageSession, ModelSession, Runtime, RuntimeError, SessionOptions};
+use repserve_runtime::{Batching, ImageSession, ModelSession, MultiOutputSession, Runtime, RuntimeError, SessionOptions};
 use repserve_scheduler::{Session, SessionError, Sessions};
+use serde::Serialize;
 
 /// Random inputs for images of this shape.
 pub fn probes(image: [usize; 3], settings: &VerifySettings) -> Vec<Probe> {
@@ -107,6 +108,67 @@ impl Fused {
         verified.probes = probes;
         Ok((fused, verified))
     }
+}
+
+/// How far values of both graphs differ on one image.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct ErrorsByValue {
+    /// The graph's outputs.
+    pub outputs: Vec<ValueError>,
+    /// What each fused block makes, in graph order.
+    pub blocks: Vec<ValueError>,
+}
+
+/// How far one value of both graphs differs.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ValueError {
+    /// Its name, the same in both graphs.
+    pub value: String,
+    /// The largest difference relative to the largest value; none where it is no number.
+    pub relative_error: Option<f64>,
+}
+
+impl Fused {
+    /// Runs both graphs on the first image of a probe and compares each output, and what each block makes.
+    ///
+    /// # Errors
+    /// A graph that does not run for what is inside it.
+    pub fn errors_by_value(&self, runtime: &Runtime, probe: &Probe) -> Result<ErrorsByValue, CompileError> {
+        let source = self.source();
+        let train = onnx::read(source.onnx.clone(), &source.options.external).map_err(repserve_reparam::Error::from)?;
+        let deploy = &self.model().graph;
+        let outputs: Vec<&str> = deploy.outputs.iter().map(|v| deploy.value(*v).name.as_str()).collect();
+        let blocks = self.report().blocks.iter().map(|block| block.output.as_str());
+        let known = |name: &&str| deploy.find(name).is_some() && train.graph.find(name).is_some();
+        let mut names: Vec<&str> = Vec::new();
+        for name in outputs.iter().copied().chain(blocks).filter(known) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        let [a, b] = [&train, self.model()].map(|model| values_of(runtime, model, &names, probe));
+        let errors = names.iter().zip(a?.iter().zip(&b?)).map(|(name, (a, b))| {
+            let error = (a.len() == b.len() && !a.is_empty()).then(|| relative_error(a, b, 0.0));
+            ValueError {
+                value: (*name).to_owned(),
+                relative_error: error.filter(|error| error.is_finite()),
+            }
+        });
+        let (outputs, blocks) = errors.partition(|error| outputs.contains(&error.value.as_str()));
+        Ok(ErrorsByValue { outputs, blocks })
+    }
+}
+
+/// These values of a graph, for the first image of a probe.
+fn values_of(runtime: &Runtime, model: &Model, names: &[&str], probe: &Probe) -> Result<Vec<Vec<f32>>, CompileError> {
+    let &[_, channels, height, width] = &probe.shape[..] else {
+        return Ok(vec![Vec::new(); names.len()]);
+    };
+    let shape = [channels, height, width];
+    let graph = onnx::write(observed(model.clone(), names)).map_err(repserve_reparam::Error::from)?;
+    let mut session = MultiOutputSession::from_memory(runtime, &graph, cores())?;
+    let image = probe.data.get(..shape.iter().product()).unwrap_or_default();
+    Ok(session.run(image, shape)?.into_iter().map(|(_, data)| data).collect())
 }
 
 /// The probes for which the train-time graph returns numbers, and what it returns.

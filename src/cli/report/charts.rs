@@ -131,7 +131,7 @@ pub(super) fn confusion(labels: &[String], images: &[Vec<usize>]) -> Markup {
                                 opacity=(number(0.15 + 0.85 * *count as f64 / all as f64)) {}
                         }
                         @if *count > 0 && cell >= 22.0 {
-                            text x=(x + cell / 2.0) y=(y + cell / 2.0 + 4.0) text-anchor="middle" { (count) }
+                            text class=[(2 * count > all).then_some("on")] x=(x + cell / 2.0) y=(y + cell / 2.0 + 4.0) text-anchor="middle" { (count) }
                         }
                     }
                 }

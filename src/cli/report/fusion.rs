@@ -5,13 +5,20 @@ use maud::{Markup, html};
 use super::blocks;
 use super::charts::{Bar, bars};
 use super::page::{count, page, section};
+use repserve_compile::{ErrorsByValue, ValueError};
 use repserve_graph::Model;
 use repserve_reparam::equivalence::Equivalence;
 use repserve_reparam::layers;
 use repserve_reparam::report::{LayerStats, Report};
 
 /// The page of a model that was fused, or would be. `equivalence` is that of both graphs, where they were compared.
-pub(in crate::cli) fn html(name: &str, report: &Report, deploy: &Model, equivalence: Option<&Equivalence>) -> String {
+pub(in crate::cli) fn html(
+    name: &str,
+    report: &Report,
+    deploy: &Model,
+    equivalence: Option<&Equivalence>,
+    errors: Option<&ErrorsByValue>,
+) -> String {
     let body = html! {
         (section("size", "Size", &size(report)))
         @if let Some(equivalence) = equivalence {
@@ -19,6 +26,9 @@ pub(in crate::cli) fn html(name: &str, report: &Report, deploy: &Model, equivale
         }
         @if !report.warnings.is_empty() {
             (section("warnings", "Warnings", &html! { ul { @for warning in &report.warnings { li { (warning) } } } }))
+        }
+        @if let Some(errors) = errors {
+            (section("errors", "Relative error by value, on one image", &by_value(errors)))
         }
         (by_layer(&layers(deploy)))
         (section("blocks", &format!("{} blocks, before and after", report.blocks.len()), &fused(report)))
@@ -68,6 +78,19 @@ fn by_layer(layers: &[LayerStats]) -> Markup {
             (section("operations", "Multiply-adds by layer, for one image", &bars("multiply-adds by layer", &macs)))
         }
     }
+}
+
+fn by_value(errors: &ErrorsByValue) -> Markup {
+    let bar = |error: &ValueError| Bar {
+        label: error.value.clone(),
+        value: error.relative_error.unwrap_or(0.0),
+        text: error
+            .relative_error
+            .map_or_else(|| "unknown".to_owned(), |error| format!("{error:.1e}")),
+        class: "accent",
+    };
+    let bars_of: Vec<Bar> = errors.blocks.iter().chain(&errors.outputs).map(bar).collect();
+    bars("relative error by value", &bars_of)
 }
 
 fn fused(report: &Report) -> Markup {

@@ -21,6 +21,11 @@ pub(super) struct ReportArgs {
 }
 
 impl ReportArgs {
+    /// Whether a report is written.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.report.is_some()
+    }
+
     /// The file, where one is wanted; none of `sources`, which are read.
     pub(super) fn target(&self, sources: &[PathBuf]) -> anyhow::Result<Option<OutFile>> {
         let target = |path: &Path| Ok(OutFile::new(path, true, sources)?);
