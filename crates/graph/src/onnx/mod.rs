@@ -12,6 +12,7 @@ mod attribute;
 mod count;
 mod error;
 mod external;
+mod foreign;
 mod node;
 mod place;
 mod read;

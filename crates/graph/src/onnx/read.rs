@@ -11,6 +11,7 @@ use crate::{Graph, Model, Node, Value, ValueId};
 use super::count;
 use super::error::OnnxError;
 use super::external::{ExternalData, Externals};
+use super::foreign;
 use super::node::NamedNode;
 use super::sort;
 use super::tensor::{self, Reader};
@@ -70,15 +71,15 @@ fn read_all(bytes: Bytes, external: &ExternalData) -> Result<(Model, Vec<PathBuf
 
 /// Distinguishes a truncated model from a file of another kind.
 fn not_onnx(bytes: &[u8], error: Option<WireError>) -> OnnxError {
-    if bytes.starts_with(b"version https://git-lfs") {
-        return OnnxError::NotOnnx("it is a Git LFS pointer; fetch the file itself with `git lfs pull`".to_owned());
+    if let Some(kind) = foreign::name(bytes) {
+        return OnnxError::NotOnnx(kind);
     }
     let starts_like_onnx = fields(bytes)
         .next()
         .is_some_and(|f| f.is_ok_and(|f| f.number == 1 && matches!(f.int(), Ok(1..1000))));
     match error {
         Some(WireError::Truncated) if starts_like_onnx => OnnxError::Truncated { bytes: bytes.len() },
-        Some(error) => OnnxError::NotOnnx(error.to_string()),
+        Some(error) => OnnxError::NotOnnx(format!("it is damaged or of another kind ({error})")),
         None => OnnxError::NotOnnx("it holds no graph".to_owned()),
     }
 }
