@@ -85,10 +85,20 @@ impl Runtime {
 /// What the library logs goes to this program's log; by itself it would write to stderr, and wait there.
 fn log(level: LogLevel, _category: &str, _id: &str, place: &str, text: &str) {
     match level {
+        LogLevel::Error if is_returned(text) => tracing::debug!(place, text, "ONNX Runtime"),
         LogLevel::Error | LogLevel::Fatal => tracing::error!(place, text, "ONNX Runtime"),
         LogLevel::Warning => tracing::warn!(place, text, "ONNX Runtime"),
         LogLevel::Info | LogLevel::Verbose => tracing::debug!(place, text, "ONNX Runtime"),
     }
+}
+
+/// Whether the library returns what it logs as well, so that it is reported where it was called for.
+fn is_returned(text: &str) -> bool {
+    const RETURNED: [&str; 2] = [
+        "Exception during initialization: ",
+        "Non-zero status code returned while running ",
+    ];
+    RETURNED.iter().any(|start| text.starts_with(start))
 }
 
 fn folders() -> Vec<PathBuf> {
@@ -126,6 +136,15 @@ fn search(explicit: Option<&Path>, variable: Option<PathBuf>, folders: &[PathBuf
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failure_is_told_once() {
+        assert!(is_returned("Exception during initialization: bad shape"));
+        assert!(is_returned(
+            "Non-zero status code returned while running Conv node. Name:'c'"
+        ));
+        assert!(!is_returned("pthread_setaffinity_np failed"));
+    }
 
     #[test]
     fn the_explicit_path_wins_then_the_variable_then_the_folders() {
