@@ -77,8 +77,15 @@ pub enum CompileError {
         manifest: String,
     },
     /// Graph and labels disagree on the classes.
-    #[error("the model returns {classes} classes and there are {labels} labels")]
+    #[error(
+        "{file} holds {} and the model returns {} for an image; {remedy}",
+        counted(*labels, "label", "labels"), counted(*classes, "class", "classes")
+    )]
     Labels {
+        /// Where the labels come from.
+        file: String,
+        /// What to do.
+        remedy: &'static str,
         /// Values that the graph returns for an image.
         classes: usize,
         /// Lines of the file of labels.
@@ -116,6 +123,11 @@ pub enum CompileError {
     /// A session does not run.
     #[error("the warm-up: {0}")]
     WarmUp(#[from] SessionError),
+}
+
+/// A number with its noun.
+fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 /// What would be served is another function than it should be.

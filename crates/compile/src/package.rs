@@ -68,6 +68,20 @@ pub enum PackageError {
         /// Why not.
         error: FileError,
     },
+    /// There is no such folder or file.
+    #[error("{} does not exist; give a model's folder, or an ONNX file", path.display())]
+    Missing {
+        /// What was given.
+        path: PathBuf,
+    },
+    /// The folder has no `model.toml`.
+    #[error("{} holds no {MANIFEST_FILE}; {remedy}", shown(folder))]
+    NoManifest {
+        /// The folder.
+        folder: PathBuf,
+        /// What to do, by what the folder holds.
+        remedy: String,
+    },
     /// The ONNX file is no model.
     #[error("{}: {error}", path.display())]
     Graph {
@@ -120,7 +134,10 @@ impl Package {
     /// # Errors
     /// Where it is missing or wrong.
     pub fn manifest(folder: &Path) -> Result<Manifest, PackageError> {
-        let text = read_text(folder, MANIFEST_FILE, MANIFEST_BYTES_MAX)?;
+        let text = read_text(folder, MANIFEST_FILE, MANIFEST_BYTES_MAX).map_err(|error| match error {
+            PackageError::Read { error, .. } if error.is_missing() => no_manifest(folder),
+            other => other,
+        })?;
         parse_manifest(&text, &folder.join(MANIFEST_FILE))
     }
 
@@ -264,6 +281,45 @@ impl Package {
     }
 }
 
+/// Why `folder` has no `model.toml`.
+fn no_manifest(folder: &Path) -> PackageError {
+    let here = folder.as_os_str().is_empty();
+    let entries = match std::fs::read_dir(if here { Path::new(".") } else { folder }) {
+        Ok(entries) => entries,
+        Err(error) => {
+            let (path, error) = (folder.to_owned(), FileError::from(error));
+            return if error.is_missing() {
+                PackageError::Missing { path }
+            } else {
+                PackageError::Read { path, error }
+            };
+        }
+    };
+    let is_onnx = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "onnx");
+    let first = entries.flatten().map(|entry| entry.path()).filter(is_onnx).min();
+    let remedy = match first {
+        Some(file) => format!(
+            "`repserve init {file}` writes one, or give {file} itself to serve it with defaults",
+            file = file.display()
+        ),
+        None => "give a folder that `repserve init` has prepared, or an ONNX file".to_owned(),
+    };
+    PackageError::NoManifest {
+        folder: folder.to_owned(),
+        remedy,
+    }
+}
+
+/// The folder as a message names it.
+fn shown(folder: &Path) -> std::path::Display<'_> {
+    if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
+    }
+    .display()
+}
+
 fn parse_manifest(text: &str, path: &Path) -> Result<Manifest, PackageError> {
     Manifest::parse(text).map_err(|error| PackageError::Manifest {
         path: path.to_owned(),
@@ -322,11 +378,6 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named_by_its_path() {
         check(
-            "model.toml",
-            None,
-            "cannot read model.toml: No such file or directory (os error 2)",
-        );
-        check(
             "labels.txt",
             None,
             "cannot read labels.txt: No such file or directory (os error 2)",
@@ -342,6 +393,28 @@ mod tests {
             "model.toml",
             Some("name = 3"),
             "model.toml: line 1: invalid type: integer `3`, expected a string",
+        );
+    }
+
+    #[test]
+    fn a_folder_without_a_manifest_says_what_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let check = |folder: &Path, message: &str| {
+            let error = Package::open(folder).unwrap_err().to_string();
+            assert_eq!(error.replace(&dir.path().display().to_string(), "DIR"), message);
+        };
+        check(
+            &dir.path().join("none"),
+            "DIR/none does not exist; give a model's folder, or an ONNX file",
+        );
+        check(
+            dir.path(),
+            "DIR holds no model.toml; give a folder that `repserve init` has prepared, or an ONNX file",
+        );
+        std::fs::write(dir.path().join("net.onnx"), "").unwrap();
+        check(
+            dir.path(),
+            "DIR holds no model.toml; `repserve init DIR/net.onnx` writes one, or give DIR/net.onnx itself to serve it with defaults",
         );
     }
 }

@@ -34,7 +34,7 @@ impl Signature {
         let classes = scores.classes(values);
         let labels = package.labels.as_ref().map(Vec::len);
         if let Some(labels) = labels.filter(|labels| *labels != classes) {
-            return Err(CompileError::Labels { classes, labels });
+            return Err(mismatch(package, classes, labels));
         }
         Ok(Self {
             input: session.input().name.clone(),
@@ -47,5 +47,24 @@ impl Signature {
     /// Values that go in for one image.
     pub fn image_len(&self) -> usize {
         self.image.iter().product()
+    }
+}
+
+fn mismatch(package: &Package, classes: usize, labels: usize) -> CompileError {
+    let (file, remedy) = match &package.manifest.labels {
+        Some(file) => (
+            file.clone(),
+            "write a line for each class, in the order of the outputs, or leave `labels` out of model.toml",
+        ),
+        None => (
+            "the graph's metadata".to_owned(),
+            "run `repserve init`, and name a file with a line for each class as `labels` in model.toml",
+        ),
+    };
+    CompileError::Labels {
+        file,
+        remedy,
+        classes,
+        labels,
     }
 }
