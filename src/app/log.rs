@@ -1,5 +1,7 @@
 //! The log's lines about a model that was loaded.
 
+use std::time::Duration;
+
 use repserve_compile::{Description, Facts};
 use repserve_preprocess::InputSpec;
 use repserve_reparam::report::Report;
@@ -17,10 +19,13 @@ pub(super) fn fusion(report: &Report, facts: &Facts) {
     let (before, after) = (&facts.source, &facts.deploy);
     tracing::info!(
         blocks = facts.blocks_fused,
-        convolutions = %format!("{} -> {}", before.convolutions, after.convolutions),
-        nodes = %format!("{} -> {}", before.nodes, after.nodes),
-        parameters = %format!("{} -> {}", before.parameters, after.parameters),
-        relative_error = %format!("{:.1e}", facts.equivalence.relative_error),
+        convolutions_before = before.convolutions,
+        convolutions = after.convolutions,
+        nodes_before = before.nodes,
+        nodes = after.nodes,
+        parameters_before = before.parameters,
+        parameters = after.parameters,
+        relative_error = facts.equivalence.relative_error,
         top1_agreement = facts.equivalence.top1_agreement,
         "fused and verified"
     );
@@ -46,20 +51,31 @@ pub(super) fn kernels(facts: &Facts) {
 }
 
 fn lowered(report: &KernelReport) {
-    let ms = |ms: Option<f64>| ms.map_or_else(|| "unmeasured".to_owned(), |ms| format!("{ms:.2}"));
     tracing::info!(
-        layers = %format!("{} of {}", report.lowered, report.layers.len()),
+        layers = report.layers.len(),
+        layers_lowered = report.lowered,
         instruction_set = &*report.instruction_set,
-        ms_onnxruntime = %ms(report.ms_onnxruntime),
-        ms_lowered = %ms(report.ms_lowered),
-        relative_error = report.relative_error.map(|e| format!("{e:.1e}")),
+        ms_onnxruntime = report.ms_onnxruntime.map(rounded),
+        ms_lowered = report.ms_lowered.map(rounded),
+        relative_error = report.relative_error,
         reason = report.reason,
         "convolutions lowered to the kernels"
     );
     for layer in &report.layers {
-        let (kernels, onnxruntime) = (ms(layer.ms_kernels), ms(layer.ms_onnxruntime));
-        tracing::debug!(layer = layer.name, shape = layer.shape, choice = layer.choice, %kernels, %onnxruntime, "convolution");
+        tracing::debug!(
+            layer = layer.name,
+            shape = layer.shape,
+            choice = layer.choice,
+            ms_kernels = layer.ms_kernels.map(rounded),
+            ms_onnxruntime = layer.ms_onnxruntime.map(rounded),
+            "convolution"
+        );
     }
+}
+
+/// To three digits behind the point.
+fn rounded(value: f64) -> f64 {
+    (value * 1e3).round() / 1e3
 }
 
 fn int8(kernels: Int8Kernels) {
@@ -76,17 +92,40 @@ fn int8(kernels: Int8Kernels) {
     );
 }
 
-/// Which model was loaded, how it runs, and the seconds of each phase.
+/// Which model was loaded, how it runs, and the seconds that loading took.
 pub(super) fn loaded(description: &Description, facts: &Facts) {
-    let json = |value: serde_json::Result<String>| value.unwrap_or_else(|error| error.to_string());
+    let threads = &facts.plan.threads;
+    let seconds: Duration = facts.load_seconds.0.iter().map(|(_, took)| *took).sum();
     tracing::info!(
         model = description.manifest.name,
         version = description.manifest.version,
         precision = facts.precision.label(),
         classes = description.labels.len(),
         cached = facts.cached,
-        plan = json(serde_json::to_string(&facts.plan)),
-        seconds = json(serde_json::to_string(&facts.load_seconds)),
+        cores = threads.cores,
+        cores_paid = threads.cores_paid,
+        batch_max = threads.batch_max,
+        wide_threads = threads.wide_threads,
+        wide_max = threads.wide_max,
+        decoder = &*facts.plan.decoder,
+        weights_shared = facts.plan.weights_shared,
+        seconds = rounded(seconds.as_secs_f64()),
         "loaded"
     );
+    for (phase, took) in &facts.load_seconds.0 {
+        tracing::debug!(
+            phase = phase.label(),
+            seconds = rounded(took.as_secs_f64()),
+            "a phase of loading"
+        );
+    }
+}
+
+/// That JPEGs are decoded more slowly than they could be, in a build for which a tool was missing.
+pub(super) fn decoder() {
+    if !cfg!(feature = "jpeg-turbo-simd") {
+        tracing::warn!(
+            "this binary decodes JPEG without SIMD, about 1.7 times as slowly; install nasm (`make deps`) and build it again (`make build`)"
+        );
+    }
 }

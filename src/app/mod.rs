@@ -12,6 +12,7 @@ mod models;
 mod open_files;
 mod signals;
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -133,6 +134,7 @@ impl App {
         let https = shared.security.tls.is_some();
         tracing::info!(%address, https, admin = admin_address.map(tracing::field::display), grpc = grpc_address.map(tracing::field::display), version = env!("CARGO_PKG_VERSION"), "listening");
         memory::log_limits(&settings.limits);
+        log::decoder();
         let (close, closing) = watch::channel(false);
         let routers = routers(shared.clone());
         let mut accepting = vec![tokio::spawn(server.accept_until(routers.http, closing.clone()))];
@@ -158,7 +160,7 @@ impl App {
         shared.health.set(HealthState::Draining);
         let delay = settings.server.drain_delay();
         tracing::info!(
-            delay_ms = delay.as_millis(),
+            delay_ms = delay.as_millis() as u64,
             "draining: new requests are still taken for a moment; a second signal stops at once"
         );
         tokio::select! {
@@ -229,9 +231,25 @@ async fn bind_where_set(listen: Option<SocketAddr>) -> anyhow::Result<Option<(Tc
 async fn bind(listen: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
     let listener = TcpListener::bind(listen)
         .await
-        .with_context(|| format!("cannot listen on {listen}"))?;
+        .map_err(|error| anyhow::anyhow!("cannot listen on {listen}: {error}{}", bind_remedy(error.kind())))?;
     let address = listener.local_addr().context("the listener has no address")?;
     Ok((listener, address))
+}
+
+/// What to do where an address cannot be listened on; empty where that is not known.
+fn bind_remedy(kind: io::ErrorKind) -> &'static str {
+    match kind {
+        io::ErrorKind::AddrInUse => {
+            "; another program listens there (`ss -ltnp` says which): end it, or choose another port with --listen"
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "; this machine has no such address: 0.0.0.0 listens on all that it has, 127.0.0.1 on this machine alone"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 need the capability CAP_NET_BIND_SERVICE: choose a higher one"
+        }
+        _ => "",
+    }
 }
 
 /// The order of shutting down: wait, close the listener, finish what was admitted, end the rest.

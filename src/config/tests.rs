@@ -205,7 +205,7 @@ fn an_impossible_value_is_named_with_its_place() {
         "",
         &[],
         &[("server.listen", "nowhere", "--listen")],
-        "`server.listen` (flag --listen): wants a string (an address and port, such as 127.0.0.1:8080), found \"nowhere\"",
+        "`server.listen` (flag --listen): wants a string (an address or name and a port, such as 127.0.0.1:8080 or localhost:8080), found \"nowhere\"",
     );
     check(
         "",
@@ -262,7 +262,7 @@ fn a_value_that_other_keys_or_memory_bound_names_them() {
         &[],
         &[],
         "`server.admin_listen` (my.toml:2): \
-         wants a string (an address and port, such as 127.0.0.1:9090, or empty), found \"9090\"",
+         wants a string (an address or name and a port, such as 127.0.0.1:9090, or empty), found \"9090\"",
     );
     check(
         "[server]\ndrain_limit_ms = 86400001\n",

@@ -18,6 +18,7 @@ mod grpc;
 mod health;
 mod inference;
 mod keep_alive;
+mod listen;
 mod lookup;
 mod metrics;
 mod observe;

@@ -7,13 +7,14 @@ use axum::http::HeaderName;
 use axum::http::header::FORWARDED;
 
 use super::client::TrustedNetwork;
+use super::listen;
 use super::pace::MinimumRate;
 use super::timeouts::Timeouts;
 use repserve_preprocess::Limits;
 use repserve_settings::{TextForm, rule, settings, text_form, time_ms, zero_or};
 
-const ADDRESS: TextForm = text_form("an address and port, such as 127.0.0.1:8080");
-const ADDRESS_OR_NONE: TextForm = text_form("an address and port, such as 127.0.0.1:9090, or empty");
+const ADDRESS: TextForm = text_form("an address or name and a port, such as 127.0.0.1:8080 or localhost:8080");
+const ADDRESS_OR_NONE: TextForm = text_form("an address or name and a port, such as 127.0.0.1:9090, or empty");
 
 /// What 0 stands for in limits on memory.
 const FROM_MEMORY: &str = "from the memory there is";
@@ -24,7 +25,9 @@ const DECODE_BYTES_MIN: u64 = 16 << 20;
 settings! {
     /// Where the server listens, how long a client may take, and how the server ends.
     pub struct ServerSettings {
-        /// Address and port. Only this machine can connect by default; use 0.0.0.0:8080 for all. Port 0 takes a free one.
+        /// Address and port, or a name such as localhost and a port. Only this machine can connect by default; use 0.0.0.0:8080 for
+        /// all. Port 0 takes a free one.
+        #[serde(with = "listen")]
         #[allowed(ADDRESS)]
         listen: SocketAddr = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
         /// A second address for /metrics and the probes (/livez, /readyz, /healthz), such as "127.0.0.1:9090". /metrics is then
@@ -151,6 +154,8 @@ mod address_or_none {
     use serde::de::{Deserialize, Deserializer, Error as _};
     use serde::ser::Serializer;
 
+    use crate::http::listen::resolve;
+
     pub(super) fn serialize<S: Serializer>(address: &Option<SocketAddr>, serializer: S) -> Result<S::Ok, S::Error> {
         match address {
             Some(address) => serializer.collect_str(address),
@@ -163,7 +168,7 @@ mod address_or_none {
         if text.is_empty() {
             return Ok(None);
         }
-        text.parse().map(Some).map_err(D::Error::custom)
+        resolve(&text).map(Some).map_err(D::Error::custom)
     }
 }
 

@@ -82,7 +82,7 @@ async fn a_folder_of_ones_own_is_served() {
 async fn what_cannot_be_served_says_why() {
     check(
         |dir| std::fs::write(dir.join("labels.txt"), "one\ntwo\n").unwrap(),
-        "the model returns 10 classes and there are 2 labels",
+        "labels.txt holds 2 labels and the model returns 10 classes for an image; write a line for each class, in the order of the outputs, or leave `labels` out of model.toml",
     )
     .await;
     check(
@@ -116,6 +116,8 @@ async fn an_address_that_is_taken_says_so() {
     let address = first.local_addr().unwrap();
     assert_eq!(
         format!("{error:#}"),
-        format!("cannot listen on {address}: Address already in use (os error 98)")
+        format!(
+            "cannot listen on {address}: Address already in use (os error 98); another program listens there (`ss -ltnp` says which): end it, or choose another port with --listen"
+        )
     );
 }
