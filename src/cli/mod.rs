@@ -24,6 +24,7 @@ mod settings;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{Parser, Subcommand};
 
 use crate::config::ConfigError;
@@ -79,9 +80,14 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::SUCCESS;
         }
         output::complain_at_last(&format!("{error:#}"));
-        let wrong_configuration = error.downcast_ref::<ConfigError>().is_some();
-        ExitCode::from(if wrong_configuration { 2 } else { 1 })
+        failure(&error)
     })
+}
+
+/// The exit code of an error.
+fn failure(error: &anyhow::Error) -> ExitCode {
+    let wrong_configuration = error.downcast_ref::<ConfigError>().is_some();
+    ExitCode::from(if wrong_configuration { 2 } else { 1 })
 }
 
 /// Help and version are printed as requested; everything else is one line and exit code 2.
@@ -99,6 +105,21 @@ fn usage(error: &clap::Error) -> ExitCode {
     let text = error.to_string();
     let first = text.split("\n\n").next().unwrap_or_default();
     let first = first.strip_prefix("error: ").unwrap_or(first);
-    output::complain(&format!("{first} (try --help)"));
+    let meant = suggestion(error).map_or_else(String::new, |meant| format!("; did you mean '{meant}'?"));
+    output::complain(&format!("{first}{meant} (try --help)"));
     ExitCode::from(2)
+}
+
+/// The flag, subcommand or value that is nearest to one that does not exist.
+fn suggestion(error: &clap::Error) -> Option<&str> {
+    let kinds = [
+        ContextKind::SuggestedArg,
+        ContextKind::SuggestedSubcommand,
+        ContextKind::SuggestedValue,
+    ];
+    kinds.into_iter().find_map(|kind| match error.get(kind)? {
+        ContextValue::String(meant) => Some(meant.as_str()),
+        ContextValue::Strings(all) => all.first().map(String::as_str),
+        _ => None,
+    })
 }

@@ -7,7 +7,8 @@ use anyhow::Context;
 use super::Outcome;
 use super::settings::{ModelsArgs, ServedArgs, SettingsArgs};
 use crate::app::App;
-use crate::telemetry;
+use crate::config::Settings;
+use crate::telemetry::{self, LogFormat, LogSettings};
 use repserve_runtime::{Cores, return_large_blocks};
 
 /// Cores for which one thread does all reading and writing. That takes a tenth of what inference takes, and threads beyond wake each
@@ -32,8 +33,35 @@ pub(super) fn run(args: &Args) -> Outcome {
     let mut flags = args.served.flags();
     flags.push(args.models.flag());
     flags.push(("server.listen", "--listen", args.listen.clone()));
-    let loaded = args.settings.load(&[], &flags)?;
+    let loaded = match args.settings.load(&[], &flags) {
+        Err(error) if args.settings.log_format(&flags) == LogFormat::Json => {
+            let _log = telemetry::init(&json_log()).context("cannot start the log")?;
+            return Ok(logged(&error.into()));
+        }
+        loaded => loaded?,
+    };
     let _log = telemetry::init(&loaded.settings.log).context("cannot start the log")?;
+    match serve(loaded.settings.clone()) {
+        Err(error) if loaded.settings.log.format == LogFormat::Json => Ok(logged(&error)),
+        served => served,
+    }
+}
+
+/// The log of a server whose settings are wrong, apart from this one.
+fn json_log() -> LogSettings {
+    LogSettings {
+        format: LogFormat::Json,
+        ..LogSettings::default()
+    }
+}
+
+/// Reports the error as a line of the log, which is JSON; returns the exit code.
+fn logged(error: &anyhow::Error) -> ExitCode {
+    tracing::error!(error = format!("{error:#}"), "ended by an error");
+    super::failure(error)
+}
+
+fn serve(settings: Settings) -> Outcome {
     return_large_blocks();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(Cores::detect().usable().div_ceil(CORES_A_THREAD))
@@ -42,7 +70,7 @@ pub(super) fn run(args: &Args) -> Outcome {
         .build()
         .context("cannot start the runtime of threads")?;
     runtime.block_on(async {
-        let app = App::build(loaded.settings).await?;
+        let app = App::build(settings).await?;
         app.run_until_stopped().await
     })?;
     runtime.shutdown_timeout(std::time::Duration::from_millis(200));

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::config::{self, ConfigError, Loaded, Source, Sources};
+use crate::telemetry::LogFormat;
 
 /// The configuration, and keys over it.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -87,6 +88,23 @@ impl SettingsArgs {
     /// # Errors
     /// Where the configuration cannot be used, or `--set` names a key that is none of those `used`.
     pub(super) fn load(&self, used: Used, more: &[Flag]) -> Result<Loaded, ConfigError> {
+        let loaded = config::load(&self.sources(more))?;
+        match self.set.iter().find(|(key, _)| !uses(used, key)) {
+            None => Ok(loaded),
+            Some((key, _)) => Err(ConfigError::Value {
+                key: key.clone(),
+                source_of: Source::Flag("--set".to_owned()),
+                reason: "this command does not use it".to_owned(),
+            }),
+        }
+    }
+
+    /// The format of the log that is asked for, also where the configuration cannot be used.
+    pub(super) fn log_format(&self, more: &[Flag]) -> LogFormat {
+        config::log_format(&self.sources(more))
+    }
+
+    fn sources(&self, more: &[Flag]) -> Sources {
         let mut sources = Sources::from_environment();
         sources.file.clone_from(&self.config);
         for (key, value) in &self.set {
@@ -97,15 +115,7 @@ impl SettingsArgs {
                 sources.flags.push((key.to_owned(), value, flag.to_owned()));
             }
         }
-        let loaded = config::load(&sources)?;
-        match self.set.iter().find(|(key, _)| !uses(used, key)) {
-            None => Ok(loaded),
-            Some((key, _)) => Err(ConfigError::Value {
-                key: key.clone(),
-                source_of: Source::Flag("--set".to_owned()),
-                reason: "this command does not use it".to_owned(),
-            }),
-        }
+        sources
     }
 }
 

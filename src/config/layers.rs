@@ -15,6 +15,12 @@ pub(super) const VARIABLE_PREFIX: &str = "REPSERVE__";
 /// Keys that have another name now: the old one, the new one.
 const RENAMED: [(&str, &str); 1] = [("runtime.winograd", "runtime.kernels")];
 
+/// The dotted key that an environment variable sets; `None` for those that are none of ours.
+pub(super) fn key_of_variable(name: &str) -> Option<String> {
+    let rest = name.strip_prefix(VARIABLE_PREFIX)?;
+    Some(rest.replace("__", ".").to_lowercase())
+}
+
 /// A value and where it came from.
 #[derive(Debug, Clone)]
 pub struct Entry {
@@ -63,10 +69,9 @@ impl Layers {
         variables: impl IntoIterator<Item = (String, String)>,
     ) -> Result<(), ConfigError> {
         for (name, text) in variables {
-            let Some(rest) = name.strip_prefix(VARIABLE_PREFIX) else {
+            let Some(key) = key_of_variable(&name) else {
                 continue;
             };
-            let key = rest.replace("__", ".").to_lowercase();
             self.set_text(key, &text, Source::Variable(name))?;
         }
         Ok(())

@@ -17,6 +17,7 @@ pub use template::default_toml;
 
 use std::path::{Path, PathBuf};
 
+use crate::telemetry::{LogFormat, LogSettings};
 use repserve_files as files;
 
 /// Where settings are taken from, besides the defaults.
@@ -72,6 +73,31 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
         ConfigError::refused(key, source_of, &refused.wants, &refused.found)
     })?;
     Ok(Loaded { settings, layers })
+}
+
+/// The format of the log that the sources ask for. Whatever else is wrong with them does not matter: it is how that is reported.
+pub fn log_format(sources: &Sources) -> LogFormat {
+    let is_format = |key: &str| key == "log.format";
+    let flags = sources.flags.iter().filter(|(key, ..)| is_format(key));
+    let variables = sources.variables.iter();
+    let variables = variables.filter(|(name, _)| layers::key_of_variable(name).is_some_and(|key| is_format(&key)));
+    let given = Sources {
+        file: None,
+        variables: variables.cloned().collect(),
+        flags: flags.cloned().collect(),
+    };
+    let overridden = !(given.variables.is_empty() && given.flags.is_empty());
+    let from_file = || {
+        let text = read(sources.file.as_ref()?).ok()?;
+        let table: toml::Table = toml::from_str(&text).ok()?;
+        table.get("log")?.get("format")?.clone().try_into().ok()
+    };
+    let found = if overridden {
+        load(&given).map(|loaded| loaded.settings.log.format).ok()
+    } else {
+        from_file()
+    };
+    found.unwrap_or(LogSettings::default().format)
 }
 
 /// Bytes of a configuration file at most.

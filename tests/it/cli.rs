@@ -32,6 +32,7 @@ fn classify_goes_on_after_a_bad_file() {
     let notes = text(&dir.path().join("notes.txt"));
     let output = run(&[
         "classify",
+        "--quiet",
         "--json",
         "--top-k",
         "2",
@@ -70,6 +71,70 @@ fn classify_goes_on_after_a_bad_file() {
     assert_eq!(
         lines[4]["error"]["detail"],
         "cannot be read: No such file or directory (os error 2)"
+    );
+}
+
+#[test]
+fn classify_says_what_it_leaves_out_and_that_it_loads() {
+    let dir = pictures();
+    let empty = dir.path().join("empty");
+    std::fs::create_dir(&empty).unwrap();
+    let output = run(&["classify", &text(dir.path()), &text(&empty)]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = stderr(&output).replace(&text(dir.path()), "DIR");
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(
+        lines[0].starts_with("repserve: left out 1 file (DIR/notes.txt): in a folder, only files ending in jpg, "),
+        "{said}"
+    );
+    assert_eq!(lines[1], "repserve: 4 images; loading and verifying the model");
+    assert!(lines[2].starts_with("repserve: DIR/c.png: "), "{said}");
+    assert_eq!(lines[3], "repserve: DIR/empty: the folder holds no images");
+    assert_eq!(lines[4], "repserve: 2 of 4 images could not be classified");
+}
+
+#[test]
+fn classify_refuses_an_empty_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    let line = format!("{} holds no images", dir.path().display());
+    check_error(&run(&["classify", &text(dir.path())]), 1, &line);
+}
+
+#[test]
+fn classify_ends_quietly_when_its_reader_has_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    for i in 0..20 {
+        std::fs::write(dir.path().join(format!("{i:02}.png")), png(i)).unwrap();
+    }
+    let mut child = repserve(&["classify", "--quiet", &text(dir.path())])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
+}
+
+#[test]
+fn serve_reports_its_errors_in_the_format_of_the_log() {
+    let check = |args: &[&str], code: i32, error: &str| {
+        let output = run(&[&["serve", "--listen", "127.0.0.1:0", "--set", "log.format=json"], args].concat());
+        assert_eq!(output.status.code(), Some(code));
+        let said = stderr(&output);
+        let lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let last = lines.last().unwrap();
+        assert_eq!((&last["level"], &last["error"]), (&"ERROR".into(), &error.into()));
+    };
+    check(
+        &["--model", "/nowhere"],
+        1,
+        "/nowhere does not exist; give a model's folder, or an ONNX file",
+    );
+    check(
+        &["--set", "server.top_k=0"],
+        2,
+        "`server.top_k` (flag --set): wants a whole number (at least 1), found 0",
     );
 }
 
@@ -208,6 +273,16 @@ fn usage_is_one_line_and_exit_code_2() {
     assert_eq!(run(&["--version"]).status.code(), Some(0));
     assert_eq!(run(&["classify"]).status.code(), Some(2));
     check_error(&run(&["dance"]), 2, "unrecognized subcommand 'dance' (try --help)");
+    check_error(
+        &run(&["clasify"]),
+        2,
+        "unrecognized subcommand 'clasify'; did you mean 'classify'? (try --help)",
+    );
+    check_error(
+        &run(&["serve", "--listne", "127.0.0.1:1"]),
+        2,
+        "unexpected argument '--listne' found; did you mean '--listen'? (try --help)",
+    );
 }
 
 #[test]

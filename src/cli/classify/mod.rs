@@ -2,11 +2,12 @@
 
 pub(super) mod files;
 mod format;
+mod progress;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use futures_util::StreamExt;
 
 use super::settings::{ServedArgs, SettingsArgs, Used};
@@ -15,6 +16,7 @@ use crate::app;
 use crate::classify::{Item, Prediction, Served, classify};
 use crate::telemetry::{self, LogSettings, Metrics};
 use format::{Format, Line};
+use progress::Progress;
 use repserve_scheduler::Request;
 
 /// Images that are on their way at one time.
@@ -35,6 +37,9 @@ pub(super) struct Args {
     /// Comma-separated values, a row a class
     #[arg(long)]
     csv: bool,
+    /// Nothing on stderr but errors: not what was left out, nor how far it has come
+    #[arg(short, long)]
+    quiet: bool,
     #[command(flatten)]
     served: ServedArgs,
     #[command(flatten)]
@@ -57,7 +62,7 @@ pub(super) fn run(args: &Args) -> Outcome {
         (_, true) => Format::Csv,
         _ => Format::Table,
     };
-    let files = files::list(&args.paths);
+    let files = images(args)?;
     let warnings = LogSettings {
         level: "warn".to_owned(),
         ..LogSettings::default()
@@ -71,12 +76,38 @@ pub(super) fn run(args: &Args) -> Outcome {
         .enable_all()
         .build()
         .context("cannot start the runtime of threads")?;
-    let failed = runtime.block_on(classify_all(&served, &files, args.top_k, bytes_max, format))?;
+    let progress = Progress::new(files.len(), args.quiet);
+    let failed = runtime.block_on(classify_all(&served, &files, args.top_k, bytes_max, format, progress))?;
     if failed == 0 {
         return Ok(ExitCode::SUCCESS);
     }
-    output::complain(&format!("{failed} of {} images could not be classified", files.len()));
+    let images = if files.len() == 1 { "image" } else { "images" };
+    output::complain(&format!("{failed} of {} {images} could not be classified", files.len()));
     Ok(ExitCode::FAILURE)
+}
+
+/// The images that are meant, and a line on stderr before the model is loaded, which takes seconds.
+///
+/// # Errors
+/// Where there is none.
+fn images(args: &Args) -> anyhow::Result<Vec<files::Listed>> {
+    let found = files::find(&args.paths);
+    if !args.quiet {
+        found.left_out().iter().for_each(|line| output::complain(line));
+    }
+    if let ([], Some(folder)) = (found.images.as_slice(), found.empty.first()) {
+        bail!("{} holds no images", folder.display());
+    }
+    let mut images = found.images;
+    images.extend(found.empty.into_iter().map(|path| files::Listed {
+        path,
+        unreadable: Some("the folder holds no images".to_owned()),
+    }));
+    if !args.quiet {
+        let noun = if images.len() == 1 { "image" } else { "images" };
+        output::complain(&format!("{} {noun}; loading and verifying the model", images.len()));
+    }
+    Ok(images)
 }
 
 /// Classifies in parallel, prints in order; returns how many failed.
@@ -86,8 +117,8 @@ async fn classify_all(
     top_k: usize,
     bytes_max: u64,
     format: Format,
+    mut progress: Progress,
 ) -> anyhow::Result<usize> {
-    let bar = output::progress_bar(files.len(), "{bar:40} {pos}/{len} images, {per_sec}, {eta} left");
     let width = files
         .iter()
         .map(|f| f.path.to_string_lossy().chars().count())
@@ -105,16 +136,16 @@ async fn classify_all(
             result: result.as_ref(),
         };
         let text = format.line(&line, width);
-        bar.suspend(|| {
+        progress.suspend(|| {
             if let (Err(fault), true) = (&result, format != Format::Json) {
                 output::complain(&format!("{}: {}", listed.path.display(), fault.detail));
             }
             output::print(&text)
         })?;
         failed += usize::from(result.is_err());
-        bar.inc(1);
+        progress.step();
     }
-    bar.finish_and_clear();
+    progress.finish();
     Ok(failed)
 }
 
