@@ -69,6 +69,24 @@ def test_every_file_fits_its_schema():
             check(manifest)
 
 
+def test_pods_are_spread_by_one_constraint_a_key():
+    for overlay in OVERLAYS:
+        for manifest in built(overlay):
+            if manifest["kind"] == "Deployment":
+                constraints = manifest["spec"]["template"]["spec"]["topologySpreadConstraints"]
+                keys = [constraint["topologyKey"] for constraint in constraints]
+                assert len(keys) == len(set(keys)) == 2, keys
+
+
+def test_an_image_that_was_loaded_into_the_cluster_is_not_pulled():
+    for overlay in OVERLAYS:
+        for manifest in built(overlay):
+            if manifest["kind"] == "Deployment":
+                (container,) = manifest["spec"]["template"]["spec"]["containers"]
+                tag = container["image"].rpartition(":")[2]
+                assert tag not in ("latest", container["image"]), container["image"]
+
+
 def test_pods_are_locked_down_and_drain():
     for overlay in OVERLAYS:
         for manifest in built(overlay):
