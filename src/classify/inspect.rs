@@ -11,15 +11,19 @@ use repserve_scheduler::{Batcher, Payload, SessionError};
 /// connections.
 const INLINE_BYTES_MAX: usize = 64 << 10;
 
-/// Reads the headers and judges what each image and all together will take. Nothing is decoded.
+/// Work whose header was read, or why it cannot be done.
+pub(super) type Inspected = Result<Payload<Encoded, Tensor>, Failure>;
+
+/// Reads the headers and judges what each image and all together will take. Nothing is decoded. An image that cannot be decoded has an error in
+/// its place.
 ///
 /// # Errors
-/// The first image's that cannot be decoded, or that all together take too long.
+/// Where all together take too long.
 pub(super) async fn inspect(
     batcher: &Batcher<ImageEngine>,
     work: Vec<Payload<Bytes, Tensor>>,
     names: &[Option<String>],
-) -> Result<Vec<Payload<Encoded, Tensor>>, Failure> {
+) -> Result<Vec<Inspected>, Failure> {
     let encoded = |work: &Payload<Bytes, Tensor>| match work {
         Payload::Raw(bytes) => bytes.len(),
         Payload::Ready(_) => 0,
@@ -34,29 +38,28 @@ pub(super) async fn inspect(
             Failure::Session(SessionError("the headers could not be read".to_owned()))
         })?
     };
-    let work = inspected.map_err(|(index, error)| Failure::Invalid {
-        part: part(index, names.len(), names[index].as_deref()),
-        error,
-    })?;
-    let images = work.iter().filter_map(|work| match work {
-        Payload::Raw(image) => Some(image),
-        Payload::Ready(_) => None,
+    let images = inspected.iter().filter_map(|work| match work {
+        Ok(Payload::Raw(image)) => Some(image),
+        _ => None,
     });
     batcher.engine().check_request(images).map_err(Failure::TooMuchWork)?;
-    Ok(work)
+    let invalid = |index: usize, error| Failure::Invalid {
+        part: part(index, names.len(), names[index].as_deref()),
+        error,
+    };
+    let indexed = inspected.into_iter().enumerate();
+    Ok(indexed
+        .map(|(index, work)| work.map_err(|error| invalid(index, error)))
+        .collect())
 }
 
-/// The error carries the index of the image that cannot be decoded.
 fn headers(
     engine: &ImageEngine,
     work: Vec<Payload<Bytes, Tensor>>,
-) -> Result<Vec<Payload<Encoded, Tensor>>, (usize, ImageError)> {
-    let header = |(index, work)| match work {
-        Payload::Raw(bytes) => {
-            let encoded = engine.inspect(bytes).map_err(|error| (index, error))?;
-            Ok(Payload::Raw(encoded))
-        }
+) -> Vec<Result<Payload<Encoded, Tensor>, ImageError>> {
+    let header = |work| match work {
+        Payload::Raw(bytes) => engine.inspect(bytes).map(Payload::Raw),
         Payload::Ready(tensor) => Ok(Payload::Ready(tensor)),
     };
-    work.into_iter().enumerate().map(header).collect()
+    work.into_iter().map(header).collect()
 }

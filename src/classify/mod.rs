@@ -60,8 +60,20 @@ pub struct Classification {
 pub struct Prediction {
     /// What its sender calls it.
     pub name: Option<String>,
-    /// The best classes, best first.
+    /// The best classes, best first; none where there is an error.
     pub classes: Vec<Class>,
+    /// Why there are no classes for this image; only where broken images are [reported](Broken::Reported).
+    pub error: Option<Failure>,
+}
+
+/// What becomes of a request of which an image is broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Broken {
+    /// The request fails.
+    #[default]
+    Refused,
+    /// The image has its error, the others their classes.
+    Reported,
 }
 
 /// Why a request failed.
@@ -111,8 +123,8 @@ impl Failure {
     }
 }
 
-/// Classifies the images of one request: all of them or none. Dropping the future abandons them. `admitted` is the place that it got when
-/// its head arrived.
+/// Classifies the images of one request: all of them or none, unless broken ones are to be reported. Dropping the future abandons them.
+/// `admitted` is the place that it got when its head arrived.
 ///
 /// # Errors
 /// That of the first image that failed; see [`Failure`].
@@ -120,29 +132,41 @@ pub async fn classify(
     served: &Served,
     items: Vec<Item>,
     top_k: usize,
+    broken: Broken,
     request: &Request,
     admitted: Option<Admitted>,
 ) -> Result<Classification, Failure> {
     let payload = |item: Item| (item.name, Payload::Raw(item.bytes));
     let (names, work): (Vec<_>, Vec<_>) = items.into_iter().map(payload).unzip();
-    let (outputs, timings) = run(served, work, &names, request, admitted).await?;
+    let (outputs, timings) = run(served, work, &names, broken, request, admitted).await?;
     let began = Instant::now();
-    let predict = |(name, output): (Option<String>, Vec<f32>)| {
-        let mut classes = topk::classes(&output, served.scores(), top_k).ok_or(Failure::NotFinite)?;
-        classes.retain(|class| class.probability >= served.threshold());
-        Ok(Prediction { name, classes })
-    };
-    let predictions = names
-        .into_iter()
-        .zip(outputs)
-        .map(predict)
-        .collect::<Result<_, Failure>>();
+    let outputs = names.into_iter().zip(outputs);
+    let predictions = outputs.map(|(name, output)| predict(served, name, output, top_k, broken));
+    let predictions = predictions.collect::<Result<_, Failure>>();
     let postprocess = began.elapsed();
     Ok(Classification {
         predictions: predictions.inspect_err(|_| tracing::error!(model = served.name(), "the output is not finite"))?,
         timings,
         postprocess,
     })
+}
+
+/// The best classes of one image, or why there are none.
+fn predict(
+    served: &Served,
+    name: Option<String>,
+    output: Output,
+    top_k: usize,
+    broken: Broken,
+) -> Result<Prediction, Failure> {
+    let classes = output.and_then(|row| topk::classes(&row, served.scores(), top_k).ok_or(Failure::NotFinite));
+    let (mut classes, error) = match classes {
+        Ok(classes) => (classes, None),
+        Err(failure) if broken == Broken::Reported => (Vec::new(), Some(failure)),
+        Err(failure) => return Err(failure),
+    };
+    classes.retain(|class| class.probability >= served.threshold());
+    Ok(Prediction { name, classes, error })
 }
 
 /// Runs the items of one request, encoded or ready for the model: all of them or none. One row of values for each, in order,
@@ -157,20 +181,25 @@ pub async fn infer(
     admitted: Option<Admitted>,
 ) -> Result<(Vec<Vec<f32>>, Timings), Failure> {
     let names = vec![None; work.len()];
-    run(served, work, &names, request, admitted).await
+    let (outputs, timings) = run(served, work, &names, Broken::Refused, request, admitted).await?;
+    Ok((outputs.into_iter().collect::<Result<_, _>>()?, timings))
 }
+
+/// One image's row of values, or why there is none.
+type Output = Result<Vec<f32>, Failure>;
 
 /// Computes the items, and lets the version that is to take over compute some of them as well.
 async fn run(
     served: &Served,
     work: Vec<Payload<Bytes, Tensor>>,
     names: &[Option<String>],
+    broken: Broken,
     request: &Request,
     admitted: Option<Admitted>,
-) -> Result<(Vec<Vec<f32>>, Timings), Failure> {
+) -> Result<(Vec<Output>, Timings), Failure> {
     let began = Instant::now();
     let twin = served.shadow().and_then(|shadow| shadow.twin(served, &work));
-    let ran = compute(served, work, names, request, admitted).await;
+    let ran = compute(served, work, names, broken, request, admitted).await;
     served.statistics().request(ran.is_ok(), began.elapsed());
     if let (Some(twin), Ok((rows, _))) = (twin, &ran) {
         twin.compare(shadow::best_labels(served, rows));
@@ -182,16 +211,21 @@ async fn compute(
     served: &Served,
     work: Vec<Payload<Bytes, Tensor>>,
     names: &[Option<String>],
+    broken: Broken,
     request: &Request,
     admitted: Option<Admitted>,
-) -> Result<(Vec<Vec<f32>>, Timings), Failure> {
+) -> Result<(Vec<Output>, Timings), Failure> {
     let batcher = served.batcher();
     // Before the headers are read: what cannot be admitted is to cost little.
     let (reservation, sender) = match admitted {
         Some(Admitted { reservation, sender }) => (reservation, Some(sender)),
         None => (batcher.reserve(work.len(), encoded_bytes(&work), request)?, None),
     };
-    let work = inspect::inspect(batcher, work, names).await?;
+    let inspected = inspect::inspect(batcher, work, names).await?;
+    let (work, mut outputs) = sound(inspected, broken)?;
+    if work.is_empty() {
+        return Ok((outputs, Timings::default()));
+    }
     let submitted = batcher
         .submit(work, request, Some(reservation))
         .inspect_err(|rejected| {
@@ -211,13 +245,38 @@ async fn compute(
         },
     };
     let mut timings = Timings::default();
-    let mut outputs = Vec::with_capacity(names.len());
-    for (index, (name, outcome)) in names.iter().zip(outcomes).enumerate() {
-        let (output, spent) = completed(outcome, index, names.len(), name.as_deref())?;
-        timings = longest(timings, spent);
-        outputs.push(output);
+    let places = outputs.iter_mut().enumerate().filter(|(_, output)| output.is_ok());
+    for ((index, place), outcome) in places.zip(outcomes) {
+        match completed(outcome, index, names.len(), names[index].as_deref()) {
+            Ok((output, spent)) => {
+                timings = longest(timings, spent);
+                *place = Ok(output);
+            }
+            Err(invalid @ Failure::Invalid { .. }) if broken == Broken::Reported => *place = Err(invalid),
+            Err(failure) => return Err(failure),
+        }
     }
     Ok((outputs, timings))
+}
+
+/// The work that can be done, and a place for the output of each image: empty, or why there will be none.
+fn sound(
+    inspected: Vec<inspect::Inspected>,
+    broken: Broken,
+) -> Result<(Vec<Payload<Encoded, Tensor>>, Vec<Output>), Failure> {
+    let mut work = Vec::with_capacity(inspected.len());
+    let mut outputs = Vec::with_capacity(inspected.len());
+    for image in inspected {
+        match image {
+            Ok(image) => {
+                work.push(image);
+                outputs.push(Ok(Vec::new()));
+            }
+            Err(failure) if broken == Broken::Reported => outputs.push(Err(failure)),
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok((work, outputs))
 }
 
 fn encoded_bytes(work: &[Payload<Bytes, Tensor>]) -> u64 {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::served::Served;
-use super::{Tensor, compute};
+use super::{Broken, Output, Tensor, compute};
 use crate::telemetry::Metrics;
 use repserve_scheduler::{Payload, Priority, Request};
 
@@ -116,18 +116,18 @@ impl Twin {
             let work = std::mem::take(&mut self.work);
             let names = vec![None; work.len()];
             let next = &self.shadow.next;
-            let ran = compute(next, work, &names, &request, None).await;
+            let ran = compute(next, work, &names, Broken::Reported, &request, None).await;
             let agreed = ran.ok().map(|(rows, _)| best_labels(next, &rows) == found);
             self.shadow.count(agreed);
         });
     }
 }
 
-/// The label of the best class of each row.
-pub(super) fn best_labels(served: &Served, rows: &[Vec<f32>]) -> Vec<Option<String>> {
-    let best = |row: &Vec<f32>| {
-        let classes = super::topk::classes(row, served.scores(), 1)?;
+/// The label of the best class of each row; none where the image is broken.
+pub(super) fn best_labels(served: &Served, outputs: &[Output]) -> Vec<Option<String>> {
+    let best = |output: &Output| {
+        let classes = super::topk::classes(output.as_ref().ok()?, served.scores(), 1)?;
         classes.first().map(|class| served.label(class.index).to_owned())
     };
-    rows.iter().map(best).collect()
+    outputs.iter().map(best).collect()
 }

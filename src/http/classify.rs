@@ -19,7 +19,7 @@ use super::observe::Arrived;
 use super::offload::offload;
 use super::timing::StageTimes;
 use super::{Shared, body, lookup, wire};
-use crate::classify::{Classification, HeadWork, Served, classify as run};
+use crate::classify::{Broken, Classification, HeadWork, Served, classify as run};
 use crate::telemetry::Stage;
 use repserve_scheduler::Priority;
 
@@ -43,6 +43,9 @@ pub(super) struct Params {
     /// The longest that it may take, in milliseconds; may only shorten the server's own limit.
     #[param(value_type = usize, minimum = 1, required = false, nullable = false)]
     timeout_ms: Option<u64>,
+    /// Whether an image that cannot be classified has an `error` in its place, and the others their classes; else the request fails.
+    #[param(required = false, nullable = false)]
+    partial: Option<bool>,
 }
 
 /// The handler.
@@ -93,7 +96,11 @@ pub(super) async fn classify(
     let within = body::BodyTimeouts::new(&shared.server);
     let items = body::images(announced, &headers, body, &charge, &shared.limits, within).await?;
     let top_k = params.top_k.unwrap_or(shared.server.top_k);
-    let classification = run(&served, items, top_k, &request, Some(admitted)).await;
+    let broken = match params.partial {
+        Some(true) => Broken::Reported,
+        _ => Broken::Refused,
+    };
+    let classification = run(&served, items, top_k, broken, &request, Some(admitted)).await;
     let classification = admission::counted(&shared.metrics, due, classification)?;
     shared.metrics.stage(Stage::Postprocess, classification.postprocess);
     let images = classification.predictions.len();
@@ -129,6 +136,13 @@ fn respond(served: &Served, classification: &Classification) -> Response {
                     probability: class.probability,
                 })
                 .collect(),
+            error: prediction.error.as_ref().map(|failure| {
+                let problem = Problem::from(failure);
+                wire::PredictionError {
+                    code: problem.code().name(),
+                    detail: problem.detail().to_owned(),
+                }
+            }),
         })
         .collect();
     let body = wire::Classified {

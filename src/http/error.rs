@@ -397,7 +397,13 @@ impl IntoResponse for Problem {
 
 impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
-        match &failure {
+        Self::from(&failure)
+    }
+}
+
+impl From<&Failure> for Problem {
+    fn from(failure: &Failure) -> Self {
+        match failure {
             // What went wrong in the runtime is for the log.
             Failure::Session(_) => Self::internal(),
             Failure::Rejected(Rejected::Overloaded { retry_after, .. }) => {

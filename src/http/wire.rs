@@ -36,6 +36,16 @@ pub(super) struct Prediction<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) name: Option<&'a str>,
     pub(super) classes: Vec<Class<'a>>,
+    /// Why there are none; only with `?partial=true`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) error: Option<PredictionError>,
+}
+
+/// Why one image of several has no classes.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct PredictionError {
+    pub(super) code: &'static str,
+    pub(super) detail: String,
 }
 
 /// One class of a prediction, best first.

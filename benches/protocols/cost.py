@@ -1,0 +1,140 @@
+"""What a request costs the server in CPU time, over each form of the Open Inference Protocol.
+
+    pip install numpy pillow 'tritonclient[grpc,http]'
+    python benches/protocols/cost.py [--binary target/release/repserve] [--model FOLDER] [--rounds 5] [--requests 100]
+
+Starts the binary, sends the same requests over JSON, over JSON with raw bytes behind it, over gRPC with typed contents and over gRPC with raw contents, one
+after the other and in turns, and reads the process's CPU time before and after each turn. Prints a Markdown table of medians and quartiles.
+The figures in docs/grpc.md are its output.
+"""
+
+import argparse
+import base64
+import io
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import tempfile
+import time
+
+import grpc
+import numpy
+import tritonclient.http
+from PIL import Image
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+class Server:
+    """The binary on two free ports, with its log in a file."""
+
+    def __init__(self, binary, model):
+        self.log = tempfile.NamedTemporaryFile("w+b")
+        command = [binary, "serve", "--listen", "127.0.0.1:0", "--set", "log.format=json"]
+        command += ["--set", "server.grpc_listen=127.0.0.1:0", *(["--model", model] if model else [])]
+        self.process = subprocess.Popen(command, stderr=self.log, stdout=subprocess.DEVNULL)
+        self.http, self.grpc = self.addresses()
+
+    def addresses(self):
+        for _ in range(1200):
+            for line in pathlib.Path(self.log.name).read_text().splitlines():
+                fields = json.loads(line)
+                fields = {**fields, **fields.get("fields", {})}
+                if fields.get("address") and fields.get("grpc"):
+                    return fields["address"], fields["grpc"]
+            time.sleep(0.05)
+        raise SystemExit("the server does not start: " + pathlib.Path(self.log.name).read_text())
+
+    def cpu_seconds(self):
+        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / TICK
+
+
+def picture(seed):
+    pixels = numpy.random.default_rng(seed).integers(0, 256, (16, 16, 3), dtype=numpy.uint8)
+    out = io.BytesIO()
+    Image.fromarray(pixels).resize((64, 64)).save(out, "JPEG")
+    return out.getvalue()
+
+
+class Load:
+    """One request in each form."""
+
+    def __init__(self, server, metadata, name, datatype, value):
+        self.model, self.output = metadata["name"], metadata["outputs"][0]["name"]
+        self.name, self.datatype, self.value = name, datatype, value
+        self.http = tritonclient.http.InferenceServerClient(server.http)
+        self.stub = service_pb2_grpc.GRPCInferenceServiceStub(grpc.insecure_channel(server.grpc))
+        self.forms = {
+            "JSON over HTTP": self.over_http(False),
+            "binary over HTTP": self.over_http(True),
+            "gRPC, typed": self.over_grpc(False),
+            "gRPC, raw": self.over_grpc(True),
+        }
+
+    def over_http(self, binary):
+        given = tritonclient.http.InferInput(self.name, list(self.value.shape), self.datatype)
+        value = self.value
+        if not binary and self.datatype == "BYTES":
+            value = numpy.array([base64.b64encode(one).decode() for one in value], dtype=object)
+        given.set_data_from_numpy(value, binary_data=binary)
+        wanted = [tritonclient.http.InferRequestedOutput(self.output, binary_data=binary)]
+        return lambda: self.http.infer(self.model, [given], outputs=wanted)
+
+    def over_grpc(self, raw):
+        request = service_pb2.ModelInferRequest(model_name=self.model)
+        given = request.inputs.add(name=self.name, datatype=self.datatype, shape=self.value.shape)
+        if raw and self.datatype == "FP32":
+            request.raw_input_contents.append(self.value.tobytes())
+        elif raw:
+            request.raw_input_contents.append(b"".join(len(one).to_bytes(4, "little") + one for one in self.value))
+        elif self.datatype == "FP32":
+            given.contents.fp32_contents.extend(self.value.flatten())
+        else:
+            given.contents.bytes_contents.extend(self.value)
+        return lambda: self.stub.ModelInfer(request)
+
+
+def main():
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("--binary", default="target/release/repserve")
+    arguments.add_argument("--model")
+    arguments.add_argument("--rounds", type=int, default=5)
+    arguments.add_argument("--requests", type=int, default=100)
+    options = arguments.parse_args()
+    server = Server(options.binary, options.model)
+    with tritonclient.http.InferenceServerClient(server.http) as client:
+        while not client.is_server_ready():
+            time.sleep(0.05)
+        (model,) = [one["name"] for one in client.get_model_repository_index()]
+        metadata = client.get_model_metadata(model)
+    name, shape = metadata["inputs"][0]["name"], metadata["inputs"][0]["shape"][1:]
+    values = numpy.random.default_rng(0)
+    tensors = lambda count: values.standard_normal((count, *shape), dtype=numpy.float32)
+    loads = [
+        ("1 tensor", Load(server, metadata, name, "FP32", tensors(1))),
+        ("32 tensors", Load(server, metadata, name, "FP32", tensors(32))),
+        ("1 JPEG", Load(server, metadata, "images", "BYTES", numpy.array([picture(0)], dtype=object))),
+    ]
+    print("| request | form | CPU ms a request, median (quartiles) |\n|---|---|---|")
+    for title, load in loads:
+        seen = {form: [] for form in load.forms}
+        for round_ in range(options.rounds + 1):
+            for form, send in load.forms.items():
+                before = server.cpu_seconds()
+                for _ in range(options.requests):
+                    send()
+                if round_ > 0:
+                    seen[form].append((server.cpu_seconds() - before) / options.requests * 1e3)
+        for form, all_ in seen.items():
+            low, middle, high = statistics.quantiles(all_, n=4)
+            print(f"| {title} | {form} | {middle:.3f} ({low:.3f} to {high:.3f}) |")
+    server.process.terminate()
+    server.process.wait()
+
+
+if __name__ == "__main__":
+    main()
