@@ -15,10 +15,10 @@ use super::body_budget::{BodyCharge, OverBudget};
 use super::compression::{Coding, RATIO_MAX, UnpackError};
 use super::echo::echo;
 use super::error::{Code, Problem};
-use super::form;
 use super::offload::offload;
 use super::pace::{MinimumRate, Pace};
 use super::settings::{LimitSettings, ServerSettings};
+use super::{form, json_image};
 use crate::classify::Item;
 
 /// What is allocated at once for an announced `content-length`.
@@ -27,7 +27,11 @@ const RESERVE_BYTES_MAX: usize = 1 << 20;
 /// A kind of body, by its content type.
 enum BodyKind {
     Image,
-    Multipart { boundary: String },
+    Multipart {
+        boundary: String,
+    },
+    /// An object that holds an image as text.
+    Json,
 }
 
 /// What a request's head says of its body.
@@ -44,6 +48,7 @@ pub(super) fn announced(headers: &HeaderMap, limits: &LimitSettings) -> Result<A
     let bytes_max = match kind {
         BodyKind::Image => limits.image_bytes_max,
         BodyKind::Multipart { .. } => limits.request_bytes_max,
+        BodyKind::Json => json_image::bytes_max(limits),
     };
     let bytes = length(headers, bytes_max)?;
     Ok(Announced { kind, bytes_max, bytes })
@@ -73,19 +78,29 @@ pub(super) async fn images(
             charge.hold(items.iter().map(|item| item.bytes.len()).sum())?;
             Ok(items)
         }
+        BodyKind::Json => {
+            // The text without its escapes, and the image.
+            charge.hold(bytes.len().saturating_mul(3))?;
+            let limits = Arc::clone(limits);
+            let item = offload(bytes.len(), move || json_image::read(&bytes, &limits)).await??;
+            charge.hold(item.bytes.len())?;
+            Ok(vec![item])
+        }
     }
 }
 
 fn kind(headers: &HeaderMap) -> Result<BodyKind, Problem> {
-    const HINT: &str =
-        "send an image with content-type image/* or application/octet-stream, or images as multipart/form-data";
+    const HINT: &str = "send an image with content-type image/* or application/octet-stream, images as multipart/form-data, \
+                        or an image as base64 in application/json";
     let Some(value) = headers.get(CONTENT_TYPE) else {
         return Ok(BodyKind::Image);
     };
     let text = value.to_str().unwrap_or_default();
     let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match essence.as_str() {
-        "application/octet-stream" => Ok(BodyKind::Image),
+        // The second one is what S3 says of what it knows nothing of.
+        "application/octet-stream" | "binary/octet-stream" => Ok(BodyKind::Image),
+        "application/json" => Ok(BodyKind::Json),
         "multipart/form-data" => multer::parse_boundary(text)
             .map(|boundary| BodyKind::Multipart { boundary })
             .map_err(|_| Problem::new(Code::Malformed, "multipart/form-data without a boundary")),

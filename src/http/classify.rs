@@ -55,7 +55,7 @@ pub(super) struct Params {
     operation_id = "classify",
     tag = "classify",
     summary = "Classify images",
-    description = "The body is one image, or a form whose every part is an image. The headers x-decode-time, x-queue-time, x-inference-time and x-total-time hold in milliseconds where the time went.",
+    description = "The body is one image, a form whose every file is an image, or an image as base64 in JSON. The headers x-decode-time, x-queue-time, x-inference-time and x-total-time hold in milliseconds where the time went.",
     params(Params),
     request_body(
         description = "JPEG, PNG, WebP, GIF, BMP or TIFF",
@@ -63,7 +63,8 @@ pub(super) struct Params {
             (wire::Octets = "image/jpeg"),
             (wire::Octets = "image/png"),
             (wire::Octets = "application/octet-stream"),
-            (wire::Form = "multipart/form-data")
+            (wire::Form = "multipart/form-data"),
+            (wire::ImageAsText = "application/json")
         )
     ),
     responses((status = 200, description = "The best classes of each image, in order", body = wire::Classified, example = json!({

@@ -7,13 +7,16 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
-use multer::{Constraints, Multipart, SizeLimit};
+use multer::{Constraints, Field, Multipart, SizeLimit};
 
 use super::echo::echo;
 use super::error::{Code, Problem};
 use super::settings::LimitSettings;
 use crate::classify::Item;
+use repserve_preprocess::Format;
 
+/// Fields of a form that are no images, at most.
+const FIELDS_MAX: usize = 64;
 /// What comes before the first part, and the head of each part, at most.
 const HEAD_BYTES_MAX: usize = 16 << 10;
 /// The reader gets the body in slices of this size, so that it keeps no copy of all of it.
@@ -55,7 +58,8 @@ impl Stream for Slices {
 #[error("more than {HEAD_BYTES_MAX} bytes before an image")]
 struct HeadTooLong;
 
-/// Every part of a form is an image; its file name, or else its field's name, is the image's name. The images are copies.
+/// A form's files are images; its file name, or else its field's name, is the image's name. The images are copies. A part without a file name
+/// that does not look like an image is another field of the form, and left out.
 pub(super) fn images(body: Bytes, boundary: String, limits: &LimitSettings) -> Result<Vec<Item>, Problem> {
     // Each slice makes a step; a few more begin and end the parts.
     let steps_max = body.len().div_ceil(SLICE_BYTES) * 2 + limits.request_images_max * 4 + 64;
@@ -79,6 +83,7 @@ async fn read(body: Bytes, boundary: String, limits: &LimitSettings) -> Result<V
     let size = SizeLimit::new().per_field(limits.image_bytes_max as u64);
     let mut form = Multipart::with_constraints(slices, boundary, Constraints::new().size_limit(size));
     let mut images = Vec::new();
+    let mut fields = 0;
     while let Some(mut field) = form.next_field().await.map_err(|e| broken(&e, images.len(), limits))? {
         if images.len() == limits.request_images_max {
             return Err(Problem::new(
@@ -86,7 +91,10 @@ async fn read(body: Bytes, boundary: String, limits: &LimitSettings) -> Result<V
                 format!("the request has more than {} images", limits.request_images_max),
             ));
         }
-        let name = field.file_name().or(field.name()).map(str::to_owned);
+        let is_file = is_file(&field);
+        let field_name = field.name().unwrap_or_default().to_owned();
+        let name = field.file_name().filter(|name| !name.is_empty()).or(field.name());
+        let name = name.map(str::to_owned);
         if name.as_ref().is_some_and(|name| name.len() > NAME_BYTES_MAX) {
             return Err(Problem::new(
                 Code::Malformed,
@@ -102,11 +110,19 @@ async fn read(body: Bytes, boundary: String, limits: &LimitSettings) -> Result<V
             bytes.extend_from_slice(&chunk);
         }
         allowed.store(HEAD_BYTES_MAX, Ordering::Relaxed);
+        if !is_file && Format::sniff(&bytes).is_err() {
+            fields += 1;
+            if fields > FIELDS_MAX {
+                let detail = format!("the form has more than {FIELDS_MAX} fields that are no images");
+                return Err(Problem::new(Code::TooLarge, detail));
+            }
+            continue;
+        }
         if bytes.is_empty() {
-            return Err(Problem::new(
-                Code::NoImage,
-                format!("image {} is empty", images.len() + 1),
-            ));
+            let (image, field) = (images.len() + 1, echo(&field_name));
+            let detail =
+                format!("image {image} is empty: no file was chosen in the field {field:?}, or the file is empty");
+            return Err(Problem::new(Code::NoImage, detail));
         }
         images.push(Item {
             name,
@@ -116,10 +132,19 @@ async fn read(body: Bytes, boundary: String, limits: &LimitSettings) -> Result<V
     if images.is_empty() {
         return Err(Problem::new(
             Code::NoImage,
-            "the form has no parts; each part is an image",
+            "the form has no image; send each as a file, with a file name",
         ));
     }
     Ok(images)
+}
+
+/// Whether a part was sent as a file: it has a file name, or the type of one.
+fn is_file(field: &Field<'_>) -> bool {
+    let typed = |essence: &str| essence.starts_with("image/") || essence.ends_with("/octet-stream");
+    field.file_name().is_some()
+        || field
+            .content_type()
+            .is_some_and(|content_type| typed(content_type.essence_str()))
 }
 
 fn broken(error: &multer::Error, index: usize, limits: &LimitSettings) -> Problem {
@@ -154,7 +179,7 @@ mod tests {
     }
 
     fn part(name: &str, content: &[u8]) -> Vec<u8> {
-        let head = format!("--B\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n");
+        let head = format!("--B\r\ncontent-disposition: form-data; name=\"{name}\"; filename=\"\"\r\n\r\n");
         [head.as_bytes(), content, b"\r\n"].concat()
     }
 
@@ -198,6 +223,37 @@ mod tests {
         refused(large, "too_large", "image 1 has more than 100000 bytes");
         let many = (0..4).flat_map(|_| part("a", b"1")).collect();
         refused(many, "too_large", "the request has more than 3 images");
+    }
+
+    #[test]
+    fn fields_that_are_no_images_are_left_out() {
+        let field = |name: &str, more: &str, content: &[u8]| {
+            let head = format!("--B\r\ncontent-disposition: form-data; name=\"{name}\"\r\n{more}\r\n");
+            [head.as_bytes(), content, b"\r\n"].concat()
+        };
+        let end = b"--B--\r\n".to_vec();
+        let png = b"\x89PNG\r\n\x1a\n and so on";
+        let body = [
+            field("token", "", b"abc"),
+            field("typed", "content-type: image/png\r\n", b"1"),
+            field("untyped", "", png),
+            part("file", b"2"),
+            field("note", "content-type: text/plain\r\n", b""),
+            end.clone(),
+        ];
+        let images = split(body.concat()).unwrap();
+        let names: Vec<_> = images.iter().filter_map(|image| image.name.as_deref()).collect();
+        assert_eq!(names, ["typed", "untyped", "file"]);
+        let none = [field("token", "", b"abc"), end.clone()].concat();
+        refused(
+            none,
+            "no_image",
+            "the form has no image; send each as a file, with a file name",
+        );
+        let empty = "image 1 is empty: no file was chosen in the field \"picture\", or the file is empty";
+        refused([part("picture", b""), end.clone()].concat(), "no_image", empty);
+        let many = (0..65).flat_map(|_| field("a", "", b"1")).collect();
+        refused(many, "too_large", "the form has more than 64 fields that are no images");
     }
 
     #[test]

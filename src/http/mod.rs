@@ -17,6 +17,7 @@ mod framing;
 mod grpc;
 mod health;
 mod inference;
+mod json_image;
 mod keep_alive;
 mod listen;
 mod lookup;

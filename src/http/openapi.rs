@@ -290,6 +290,16 @@ mod tests {
     }
 
     #[test]
+    fn a_request_has_as_many_inputs_as_the_model() {
+        let document: Value = serde_json::from_str(&OPEN).unwrap();
+        let request = &document["components"]["schemas"]["InferenceRequest"];
+        assert!(request["required"].as_array().unwrap().contains(&"inputs".into()));
+        let inputs = &request["properties"]["inputs"];
+        assert_eq!((&inputs["minItems"], &inputs["maxItems"]), (&1.into(), &1.into()));
+        assert_eq!(request["properties"]["outputs"]["maxItems"], 1);
+    }
+
+    #[test]
     fn problems_name_operations_that_are_there() {
         let document: Value = serde_json::from_str(&OPEN).unwrap();
         let text = document.to_string();

@@ -61,7 +61,15 @@ pub(super) struct Class<'a> {
 #[schema(value_type = String, format = Binary)]
 pub(super) struct Octets(#[allow(dead_code)] Vec<u8>);
 
-/// A form of images; every part is one, whatever it is called.
+/// An image as text.
+#[derive(Debug, ToSchema)]
+#[allow(dead_code)]
+pub(super) struct ImageAsText {
+    /// Base64, or a data URL of it (`data:image/png;base64,...`).
+    image: String,
+}
+
+/// A form of images; every file is one, whatever its field is called.
 #[derive(Debug, ToSchema)]
 #[allow(dead_code)]
 pub(super) struct Form {

@@ -75,7 +75,7 @@ async fn what_is_wrong_with_a_form() {
         post(
             Form::new()
                 .part("a", Part::bytes(png(1)))
-                .part("b", Part::bytes(Vec::new()))
+                .part("b", Part::bytes(Vec::new()).file_name(""))
         )
     );
     let raw = |content_type: &'static str, body: &'static str| {

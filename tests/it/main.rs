@@ -7,6 +7,7 @@
 
 mod auto_pad;
 mod back_pressure;
+mod bodies;
 mod broken_images;
 mod cache;
 mod classifiers;
