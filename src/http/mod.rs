@@ -10,6 +10,7 @@ mod classify;
 mod client;
 mod compression;
 mod connection;
+mod cors;
 mod echo;
 mod error;
 mod form;

@@ -14,7 +14,7 @@ use super::around::{self, Around};
 use super::echo::echo;
 use super::error::{Code, Problem};
 use super::secure::auth;
-use super::{Shared, classify, grpc, health, metrics, openapi, page, v2};
+use super::{Shared, classify, cors, grpc, health, metrics, openapi, page, v2};
 
 /// What each listener serves.
 #[derive(Debug)]
@@ -29,7 +29,10 @@ pub struct Routers {
 pub fn routers(shared: Shared) -> Routers {
     let around = Around::new(shared.clone());
     Routers {
-        http: layered(http_routes(&shared), around.clone(), shared.clone()),
+        http: cors::allow(
+            layered(http_routes(&shared), around.clone(), shared.clone()),
+            &shared.server,
+        ),
         grpc: layered(grpc_routes(&shared), around, shared).layer(from_fn(grpc::translate)),
     }
 }

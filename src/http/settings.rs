@@ -3,8 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use axum::http::HeaderName;
 use axum::http::header::FORWARDED;
+use axum::http::{HeaderName, Uri};
 
 use super::client::TrustedNetwork;
 use super::listen;
@@ -44,6 +44,10 @@ settings! {
         /// monitors the server sees why; 0: not at all.
         #[allowed(time_ms(0))]
         failure_linger_ms: u64 = 0,
+        /// Web pages of other origins whose scripts may use this server over HTTP (CORS), such as ["https://app.example"]; ["*"]: all. A browser
+        /// asks; without one, this keeps nobody out.
+        #[allowed(rule("origins, such as [\"https://app.example\"], or [\"*\"]", ServerSettings::has_origins))]
+        cors_origins: Vec<String> = Vec::new(),
         /// Connections at one time. A further one takes the place of the one that has had no request for the longest; where all have
         /// one, probes are still served and everything else gets 503.
         #[allowed(1..)]
@@ -106,6 +110,10 @@ impl ServerSettings {
         known
     }
 
+    fn has_origins(&self) -> bool {
+        self.cors_origins == ["*"] || self.cors_origins.iter().all(|origin| is_origin(origin))
+    }
+
     pub(super) fn body_timeout(&self) -> Duration {
         Duration::from_millis(self.body_timeout_ms)
     }
@@ -144,6 +152,17 @@ impl ServerSettings {
     /// How long what was admitted may take after that.
     pub fn drain_limit(&self) -> Duration {
         Duration::from_millis(self.drain_limit_ms)
+    }
+}
+
+/// Whether a text is a scheme and an authority and nothing more (RFC 6454, section 6.1).
+fn is_origin(text: &str) -> bool {
+    let Ok(uri) = text.parse::<Uri>() else {
+        return false;
+    };
+    match (uri.scheme_str(), uri.authority()) {
+        (Some(scheme), Some(authority)) => text == format!("{scheme}://{authority}"),
+        _ => false,
     }
 }
 
@@ -249,6 +268,24 @@ mod tests {
         let settled = LimitSettings::default().settled(1 << 30, bodies_bytes);
         let got = (settled.request_bytes_max, settled.image_bytes_max);
         assert_eq!(got, (request_bytes_max, image_bytes_max));
+    }
+
+    #[test]
+    fn an_origin_is_a_scheme_and_an_authority() {
+        for good in ["https://app.example", "http://localhost:3000", "https://[::1]:8443"] {
+            assert!(is_origin(good), "{good}");
+        }
+        for bad in [
+            "",
+            "*",
+            "app.example",
+            "https://app.example/",
+            "https://a/b",
+            "https://",
+            "a b",
+        ] {
+            assert!(!is_origin(bad), "{bad}");
+        }
     }
 
     #[test]
