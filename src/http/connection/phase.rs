@@ -374,6 +374,46 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_of_http_2_is_idle_when_its_last_request_has_ended() {
+        let start = Instant::now();
+        let mut state = ConnectionState::new(TIMEOUTS, start);
+        state.read(start);
+        state.multiplexed(start + seconds(1));
+        state.read(start + seconds(9));
+        assert_eq!(state.idle_deadline(), Some(start + seconds(16)), "a ping is no request");
+        check(&state, Some((start + seconds(16) + GOAWAY_TIME, Closed::Idle)));
+        assert!(state.stream_began(start + seconds(10)));
+        assert!(!state.stream_began(start + seconds(11)));
+        assert!(!state.stream_ended(start + seconds(12)));
+        assert_eq!((state.idle_deadline(), state.deadline()), (None, None));
+        assert!(state.stream_ended(start + seconds(20)));
+        assert_eq!(state.idle_deadline(), Some(start + seconds(35)));
+    }
+
+    #[test]
+    fn each_response_of_http_2_must_be_taken() {
+        let start = Instant::now();
+        let mut state = ConnectionState::new(TIMEOUTS, start);
+        state.multiplexed(start);
+        state.stream_began(start);
+        state.stream_began(start);
+        let (taken, left) = (state.response_began(start), state.response_began(start + seconds(2)));
+        state.response_wanted(taken, start + seconds(1));
+        state.response_wanted(left, start + seconds(3));
+        check(&state, None);
+        state.response_taken(taken, 1_000_000, start + seconds(4));
+        state.response_taken(left, 1, start + seconds(4));
+        check(
+            &state,
+            Some((start + seconds(13) + Duration::from_millis(1), Closed::WriteTimeout)),
+        );
+        state.response_ended(left);
+        check(&state, Some((start + seconds(14), Closed::WriteTimeout)));
+        state.response_ended(taken);
+        check(&state, None);
+    }
+
+    #[test]
     fn a_trickle_does_not_hold_a_connection_not_even_over_many_responses() {
         let start = Instant::now();
         let mut slow = ConnectionState::new(TIMEOUTS, start);
