@@ -107,7 +107,7 @@ pub(super) fn loaded(description: &Description, facts: &Facts) {
         batch_max = threads.batch_max,
         wide_threads = threads.wide_threads,
         wide_max = threads.wide_max,
-        decoder = &*facts.plan.decoder,
+        decoder = facts.plan.decoder,
         weights_shared = facts.plan.weights_shared,
         seconds = rounded(seconds.as_secs_f64()),
         "loaded"

@@ -259,11 +259,11 @@ async fn compute(
     Ok((outputs, timings))
 }
 
+/// Work that can be done.
+type Work = Vec<Payload<Encoded, Tensor>>;
+
 /// The work that can be done, and a place for the output of each image: empty, or why there will be none.
-fn sound(
-    inspected: Vec<inspect::Inspected>,
-    broken: Broken,
-) -> Result<(Vec<Payload<Encoded, Tensor>>, Vec<Output>), Failure> {
+fn sound(inspected: Vec<inspect::Inspected>, broken: Broken) -> Result<(Work, Vec<Output>), Failure> {
     let mut work = Vec::with_capacity(inspected.len());
     let mut outputs = Vec::with_capacity(inspected.len());
     for image in inspected {

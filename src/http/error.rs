@@ -269,7 +269,7 @@ impl Code {
 /// An error as an HTTP response carries it.
 #[derive(Debug, Clone)]
 pub(super) struct Problem {
-    pub(super) code: Code,
+    code: Code,
     detail: Cow<'static, str>,
     retry_after: Option<Duration>,
     counted: bool,
@@ -341,6 +341,11 @@ impl Problem {
     pub(super) fn cancelled(mut self) -> Self {
         self.cancelled = true;
         self
+    }
+
+    /// What went wrong.
+    pub(super) fn code(&self) -> Code {
+        self.code
     }
 
     /// The detail about this case.

@@ -190,7 +190,7 @@ mod tests {
     #[track_caller]
     fn refused(body: Vec<u8>, code: &str, detail: &str) {
         let problem = split(body).unwrap_err();
-        assert_eq!((problem.code.name(), problem.detail()), (code, detail));
+        assert_eq!((problem.code().name(), problem.detail()), (code, detail));
     }
 
     #[test]

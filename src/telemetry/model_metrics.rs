@@ -103,26 +103,36 @@ pub struct ModelMetrics {
     int8_divergence: GaugeVec,
 }
 
+/// With each of its series from the start.
+fn load_failures(make: &Maker<'_>) -> Result<IntCounterVec, prometheus::Error> {
+    let counters = make.counters(
+        "model_load_failures_total",
+        &["reason"],
+        "Models that could not be served.",
+    )?;
+    for reason in LOAD_FAILURES {
+        counters.with_label_values(&[reason]).reset();
+    }
+    Ok(counters)
+}
+
+/// With each of its series from the start.
+fn swaps(make: &Maker<'_>) -> Result<IntCounterVec, prometheus::Error> {
+    let counters = make.counters(
+        "model_swaps_total",
+        &["outcome"],
+        "Models that were loaded, exchanged, unloaded or refused, by how that ended.",
+    )?;
+    for swap in Swap::ALL {
+        counters.with_label_values(&[swap.label()]).reset();
+    }
+    Ok(counters)
+}
+
 impl ModelMetrics {
     pub(super) fn new(make: &Maker<'_>) -> Result<Self, prometheus::Error> {
-        let load_failures = make.counters(
-            "model_load_failures_total",
-            &["reason"],
-            "Models that could not be served.",
-        )?;
-        for reason in LOAD_FAILURES {
-            load_failures.with_label_values(&[reason]).reset();
-        }
-        let swaps = make.counters(
-            "model_swaps_total",
-            &["outcome"],
-            "Models that were loaded, exchanged, unloaded or refused, by how that ended.",
-        )?;
-        for swap in Swap::ALL {
-            swaps.with_label_values(&[swap.label()]).reset();
-        }
         Ok(Self {
-            swaps,
+            swaps: swaps(make)?,
             shadow_requests: make.counters(
                 "model_shadow_requests_total",
                 &["model", "outcome"],
@@ -144,7 +154,7 @@ impl ModelMetrics {
                 "Time that all workers together would take for what was admitted to a version of a model.",
             )?,
             load: make.gauges("model_load_seconds", &["phase"], "Time a phase of loading took.")?,
-            load_failures,
+            load_failures: load_failures(make)?,
             info: make.numbers(
                 "model_info",
                 &["model", "version", "precision", "source_sha256", "deploy_sha256"],

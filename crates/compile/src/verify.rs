@@ -16,7 +16,9 @@ use repserve_reparam::equivalence::{
 };
 use repserve_reparam::reason::Reason;
 use repserve_reparam::report::Refusal;
-use repserve_runtime::{Batching, ImageSession, ModelSession, MultiOutputSession, Runtime, RuntimeError, SessionOptions};
+use repserve_runtime::{
+    Batching, ImageSession, ModelSession, MultiOutputSession, Runtime, RuntimeError, SessionOptions,
+};
 use repserve_scheduler::{Session, SessionError, Sessions};
 use serde::Serialize;
 
@@ -147,7 +149,8 @@ impl Fused {
             }
         }
         let [a, b] = [&train, self.model()].map(|model| values_of(runtime, model, &names, probe));
-        let errors = names.iter().zip(a?.iter().zip(&b?)).map(|(name, (a, b))| {
+        let (a, b) = (a?, b?);
+        let errors = names.iter().zip(a.iter().zip(&b)).map(|(name, (a, b))| {
             let error = (a.len() == b.len() && !a.is_empty()).then(|| relative_error(a, b, 0.0));
             ValueError {
                 value: (*name).to_owned(),
