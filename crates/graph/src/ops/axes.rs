@@ -2,6 +2,9 @@
 
 use super::error::OperatorError;
 use super::view::{NodeView, axis_of};
+use crate::attribute::AttributeValue;
+use crate::node::Node;
+use crate::tensor::Tensor;
 
 /// `Concat`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +76,12 @@ fn all(axes: &[i64], rank: usize) -> Result<Vec<usize>, OperatorError> {
 }
 
 impl Concat {
+    /// `node`, a concatenation, along another axis.
+    pub fn along(mut node: Node, axis: usize) -> Node {
+        node.attributes.retain(|attribute| attribute.name != "axis");
+        node.with("axis", AttributeValue::Int(axis as i64))
+    }
+
     /// The concatenation that the node is; `None` for another operator.
     ///
     /// # Errors
@@ -193,6 +202,16 @@ impl Reduction {
             axes,
             keeps_axes: view.int("keepdims", 1)? != 0,
         }))
+    }
+
+    /// `node`, a reduction that names its axes, along other axes. Where the node reads its axes, also which input they are and the tensor
+    /// to put there.
+    pub fn along(mut node: Node, axes: Vec<i64>) -> (Node, Option<(usize, Tensor)>) {
+        if node.input(1).is_some() {
+            return (node, Some((1, Tensor::from_i64(&[axes.len()], &axes))));
+        }
+        node.attributes.retain(|attribute| attribute.name != "axes");
+        (node.with("axes", AttributeValue::Ints(axes)), None)
     }
 
     /// The result's extents, with `one` in place of those that are reduced.

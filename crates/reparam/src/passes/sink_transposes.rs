@@ -1,11 +1,11 @@
-//! Moves `Transpose` behind element-wise operators until it meets its inverse, and drops both.
+//! Moves `Transpose` behind element-wise operators, pads, concatenations and reductions until it meets its inverse, and drops both.
 //!
 //! Converters from channels-last frameworks wrap every convolution in a pair. What stands between the pairs (bias, ReLU,
 //! sums) works in either order of axes. The result is kept only if it has fewer transpositions than before.
 
 use std::collections::HashMap;
 
-use repserve_graph::ops::{Elementwise, GraphView, Operator, Pad, Transpose};
+use repserve_graph::ops::{Concat, Elementwise, GraphView, Operator, Pad, Reduction, Transpose};
 use repserve_graph::shapes::Shapes;
 use repserve_graph::{AttributeValue, Graph, Node, NodeId, Patch, Tensor, Value, ValueId};
 
@@ -82,18 +82,31 @@ impl Sinking<'_> {
         let moved = match Operator::of(node).map(|op| op.elementwise) {
             Some(Elementwise::Unary) => self.unary(node),
             Some(Elementwise::Broadcasting) => self.broadcasting(node),
-            Some(Elementwise::No) | None => self.pad(node),
+            Some(Elementwise::No) | None => self
+                .pad(node)
+                .or_else(|| self.reduction(node))
+                .or_else(|| self.concat(node)),
         };
         if let Some(moved) = moved {
             self.apply(id, output, moved);
         }
     }
 
-    /// Puts the moved node and the transposition behind it in the place of node `id`.
+    /// Puts the moved node, and the transposition behind it where it moves anything, in the place of node `id`.
     fn apply(&mut self, id: NodeId, output: ValueId, (mut node, constants, turn): Moved) {
         let graph = &mut *self.graph;
         for (index, tensor) in constants {
             node.inputs[index] = Some(graph.add_constant("transposed", tensor));
+        }
+        if turn.order.iter().copied().eq(0..turn.order.len()) {
+            node.outputs = vec![Some(output)];
+            let patch = Patch {
+                remove: vec![id],
+                insert: vec![(id, node)],
+                ..Patch::default()
+            };
+            patch.apply(graph);
+            return;
         }
         let dtype = graph.value(output).dtype;
         let name = format!("{}.channels_first", graph.value(output).name);
@@ -187,6 +200,41 @@ impl Sinking<'_> {
         node.inputs[0] = Some(source);
         let (node, constant) = Pad::repadded(node, turned);
         Some((node, constant.into_iter().collect(), turn))
+    }
+
+    fn reduction(&self, node: &Node) -> Option<Moved> {
+        let reduction = Reduction::of(&self.view().node(node)).ok()??;
+        let (source, turn) = self.before(node.input(0)?)?;
+        let rank = turn.order.len();
+        if reduction.axes.is_empty() || reduction.axes.len() == rank {
+            return None;
+        }
+        let mut axes: Vec<usize> = reduction.axes.iter().map(|axis| turn.order[*axis]).collect();
+        axes.sort_unstable();
+        let order = if reduction.keeps_axes {
+            turn.order
+        } else {
+            let kept = turn.order.iter().filter(|axis| !axes.contains(axis));
+            let dropped_before = |axis: usize| axes.iter().filter(|dropped| **dropped < axis).count();
+            kept.map(|axis| axis - dropped_before(*axis)).collect()
+        };
+        let mut node = node.clone();
+        node.inputs[0] = Some(source);
+        let (node, constant) = Reduction::along(node, axes.iter().map(|axis| *axis as i64).collect());
+        Some((node, constant.into_iter().collect(), Transpose { order }))
+    }
+
+    fn concat(&self, node: &Node) -> Option<Moved> {
+        let concat = Concat::of(&self.view().node(node)).ok()??;
+        let before: Option<Vec<_>> = node.reads().map(|value| self.before(value)).collect();
+        let before = before?;
+        let (_, turn) = before.first()?.clone();
+        if before.len() != node.inputs.len() || before.iter().any(|(_, other)| *other != turn) {
+            return None;
+        }
+        let mut node = Concat::along(node.clone(), *turn.order.get(concat.axis)?);
+        node.inputs = before.into_iter().map(|(source, _)| Some(source)).collect();
+        Some((node, Vec::new(), turn))
     }
 }
 

@@ -90,6 +90,33 @@ fn channels_last_with_transpositions() {
     assert!(outcome.error <= 1e-6, "error {}", outcome.error);
 }
 
+/// Concatenations and reductions name axes, which a transposition before them renames.
+#[test]
+fn channels_last_through_concatenation_and_reduction() {
+    let ints = |axes: &[i64]| repserve_graph::AttributeValue::Ints(axes.to_vec());
+    let int = repserve_graph::AttributeValue::Int;
+    for (axes, keeps, left) in [(&[1, 2][..], 0, 1), (&[1, 2], 1, 2), (&[-1], 0, 1), (&[2], 0, 2)] {
+        let mut net = Net::new(9);
+        let turn = |net: &mut Net, x: ValueId, perm: [i64; 4]| {
+            net.push(Node::new("Transpose", vec![x], Vec::new()).with("perm", ints(&perm)))
+        };
+        let input = net.input(&[9, 8, C]);
+        let branches = [3, 1].map(|k| {
+            let y = turn(&mut net, input, [0, 3, 1, 2]);
+            let y = net.conv(y, [C, C], &square(k));
+            turn(&mut net, y, [0, 2, 3, 1])
+        });
+        let y = net.push(Node::new("Concat", branches.to_vec(), Vec::new()).with("axis", int(-1)));
+        let y = net.relu(y);
+        let mean = Node::new("ReduceMean", vec![y], Vec::new()).with("axes", ints(axes));
+        let y = net.push(mean.with("keepdims", int(keeps)));
+        net.output(y);
+        let outcome = fuse(&net);
+        assert_eq!(outcome.count("Transpose"), left, "{axes:?}: {}", outcome.report);
+        assert!(outcome.error <= 1e-6, "{axes:?}: error {}", outcome.error);
+    }
+}
+
 #[test]
 fn a_block_that_is_to_stay_keeps_all_of_its_nodes() {
     let mut net = Net::new(3);
