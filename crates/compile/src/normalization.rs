@@ -12,6 +12,8 @@ const RANGE_TOLERANCE: f64 = 0.02;
 const UNDIVIDED_MEAN_MIN: f64 = 1.5;
 /// A graph that divides by at least this takes pixels that are not divided.
 const UNDIVIDED_DEVIATION_MIN: f64 = 20.0;
+/// Standard deviations of divided pixels are at least this.
+const DIVIDED_DEVIATION_MIN: f64 = 0.05;
 /// Standard deviations of values between two limits, relative to their distance: from nearly one colour to half at each limit.
 const DEVIATIONS: [f64; 2] = [0.02, 0.75];
 
@@ -30,7 +32,8 @@ pub(super) fn pixel_max(own: &InputNormalization) -> Option<f64> {
     if high > UNDIVIDED_MEAN_MIN || (narrow >= UNDIVIDED_DEVIATION_MIN && !own.learned) {
         return Some(bytes);
     }
-    (wide <= 1.0 && high <= 1.0 && !own.learned && (low, narrow) != (0.0, 1.0)).then_some(1.0)
+    let divided = high <= 1.0 && narrow >= DIVIDED_DEVIATION_MIN && wide <= 1.0 && (low, narrow) != (0.0, 1.0);
+    (divided && !own.learned).then_some(1.0)
 }
 
 /// What is doubtful of `spec` for images that a graph with the normalization `own` takes as floats.
@@ -182,6 +185,7 @@ mod tests {
         let other = own(&[0.0655], 2.18, false);
         check(&spec(255.0, 0.5, 0.25), Some(&other), None);
         check(&spec(255.0, 0.5, 0.25), Some(&own(&[-1.0], 2.0, false)), None);
+        check(&spec(255.0, 0.5, 0.25), Some(&own(&[0.0], 0.02, false)), None);
     }
 
     #[test]
