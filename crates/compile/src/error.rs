@@ -101,6 +101,16 @@ pub enum CompileError {
         /// The value that it makes.
         output: String,
     },
+    /// The graph draws random numbers.
+    #[error(
+        "{operator} (which makes {output:?}) draws random numbers, so that an image would get another result each time; export the model for inference (`model.eval()` in PyTorch, `training=False` in Keras)"
+    )]
+    Random {
+        /// The operator.
+        operator: String,
+        /// The value that it makes.
+        output: String,
+    },
     /// The train-time graph does not return numbers.
     #[error(
         "the train-time graph returns NaN or infinity for {failed} of {images} random images; its weights, its types or `input.mean` and `input.std` are wrong"

@@ -18,6 +18,16 @@ const OF_BATCH_FACTOR: f64 = 10.0;
 /// The same where values are rounded to a grid, relative to the largest output: a value may cross to the next step.
 const OF_BATCH_QUANTIZED: f64 = 0.05;
 
+/// Operators that draw random numbers, whether or not they are given a seed.
+const RANDOM: [&str; 6] = [
+    "Bernoulli",
+    "Multinomial",
+    "RandomNormal",
+    "RandomNormalLike",
+    "RandomUniform",
+    "RandomUniformLike",
+];
+
 /// What the train-time graph returned.
 #[derive(Debug)]
 pub(super) struct Expected {
@@ -136,7 +146,7 @@ fn load(runtime: &Runtime, source: &Source, output: Option<&str>) -> Result<Mode
     })
 }
 
-/// Refuses a graph that was exported for training: its results depend on the batch, or on chance.
+/// Refuses a graph whose results depend on the batch or on chance: one that was exported for training, or that draws random numbers.
 ///
 /// # Errors
 /// Where it is one, with the operator and what to do.
@@ -152,11 +162,13 @@ pub(super) fn check_mode(model: &Model) -> Result<(), CompileError> {
         let seen = view.node(node);
         let normalizes = matches!(BatchNormalization::of(&seen), Ok(Some(normalization)) if normalization.trains);
         let drops = matches!(Dropout::of(&seen), Ok(Some(dropout)) if dropout.trains);
+        let operator = node.op.clone();
+        let output = node.output(0).map_or(String::new(), |v| graph.value(v).name.clone());
         if normalizes || drops {
-            return Err(CompileError::TrainingMode {
-                operator: node.op.clone(),
-                output: node.output(0).map_or(String::new(), |v| graph.value(v).name.clone()),
-            });
+            return Err(CompileError::TrainingMode { operator, output });
+        }
+        if RANDOM.iter().any(|op| node.is(op)) {
+            return Err(CompileError::Random { operator, output });
         }
     }
     Ok(())
@@ -171,6 +183,21 @@ mod tests {
             shape: vec![1, data.len()],
             data: data.to_vec(),
         }
+    }
+
+    #[test]
+    fn graphs_that_draw_random_numbers_are_refused() {
+        use repserve_graph::{Node, Value};
+        let mut model = Model::default();
+        let [x, noise] = ["x", "noise"].map(|name| model.graph.add_value(Value::named(name)));
+        model
+            .graph
+            .push_node(Node::new("RandomNormalLike", vec![x], vec![noise]));
+        let error = check_mode(&model).unwrap_err().to_string();
+        assert!(
+            error.starts_with("RandomNormalLike (which makes \"noise\") draws random numbers"),
+            "{error}"
+        );
     }
 
     #[test]
