@@ -25,18 +25,41 @@ pub enum Dialect {
     Folded,
     /// Channels last, with a pair of transpositions around each convolution.
     ChannelsLast,
-    /// Weights and activations through `QuantizeLinear` and `DequantizeLinear`, weights in int8 by channel.
-    QuantizePairs,
+    /// Weights and activations through `QuantizeLinear` and `DequantizeLinear`.
+    QuantizePairs(Quantization),
     /// Weights in f32, activations quantized between blocks, as quantization-aware training leaves them.
     QuantizedBetween,
-    /// `QLinearConv`, activations in uint8 and weights in int8.
-    IntegerOperators,
+    /// `QLinearConv`.
+    IntegerOperators(Quantization),
     /// Layers in 16-bit floats between two casts.
     Half,
     /// Weights stored in 16-bit floats, each with a cast to f32.
     HalfWeights,
     /// A branch whose `Reshape` fixes the batch.
     Reshaped,
+}
+
+/// How weights and activations are quantized.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quantization {
+    /// Type of activations: bytes or signed ones.
+    pub activations: DType,
+    /// Type of weights: bytes or signed ones.
+    pub weights: DType,
+    /// Whether weights have a scale a channel.
+    pub by_channel: bool,
+    /// Whether two convolutions read the same weights.
+    pub shared: bool,
+}
+
+impl Quantization {
+    /// As most quantizers do it.
+    pub const USUAL: Self = Self {
+        activations: DType::U8,
+        weights: DType::I8,
+        by_channel: true,
+        shared: false,
+    };
 }
 
 /// The axes of the input.
@@ -125,7 +148,7 @@ impl Classifier {
         };
         let image = net.input(self);
         let features = net.body(self, image);
-        let logits = net.head(features, self.end.classes());
+        let logits = net.head(features, self);
         let output = net.end(logits, self);
         net.graph.value_mut(output).dtype = Some(self.floats());
         net.graph.outputs.push(output);
@@ -253,78 +276,92 @@ impl Net {
         match dialect {
             Dialect::ChannelsLast => x = self.turn(x, [0, 2, 3, 1]),
             Dialect::Half => x = self.cast(x, DType::F16),
-            Dialect::QuantizePairs | Dialect::QuantizedBetween => x = self.rounded(x),
-            _ => (),
+            _ => x = self.rounded_by(x, dialect),
         }
         let mut before = classifier.layout.channels();
         for channels in CHANNELS {
             x = match dialect {
-                Dialect::IntegerOperators => self.integer_block(x, [before, channels]),
+                Dialect::IntegerOperators(quantization) => self.integer_block(x, [before, channels], quantization),
                 _ => self.block(x, [before, channels], dialect),
             };
             before = channels;
         }
         match dialect {
-            Dialect::ChannelsLast => self.turn(x, [0, 3, 1, 2]),
             Dialect::Half => self.cast(x, DType::F32),
             _ => x,
         }
     }
 
     /// Two branches, of 3x3 and of 1x1, and a rectifier.
-    fn block(&mut self, x: ValueId, channels: [usize; 2], dialect: Dialect) -> ValueId {
-        let wide = self.branch(x, channels, 3, dialect);
-        let mut narrow = self.branch(x, channels, 1, dialect);
+    fn block(&mut self, x: ValueId, [from, to]: [usize; 2], dialect: Dialect) -> ValueId {
+        let weights = self.weights([to, from, 3, 3], dialect);
+        let wide = self.branch(x, weights, [to, 3], dialect);
+        let shares = matches!(dialect, Dialect::QuantizePairs(Quantization { shared: true, .. }));
+        let mut narrow = if shares {
+            self.branch(x, weights, [to, 3], dialect)
+        } else {
+            let weights = self.weights([to, from, 1, 1], dialect);
+            self.branch(x, weights, [to, 1], dialect)
+        };
         if dialect == Dialect::Reshaped {
-            let shape = [BATCH_INSIDE, channels[1], SIDE, SIDE].map(|extent| extent as i64);
-            let shape = self.longs(&shape);
+            let shape = self.longs(&[BATCH_INSIDE, to, SIDE, SIDE].map(|extent| extent as i64));
             narrow = self.op("Reshape", &[narrow, shape]);
         }
         let sum = self.op("Add", &[wide, narrow]);
         let sum = self.op("Relu", &[sum]);
-        match dialect {
-            Dialect::QuantizePairs | Dialect::QuantizedBetween => self.rounded(sum),
-            _ => sum,
-        }
+        self.rounded_by(sum, dialect)
     }
 
-    fn branch(&mut self, x: ValueId, channels: [usize; 2], kernel: usize, dialect: Dialect) -> ValueId {
-        if dialect == Dialect::ChannelsLast {
-            let x = self.turn(x, [0, 3, 1, 2]);
-            let y = self.conv(x, channels, kernel, dialect);
-            let y = self.turn(y, [0, 2, 3, 1]);
-            let shifts = self.draws(channels[1], 0.0, 0.2);
-            let shifts = self.floats(&[channels[1]], &shifts);
-            return self.op("Add", &[y, shifts]);
-        }
-        let y = self.conv(x, channels, kernel, dialect);
+    /// A convolution of so many channels and this kernel, and what follows it in its branch.
+    fn branch(&mut self, x: ValueId, weights: ValueId, [to, kernel]: [usize; 2], dialect: Dialect) -> ValueId {
+        let last = dialect == Dialect::ChannelsLast;
+        let x = if last { self.turn(x, [0, 3, 1, 2]) } else { x };
+        let bias = self.draws(to, 0.0, 0.2);
+        let bias = match dialect {
+            Dialect::Half => self.halves(&[to], &bias),
+            _ => self.floats(&[to], &bias),
+        };
+        let inputs = if last { vec![x, weights] } else { vec![x, weights, bias] };
+        let node = Node::new("Conv", inputs, Vec::new());
+        let y = self.push(node.with("pads", AttributeValue::Ints(vec![kernel as i64 / 2; 4])));
         match dialect {
-            Dialect::Branches | Dialect::QuantizedBetween | Dialect::Reshaped => self.normalization(y, channels[1]),
+            Dialect::ChannelsLast => {
+                let y = self.turn(y, [0, 2, 3, 1]);
+                self.op("Add", &[y, bias])
+            }
+            Dialect::Branches | Dialect::QuantizedBetween | Dialect::Reshaped => self.normalization(y, to),
             _ => y,
         }
     }
 
-    fn conv(&mut self, x: ValueId, [from, to]: [usize; 2], kernel: usize, dialect: Dialect) -> ValueId {
-        let shape = [to, from, kernel, kernel];
-        let width = (3.0 / (from * kernel * kernel) as f32).sqrt();
-        let weights = self.draws(shape.iter().product(), 0.0, width);
-        let bias = self.draws(to, 0.0, 0.2);
-        let half = |net: &mut Self, shape: &[usize], values: &[f32]| {
-            let values: Vec<f64> = values.iter().copied().map(f64::from).collect();
-            net.graph
-                .add_constant("constant", Tensor::from_f64(DType::F16, shape, &values))
-        };
-        let (weights, bias) = match dialect {
-            Dialect::Half => (half(self, &shape, &weights), half(self, &[to], &bias)),
+    /// Weights of this shape as a convolution reads them.
+    fn weights(&mut self, shape: [usize; 4], dialect: Dialect) -> ValueId {
+        let values = self.weight_values(shape);
+        match dialect {
+            Dialect::Half => self.halves(&shape, &values),
             Dialect::HalfWeights => {
-                let weights = half(self, &shape, &weights);
-                (self.cast(weights, DType::F32), self.floats(&[to], &bias))
+                let weights = self.halves(&shape, &values);
+                self.cast(weights, DType::F32)
             }
-            Dialect::QuantizePairs => (self.int8_weights(shape, &weights), self.floats(&[to], &bias)),
-            _ => (self.floats(&shape, &weights), self.floats(&[to], &bias)),
-        };
-        let node = Node::new("Conv", vec![x, weights, bias], Vec::new());
-        self.push(node.with("pads", AttributeValue::Ints(vec![kernel as i64 / 2; 4])))
+            Dialect::QuantizePairs(quantization) => {
+                let inputs = self.integers(shape, &values, quantization);
+                let node = Node::new("DequantizeLinear", inputs.to_vec(), Vec::new());
+                self.push(node.with("axis", AttributeValue::Int(0)))
+            }
+            _ => self.floats(&shape, &values),
+        }
+    }
+
+    /// As large as keeps activations about as large as they are.
+    fn weight_values(&mut self, shape: [usize; 4]) -> Vec<f32> {
+        let inputs: usize = shape[1..].iter().product();
+        self.draws(shape.iter().product(), 0.0, (3.0 / inputs as f32).sqrt())
+    }
+
+    fn halves(&mut self, shape: &[usize], values: &[f32]) -> ValueId {
+        let values: Vec<f64> = values.iter().copied().map(f64::from).collect();
+        let tensor = Tensor::from_f64(DType::F16, shape, &values);
+        self.graph.add_constant("constant", tensor)
     }
 
     fn normalization(&mut self, x: ValueId, channels: usize) -> ValueId {
@@ -336,47 +373,87 @@ impl Net {
         self.push(Node::new("BatchNormalization", inputs, Vec::new()))
     }
 
+    /// The activations, rounded where the dialect rounds them.
+    fn rounded_by(&mut self, x: ValueId, dialect: Dialect) -> ValueId {
+        match dialect {
+            Dialect::QuantizePairs(quantization) => self.rounded(x, quantization),
+            Dialect::QuantizedBetween => self.rounded(x, Quantization::USUAL),
+            _ => x,
+        }
+    }
+
     /// Rounded to a grid of 256 steps.
-    fn rounded(&mut self, x: ValueId) -> ValueId {
-        let scale = self.floats(&[], &[0.04]);
-        let zero = self.bytes(DType::U8, &[], vec![100]);
+    fn rounded(&mut self, x: ValueId, quantization: Quantization) -> ValueId {
+        let [scale, zero] = self.grid(quantization);
         let y = self.op("QuantizeLinear", &[x, scale, zero]);
         self.op("DequantizeLinear", &[y, scale, zero])
     }
 
-    /// Weights in int8 with a scale a channel, and what makes floats of them.
-    fn int8_weights(&mut self, shape: [usize; 4], weights: &[f32]) -> ValueId {
-        let (codes, scales) = int8(&shape, weights);
-        let codes = self.bytes(DType::I8, &shape, codes);
-        let zeros = self.bytes(DType::I8, &shape[..1], vec![0; shape[0]]);
-        let scales = self.floats(&shape[..1], &scales);
-        let node = Node::new("DequantizeLinear", vec![codes, scales, zeros], Vec::new());
-        self.push(node.with("axis", AttributeValue::Int(0)))
+    /// Scale and zero point of activations.
+    fn grid(&mut self, quantization: Quantization) -> [ValueId; 2] {
+        let scale = self.floats(&[], &[0.04]);
+        let zero = if quantization.activations == DType::I8 {
+            -28_i8 as u8
+        } else {
+            100
+        };
+        [scale, self.bytes(quantization.activations, &[], vec![zero])]
     }
 
-    /// A convolution of 3x3 and one of 1x1 on integers.
-    fn integer_block(&mut self, x: ValueId, [from, to]: [usize; 2]) -> ValueId {
-        let scale = self.floats(&[], &[0.04]);
-        let zero = self.bytes(DType::U8, &[], vec![100]);
+    /// Weights as integers, their scales and zero points.
+    fn integers(&mut self, shape: [usize; 4], weights: &[f32], quantization: Quantization) -> [ValueId; 3] {
+        let Quantization {
+            weights: dtype,
+            by_channel,
+            ..
+        } = quantization;
+        let length = if by_channel {
+            shape[1..].iter().product()
+        } else {
+            weights.len()
+        };
+        let middle = if dtype == DType::U8 { 128.0 } else { 0.0 };
+        let (mut codes, mut scales) = (Vec::new(), Vec::new());
+        for row in weights.chunks(length) {
+            let scale = row.iter().fold(0.0_f32, |most, x| most.max(x.abs())) / 127.0;
+            codes.extend(row.iter().map(|x| ((x / scale).round() + middle) as i16 as u8));
+            scales.push(scale);
+        }
+        let extents = &shape[..usize::from(by_channel)];
+        let zeros = vec![middle as u8; scales.len()];
+        [
+            self.bytes(dtype, &shape, codes),
+            self.floats(extents, &scales),
+            self.bytes(dtype, extents, zeros),
+        ]
+    }
+
+    /// A convolution of 3x3 and one of 1x1 on integers, which is done twice where weights are shared.
+    fn integer_block(&mut self, x: ValueId, [from, to]: [usize; 2], quantization: Quantization) -> ValueId {
+        let [scale, zero] = self.grid(quantization);
         let mut x = self.op("QuantizeLinear", &[x, scale, zero]);
         for [from, kernel] in [[from, 3], [to, 1]] {
             let shape = [to, from, kernel, kernel];
-            let width = (3.0 / (from * kernel * kernel) as f32).sqrt();
-            let weights = self.draws(shape.iter().product(), 0.0, width);
-            let (codes, scales) = int8(&shape, &weights);
-            let codes = self.bytes(DType::I8, &shape, codes);
-            let scales = self.floats(&[to], &scales);
-            let zeros = self.bytes(DType::I8, &[to], vec![0; to]);
-            let inputs = vec![x, scale, zero, codes, scales, zeros, scale, zero];
-            let node = Node::new("QLinearConv", inputs, Vec::new());
-            x = self.push(node.with("pads", AttributeValue::Ints(vec![kernel as i64 / 2; 4])));
+            let values = self.weight_values(shape);
+            let weights = self.integers(shape, &values, quantization);
+            for _ in 0..if quantization.shared && kernel == 1 { 2 } else { 1 } {
+                let inputs = [&[x, scale, zero][..], &weights, &[scale, zero]].concat();
+                let node = Node::new("QLinearConv", inputs, Vec::new());
+                x = self.push(node.with("pads", AttributeValue::Ints(vec![kernel as i64 / 2; 4])));
+            }
         }
         self.op("DequantizeLinear", &[x, scale, zero])
     }
 
-    fn head(&mut self, x: ValueId, classes: usize) -> ValueId {
-        let pooled = self.op("GlobalAveragePool", &[x]);
-        let flat = self.op("Flatten", &[pooled]);
+    fn head(&mut self, x: ValueId, classifier: &Classifier) -> ValueId {
+        let flat = if classifier.dialect == Dialect::ChannelsLast {
+            let mean = Node::new("ReduceMean", vec![x], Vec::new()).with("axes", AttributeValue::Ints(vec![1, 2]));
+            self.push(mean.with("keepdims", AttributeValue::Int(0)))
+        } else {
+            let pooled = self.op("GlobalAveragePool", &[x]);
+            self.op("Flatten", &[pooled])
+        };
+        let classes = classifier.end.classes();
         let weights = self.draws(classes * CHANNELS[1], 0.0, 2.0);
         let weights = self.floats(&[classes, CHANNELS[1]], &weights);
         let node = Node::new("Gemm", vec![flat, weights], Vec::new());
@@ -412,17 +489,4 @@ impl Net {
             other => self.cast(y, other),
         }
     }
-}
-
-/// Weights as int8 codes and a scale a channel.
-fn int8(shape: &[usize; 4], weights: &[f32]) -> (Vec<u8>, Vec<f32>) {
-    let length: usize = shape[1..].iter().product();
-    let mut codes = Vec::new();
-    let mut scales = Vec::new();
-    for row in weights.chunks(length) {
-        let scale = row.iter().fold(0.0_f32, |most, x| most.max(x.abs())) / 127.0;
-        codes.extend(row.iter().map(|x| (x / scale).round() as i8 as u8));
-        scales.push(scale);
-    }
-    (codes, scales)
 }
