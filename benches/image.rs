@@ -53,6 +53,31 @@ fn jpeg_scaled(bencher: Bencher, size: (u32, u32)) {
     apply(bencher, &jpeg(size), Interpolation::Bilinear, JpegDecode::Scaled);
 }
 
+/// The same picture in several scans.
+#[cfg(feature = "jpeg-turbo")]
+fn progressive(size: (u32, u32)) -> Vec<u8> {
+    let picture = picture(size);
+    let mut compressor = turbojpeg::Compressor::new().unwrap();
+    compressor.set_progressive(true).unwrap();
+    compressor.set_quality(90).unwrap();
+    compressor.set_subsamp(turbojpeg::Subsamp::Sub2x2).unwrap();
+    let (width, height) = (size.0 as usize, size.1 as usize);
+    let image = turbojpeg::Image {
+        pixels: picture.as_raw().as_slice(),
+        width,
+        pitch: width * 3,
+        height,
+        format: turbojpeg::PixelFormat::RGB,
+    };
+    compressor.compress_to_vec(image).unwrap()
+}
+
+#[cfg(feature = "jpeg-turbo")]
+#[divan::bench(args = SIZES)]
+fn jpeg_progressive_scaled(bencher: Bencher, size: (u32, u32)) {
+    apply(bencher, &progressive(size), Interpolation::Bilinear, JpegDecode::Scaled);
+}
+
 #[divan::bench(args = SIZES)]
 fn jpeg_exact(bencher: Bencher, size: (u32, u32)) {
     apply(bencher, &jpeg(size), Interpolation::Bilinear, JpegDecode::Exact);
