@@ -16,7 +16,7 @@ const PICTURES_MAX: usize = 64;
 const PICTURES_MIN: usize = 4;
 const PICTURE_BYTES_MAX: usize = 48 << 10;
 /// JPEG's quality for them.
-const PICTURE_QUALITY: u8 = 80;
+const PICTURE_QUALITY: u8 = 65;
 
 /// Images to calibrate on, prepared for the model.
 #[derive(Debug)]

@@ -130,7 +130,8 @@ impl GateSettings {
         let agreement = Share::new(agreeing, images, self.confidence);
         let counts = evidence.labelled;
         let loss = (counts.images > 0).then(|| Loss {
-            top1_loss: -counts.difference(),
+            // Not -0.0 where none is lost.
+            top1_loss: 0.0 - counts.difference(),
             interval: counts.interval(self.confidence).negated(),
             counts,
         });
