@@ -26,8 +26,8 @@ static LOADED: OnceLock<Runtime> = OnceLock::new();
 
 impl Runtime {
     /// Loads the library: `explicit` if given, else `ORT_DYLIB_PATH`, else the first that exists beside the executable or in a `.onnxruntime/`
-    /// folder of the working directory, of the checkout this was built from or of one above the executable; else what
-    /// the system's loader finds. A second call returns what the first one loaded.
+    /// folder of the working directory, of the checkout this was built from or of one above the executable, or in the Python
+    /// environment into which the executable was installed (the package `onnxruntime`); else what the system's loader finds. A second call returns what the first one loaded.
     pub fn load(explicit: Option<&Path>) -> Result<Self, RuntimeError> {
         static LOADING: std::sync::Mutex<()> = std::sync::Mutex::new(());
         let _one_at_a_time = LOADING.lock();
@@ -38,6 +38,7 @@ impl Runtime {
             explicit,
             std::env::var_os("ORT_DYLIB_PATH").map(PathBuf::from),
             &folders(),
+            || python_library(std::env::current_exe().ok()?.parent()?.parent()?),
         );
         let failed = |reason: String| RuntimeError::Library {
             library: library.clone(),
@@ -119,7 +120,30 @@ fn folders() -> Vec<PathBuf> {
         .collect()
 }
 
-fn search(explicit: Option<&Path>, variable: Option<PathBuf>, folders: &[PathBuf]) -> PathBuf {
+/// The library of the package `onnxruntime` in the Python environment `environment`, such as
+/// `lib/python3.12/site-packages/onnxruntime/capi/libonnxruntime.so.1.31.1`; the last by name, where there are several.
+fn python_library(environment: &Path) -> Option<PathBuf> {
+    let entries = |folder: PathBuf| std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let named = |path: &Path, start: &str| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        name.is_some_and(|name| name.starts_with(start))
+    };
+    ["lib", "lib64"]
+        .iter()
+        .flat_map(|lib| entries(environment.join(lib)).map(|entry| entry.path()))
+        .filter(|path| named(path, "python3"))
+        .flat_map(|python| ["site-packages", "dist-packages"].map(|packages| python.join(packages)))
+        .flat_map(|packages| entries(packages.join("onnxruntime/capi")).map(|entry| entry.path()))
+        .filter(|path| named(path, "libonnxruntime.so") && path.is_file())
+        .max()
+}
+
+fn search(
+    explicit: Option<&Path>,
+    variable: Option<PathBuf>,
+    folders: &[PathBuf],
+    python: impl FnOnce() -> Option<PathBuf>,
+) -> PathBuf {
     if let Some(named) = explicit
         .map(Path::to_owned)
         .or(variable.filter(|v| !v.as_os_str().is_empty()))
@@ -130,6 +154,7 @@ fn search(explicit: Option<&Path>, variable: Option<PathBuf>, folders: &[PathBuf
     candidates
         .into_iter()
         .find(|c| c.is_file())
+        .or_else(python)
         .unwrap_or_else(|| PathBuf::from(NAMES[1]))
 }
 
@@ -153,11 +178,25 @@ mod tests {
         std::fs::write(&here, b"").unwrap();
         let folders = [folder.path().join("none"), folder.path().to_owned()];
         assert_eq!(
-            search(Some(Path::new("/a")), Some("/b".into()), &folders),
+            search(Some(Path::new("/a")), Some("/b".into()), &folders, || None),
             Path::new("/a")
         );
-        assert_eq!(search(None, Some("/b".into()), &folders), Path::new("/b"));
-        assert_eq!(search(None, Some("".into()), &folders), here);
-        assert_eq!(search(None, None, &[]), Path::new(NAMES[1]));
+        assert_eq!(search(None, Some("/b".into()), &folders, || None), Path::new("/b"));
+        assert_eq!(search(None, Some("".into()), &folders, || Some("/c".into())), here);
+        assert_eq!(search(None, None, &[], || Some("/c".into())), Path::new("/c"));
+        assert_eq!(search(None, None, &[], || None), Path::new(NAMES[1]));
+    }
+
+    #[test]
+    fn the_package_of_the_python_environment_is_found() {
+        let environment = tempfile::tempdir().unwrap();
+        assert_eq!(python_library(environment.path()), None);
+        let capi = environment.path().join("lib/python3.12/site-packages/onnxruntime/capi");
+        std::fs::create_dir_all(&capi).unwrap();
+        std::fs::write(capi.join("libonnxruntime_providers_shared.so"), b"").unwrap();
+        assert_eq!(python_library(environment.path()), None);
+        let library = capi.join("libonnxruntime.so.1.31.1");
+        std::fs::write(&library, b"").unwrap();
+        assert_eq!(python_library(environment.path()), Some(library));
     }
 }
