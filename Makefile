@@ -2,13 +2,14 @@
 
 ADDR ?= 127.0.0.1:8080
 CARGO ?= cargo
-# libjpeg-turbo decodes JPEG, with SIMD where nasm is at hand (`make deps` gets it). FEATURES= builds without it.
-FEATURES ?= $(if $(shell command -v nasm),jpeg-turbo-simd,jpeg-turbo)
+# libjpeg-turbo decodes JPEG, with SIMD where nasm is at hand (`make deps` gets it); spans go to OpenTelemetry
+# collectors. FEATURES= builds without both.
+FEATURES ?= $(if $(shell command -v nasm),jpeg-turbo-simd,jpeg-turbo),otlp
 export CMAKE ?= $(or $(shell command -v cmake),$(CURDIR)/.tools/cmake/data/bin/cmake)
 CARGO_FLAGS = --locked $(if $(FEATURES),--features $(FEATURES))
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-interop compose-test lint dependencies doc onnxruntime cmake deps bench microbench clean
+.PHONY: help run build sbom test test-interop compose-test lint dependencies doc onnxruntime cmake deps bench microbench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +22,10 @@ build: onnxruntime cmake ## Build the release binary
 	@echo "== Building the release binary$(if $(FEATURES), with $(FEATURES),: the image crate decodes JPEG)"
 	$(CARGO) build --release $(CARGO_FLAGS)
 	@$(if $(findstring jpeg-turbo-simd,$(FEATURES)),:,echo "== Note: nasm is missing, so JPEG is decoded about 1.7 times as slowly; \`make deps build\` mends it")
+
+sbom: ## Write target/repserve.cdx.json: what the release binary is made of (CycloneDX)
+	@mkdir -p target
+	python3 .ci/sbom.py $(FEATURES) >target/repserve.cdx.json
 
 test: onnxruntime cmake ## Run every test that needs Rust and ONNX Runtime only
 	@echo "== Running the tests"
