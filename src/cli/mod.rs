@@ -6,6 +6,7 @@ mod bench;
 mod calibrate;
 mod classify;
 mod compile;
+mod completions;
 mod config;
 mod convert;
 mod eval;
@@ -13,6 +14,7 @@ mod health;
 mod init;
 mod inspect;
 mod labelled;
+mod man;
 mod model_file;
 mod out_file;
 mod output;
@@ -51,6 +53,8 @@ enum Command {
     Config(config::Args),
     Health(health::Args),
     Bench(bench::Args),
+    Completions(completions::Args),
+    Man(man::Args),
 }
 
 /// What a subcommand returns where it ran to its end: whether all went well.
@@ -74,6 +78,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Config(args) => config::run(&args),
         Command::Health(args) => health::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
     };
     outcome.unwrap_or_else(|error| {
         if output::pipe_closed(&error) {

@@ -350,3 +350,21 @@ async fn bench_counts_every_request_of_a_curve() {
         assert_eq!(point["failed"], 0, "{point}");
     }
 }
+
+#[test]
+fn completions_and_manual_pages_name_every_subcommand() {
+    let completions = stdout(&run(&["completions", "bash"]));
+    assert!(completions.contains("complete -F _repserve"), "{completions}");
+    let dir = tempfile::tempdir().unwrap();
+    let output = run(&["man", "--out", &text(dir.path())]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    for command in ["serve", "convert", "classify", "completions", "man"] {
+        assert!(
+            completions.contains(&format!("repserve__subcmd__{command}")),
+            "{command}"
+        );
+        let page = std::fs::read_to_string(dir.path().join(format!("repserve-{command}.1"))).unwrap();
+        assert!(page.contains(".SH SYNOPSIS"), "{page}");
+    }
+    assert!(dir.path().join("repserve.1").is_file());
+}
