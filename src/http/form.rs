@@ -85,25 +85,13 @@ async fn read(body: Bytes, boundary: String, limits: &LimitSettings) -> Result<V
     let mut images = Vec::new();
     let mut fields = 0;
     while let Some(mut field) = form.next_field().await.map_err(|e| broken(&e, images.len(), limits))? {
-        if images.len() == limits.request_images_max {
-            return Err(Problem::new(
-                Code::TooLarge,
-                format!("the request has more than {} images", limits.request_images_max),
-            ));
-        }
+        let full = images.len() == limits.request_images_max;
         let is_file = is_file(&field);
-        let field_name = field.name().unwrap_or_default().to_owned();
-        let name = field.file_name().filter(|name| !name.is_empty()).or(field.name());
-        let name = name.map(str::to_owned);
-        if name.as_ref().is_some_and(|name| name.len() > NAME_BYTES_MAX) {
-            return Err(Problem::new(
-                Code::Malformed,
-                format!(
-                    "the name of image {} has more than {NAME_BYTES_MAX} bytes",
-                    images.len() + 1
-                ),
-            ));
+        if full && is_file {
+            return Err(too_many(limits));
         }
+        let field_name = field.name().unwrap_or_default().to_owned();
+        let name = name(&field, images.len())?;
         allowed.store(usize::MAX, Ordering::Relaxed);
         let mut bytes = BytesMut::new();
         while let Some(chunk) = field.chunk().await.map_err(|e| broken(&e, images.len(), limits))? {
@@ -117,6 +105,9 @@ async fn read(body: Bytes, boundary: String, limits: &LimitSettings) -> Result<V
                 return Err(Problem::new(Code::TooLarge, detail));
             }
             continue;
+        }
+        if full {
+            return Err(too_many(limits));
         }
         if bytes.is_empty() {
             let (image, field) = (images.len() + 1, echo(&field_name));
@@ -136,6 +127,21 @@ async fn read(body: Bytes, boundary: String, limits: &LimitSettings) -> Result<V
         ));
     }
     Ok(images)
+}
+
+fn too_many(limits: &LimitSettings) -> Problem {
+    let detail = format!("the request has more than {} images", limits.request_images_max);
+    Problem::new(Code::TooLarge, detail)
+}
+
+/// The name of an image that has so many before it.
+fn name(field: &Field<'_>, before: usize) -> Result<Option<String>, Problem> {
+    let name = field.file_name().filter(|name| !name.is_empty()).or(field.name());
+    if name.is_some_and(|name| name.len() > NAME_BYTES_MAX) {
+        let detail = format!("the name of image {} has more than {NAME_BYTES_MAX} bytes", before + 1);
+        return Err(Problem::new(Code::Malformed, detail));
+    }
+    Ok(name.map(str::to_owned))
 }
 
 /// Whether a part was sent as a file: it has a file name, or the type of one.

@@ -219,7 +219,7 @@ fn calibrate_says_what_is_wrong() {
     check_error(&calibrate(text(model.path()), Path::new("/nowhere")), 1, line);
     let output = calibrate("/nowhere", few.path());
     assert!(
-        stderr(&output).contains("cannot read /nowhere/model.toml"),
+        stderr(&output).contains("/nowhere does not exist; give a model's folder"),
         "{}",
         stderr(&output)
     );
