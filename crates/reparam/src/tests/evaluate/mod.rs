@@ -169,6 +169,8 @@ fn operator(node: &Node, inputs: &[Option<Array>], opset: i64) -> Array {
                 x.at(&from)
             })
         }
+        "Concat" => concat(node, inputs),
+        "ReduceMean" => mean(node, x),
         op => panic!("no evaluation of {op} (opset {opset})"),
     }
 }
@@ -194,4 +196,57 @@ fn broadcast(a: &Array, b: &Array, f: &dyn Fn(f64, f64) -> f64) -> Array {
         t.at(&own[rank - t.shape.len()..])
     };
     Array::new(shape, |index| f(pick(a, &wa, index), pick(b, &wb, index)))
+}
+
+/// `axes` of a value of this rank, counted from its first.
+fn positive(axis: i64, rank: usize) -> usize {
+    usize::try_from(axis).unwrap_or(rank - axis.unsigned_abs() as usize)
+}
+
+fn concat(node: &Node, inputs: &[Option<Array>]) -> Array {
+    let parts: Vec<&Array> = inputs.iter().flatten().collect();
+    let axis = positive(int(node, "axis", 0), parts[0].shape.len());
+    let mut shape = parts[0].shape.clone();
+    shape[axis] = parts.iter().map(|part| part.shape[axis]).sum();
+    Array::new(shape, |index| {
+        let mut at = index.to_vec();
+        for part in &parts {
+            if at[axis] < part.shape[axis] {
+                return part.at(&at);
+            }
+            at[axis] -= part.shape[axis];
+        }
+        unreachable!("an index within the sum of extents")
+    })
+}
+
+fn mean(node: &Node, x: &Array) -> Array {
+    let rank = x.shape.len();
+    let axes: Vec<usize> = ints(node, "axes", &[])
+        .iter()
+        .map(|axis| positive(*axis, rank))
+        .collect();
+    let reduced: Vec<usize> = (0..rank)
+        .map(|axis| if axes.contains(&axis) { 1 } else { x.shape[axis] })
+        .collect();
+    let count: usize = axes.iter().map(|axis| x.shape[*axis]).product();
+    let means = Array::new(reduced, |index| {
+        let parts = (0..count).map(|part| {
+            let (mut at, mut rest) = (index.to_vec(), part);
+            for axis in &axes {
+                at[*axis] = rest % x.shape[*axis];
+                rest /= x.shape[*axis];
+            }
+            x.at(&at)
+        });
+        parts.sum::<f64>() / count as f64
+    });
+    if int(node, "keepdims", 1) != 0 {
+        return means;
+    }
+    let kept = (0..rank).filter(|axis| !axes.contains(axis));
+    Array {
+        shape: kept.map(|axis| means.shape[axis]).collect(),
+        data: means.data,
+    }
 }
