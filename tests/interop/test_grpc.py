@@ -195,9 +195,9 @@ def test_statistics_and_configuration(client):
 
 
 def test_models_are_not_loaded_or_unloaded_while_serving(client):
-    with pytest.raises(InferenceServerException, match="UNIMPLEMENTED.*when the server starts"):
+    with pytest.raises(InferenceServerException, match="PERMISSION_DENIED.*models.control"):
         client.load_model(MODEL)
-    with pytest.raises(InferenceServerException, match="UNIMPLEMENTED.*when the server starts"):
+    with pytest.raises(InferenceServerException, match="PERMISSION_DENIED.*models.control"):
         client.unload_model(MODEL)
 
 

@@ -6,12 +6,11 @@ use super::proto::{
     DataType, InferBatchStatistics, InferStatistics, ModelConfig, ModelConfigRequest, ModelConfigResponse,
     ModelDynamicBatching, ModelInput, ModelMetadataRequest, ModelMetadataResponse, ModelOutput, ModelReadyRequest,
     ModelReadyResponse, ModelStatistics, ModelStatisticsRequest, ModelStatisticsResponse, RepositoryIndexRequest,
-    RepositoryIndexResponse, RepositoryModelLoadRequest, RepositoryModelLoadResponse, RepositoryModelUnloadRequest,
-    RepositoryModelUnloadResponse, ServerLiveRequest, ServerLiveResponse, ServerMetadataRequest,
-    ServerMetadataResponse, ServerReadyRequest, ServerReadyResponse, StatisticDuration,
+    RepositoryIndexResponse, ServerLiveRequest, ServerLiveResponse, ServerMetadataRequest, ServerMetadataResponse,
+    ServerReadyRequest, ServerReadyResponse, StatisticDuration,
 };
 use crate::classify::{Served, Total};
-use crate::http::error::{Code, Problem};
+use crate::http::error::Problem;
 use crate::http::health::HealthState;
 use crate::http::inference::{Configuration, EXTENSIONS, PLATFORM};
 use crate::http::{Shared, lookup};
@@ -165,25 +164,4 @@ pub(super) fn repository_index(
     Ok(RepositoryIndexResponse {
         models: index.collect(),
     })
-}
-
-pub(super) fn repository_model_load(
-    _: &Shared,
-    _: RepositoryModelLoadRequest,
-) -> Result<RepositoryModelLoadResponse, Problem> {
-    Err(fixed_models())
-}
-
-pub(super) fn repository_model_unload(
-    _: &Shared,
-    _: RepositoryModelUnloadRequest,
-) -> Result<RepositoryModelUnloadResponse, Problem> {
-    Err(fixed_models())
-}
-
-fn fixed_models() -> Problem {
-    Problem::new(
-        Code::NotImplemented,
-        "models are loaded when the server starts; none is loaded or unloaded later",
-    )
 }

@@ -1,12 +1,13 @@
 //! The Open Inference Protocol, version 2, over gRPC, with the standard services for health and reflection.
 //!
 //! [`proto`] are the messages, [`frame`] how they are framed, [`bounds`] what a request may hold, [`timeout`] how long its client waits.
-//! [`infer`] runs a model; [`request`] makes images of a message. [`about`] describes, by way of [`unary`]. [`status`] makes a problem a
+//! [`infer`] runs a model; [`request`] makes images of a message. [`about`] describes, by way of [`unary`]; [`control`] loads and unloads models. [`status`] makes a problem a
 //! status. A method is a route like any other: who sends a request, what its body may hold, whether there is room, and how it is counted
 //! is the same as over HTTP, and so is everything in [`super::inference`].
 
 mod about;
 mod bounds;
+mod control;
 mod frame;
 mod health;
 mod infer;
@@ -48,8 +49,8 @@ pub(super) fn methods() -> Router<Shared> {
         .route(&path("ModelStatistics"), unary(about::model_statistics))
         .route(&path("ModelInfer"), post(infer::model_infer))
         .route(&path("RepositoryIndex"), unary(about::repository_index))
-        .route(&path("RepositoryModelLoad"), unary(about::repository_model_load))
-        .route(&path("RepositoryModelUnload"), unary(about::repository_model_unload))
+        .route(&path("RepositoryModelLoad"), post(control::load))
+        .route(&path("RepositoryModelUnload"), post(control::unload))
 }
 
 /// The probes, and what describes the services: they need no key.

@@ -28,13 +28,22 @@ where
                     headers: HeaderMap,
                     body: Body|
                     -> Result<Response, Problem> {
-            let coding = frame::coding(&headers)?;
-            let within = body::BodyTimeouts::new(&shared.server);
-            let body = body::read_as_sent(body, MESSAGE_BYTES_MAX + frame::PREFIX_BYTES, within).await?;
-            let message = frame::message(body, coding, MESSAGE_BYTES_MAX, &charge).await?;
-            let question = Q::decode(message)
-                .map_err(|error| Problem::new(Code::Malformed, format!("the message cannot be read: {error}")))?;
+            let question = read(&shared, &charge, &headers, body).await?;
             frame::respond(&answer(&shared, question)?)
         },
     )
+}
+
+/// Reads a small message.
+pub(super) async fn read<Q: Message + Default>(
+    shared: &Shared,
+    charge: &BodyCharge,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Q, Problem> {
+    let coding = frame::coding(headers)?;
+    let within = body::BodyTimeouts::new(&shared.server);
+    let body = body::read_as_sent(body, MESSAGE_BYTES_MAX + frame::PREFIX_BYTES, within).await?;
+    let message = frame::message(body, coding, MESSAGE_BYTES_MAX, charge).await?;
+    Q::decode(message).map_err(|error| Problem::new(Code::Malformed, format!("the message cannot be read: {error}")))
 }

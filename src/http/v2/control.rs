@@ -38,7 +38,8 @@ pub(in crate::http) async fn load(
     body: Body,
 ) -> Result<StatusCode, Problem> {
     let repository = governed(&shared)?;
-    check(read(&shared, &charge, &headers, body).await?)?;
+    let request: wire::ControlRequest = read(&shared, &charge, &headers, body).await?;
+    check_parameters(request.parameters.keys())?;
     repository.load(&name.model).await?;
     Ok(StatusCode::OK)
 }
@@ -62,13 +63,14 @@ pub(in crate::http) async fn unload(
     body: Body,
 ) -> Result<StatusCode, Problem> {
     let repository = governed(&shared)?;
-    check(read(&shared, &charge, &headers, body).await?)?;
+    let request: wire::ControlRequest = read(&shared, &charge, &headers, body).await?;
+    check_parameters(request.parameters.keys())?;
     repository.unload(&name.model).await?;
     Ok(StatusCode::OK)
 }
 
 /// The repository, where requests govern it.
-fn governed(shared: &Shared) -> Result<&Repository, Problem> {
+pub(in crate::http) fn governed(shared: &Shared) -> Result<&Repository, Problem> {
     match &shared.repository {
         Some(repository) if repository.settings().control == Control::Api => Ok(repository),
         _ => Err(Problem::new(
@@ -78,8 +80,9 @@ fn governed(shared: &Shared) -> Result<&Repository, Problem> {
     }
 }
 
-fn check(request: wire::ControlRequest) -> Result<(), Problem> {
-    match request.parameters.keys().find(|name| *name != UNLOAD_DEPENDENTS) {
+/// Refuses parameters that would say what is loaded.
+pub(in crate::http) fn check_parameters<'a>(names: impl IntoIterator<Item = &'a String>) -> Result<(), Problem> {
+    match names.into_iter().find(|name| *name != UNLOAD_DEPENDENTS) {
         None => Ok(()),
         Some(name) => Err(Problem::new(
             Code::Malformed,
