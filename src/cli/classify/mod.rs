@@ -77,13 +77,25 @@ pub(super) fn run(args: &Args) -> Outcome {
         .build()
         .context("cannot start the runtime of threads")?;
     let progress = Progress::new(files.len(), args.quiet);
-    let failed = runtime.block_on(classify_all(&served, &files, args.top_k, bytes_max, format, progress))?;
+    let classified = runtime.block_on(classify_all(&served, &files, args.top_k, bytes_max, format, progress));
+    end(served);
+    let failed = classified?;
     if failed == 0 {
         return Ok(ExitCode::SUCCESS);
     }
     let images = if files.len() == 1 { "image" } else { "images" };
     output::complain(&format!("{failed} of {} {images} could not be classified", files.len()));
     Ok(ExitCode::FAILURE)
+}
+
+/// Ends the sessions before the process ends: where the reader of stdout has gone, workers are still at images, and ONNX Runtime must not
+/// be torn down under them.
+fn end(served: Served) {
+    let leftover = served.when_dropped();
+    drop(served);
+    if let Ok(leftover) = leftover.blocking_recv() {
+        leftover.end();
+    }
 }
 
 /// The images that are meant, and a line on stderr before the model is loaded, which takes seconds.
