@@ -62,7 +62,8 @@ struct HeadTooLong;
 /// that does not look like an image is another field of the form, and left out.
 pub(super) fn images(body: Bytes, boundary: String, limits: &LimitSettings) -> Result<Vec<Item>, Problem> {
     // Each slice makes a step; a few more begin and end the parts.
-    let steps_max = body.len().div_ceil(SLICE_BYTES) * 2 + limits.request_images_max * 4 + 64;
+    let parts_max = limits.request_images_max + FIELDS_MAX;
+    let steps_max = body.len().div_ceil(SLICE_BYTES) * 2 + parts_max * 4 + 64;
     let mut context = Context::from_waker(Waker::noop());
     let mut read = pin!(read(body, boundary, limits));
     for _ in 0..steps_max {
@@ -258,7 +259,8 @@ mod tests {
         );
         let empty = "image 1 is empty: no file was chosen in the field \"picture\", or the file is empty";
         refused([part("picture", b""), end.clone()].concat(), "no_image", empty);
-        let many = (0..65).flat_map(|_| field("a", "", b"1")).collect();
+        let many: Vec<u8> = (0..65).flat_map(|_| field("a", "", b"1")).collect();
+        let many = [many, end].concat();
         refused(many, "too_large", "the form has more than 64 fields that are no images");
     }
 

@@ -46,7 +46,9 @@ pub(super) struct Args {
     settings: SettingsArgs,
 }
 
-const USED: Used = &["batch", "decode", "limits", "model", "quantize", "runtime", "verify"];
+const USED: Used = &[
+    "batch", "cache", "decode", "limits", "model", "quantize", "runtime", "verify",
+];
 
 /// Why an image has no classes.
 #[derive(Debug, serde::Serialize)]
