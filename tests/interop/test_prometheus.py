@@ -115,7 +115,7 @@ def ask(prometheus, query):
 
 
 def variables(query):
-    for name, value in {"$job": "repserve", "$instance": ".*", "$__rate_interval": "15s"}.items():
+    for name, value in {"$job": "repserve", "$instance": ".*", "$model": ".*", "$__rate_interval": "15s"}.items():
         query = query.replace(name, value)
     return query
 

@@ -94,7 +94,7 @@ pub(super) async fn model_ready(State(shared): State<Shared>, name: ModelName) -
     tag = "inference protocol",
     summary = "Which models there are",
     description = "Every version of every model, its state, and why it is not served where it is not: Triton's extension model_repository.",
-    request_body(content = wire::IndexRequest, description = "Which of them; all if there is no body"),
+    request_body(content = Option<wire::IndexRequest>, description = "Which of them; all if there is no body"),
     responses((status = 200, description = "The models", body = Vec<wire::Indexed>))
 )]
 pub(super) async fn index(

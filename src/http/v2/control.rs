@@ -27,7 +27,7 @@ const UNLOAD_DEPENDENTS: &str = "unload_dependents";
     summary = "Load a model, or load it anew",
     description = "Compiles and verifies what lies in the server's folder of models beside what is served, and then exchanges the two. Responds when that is done, or with why it was not; what was served before then goes on.",
     params(("model" = String, Path, description = "The model's name")),
-    request_body(content = wire::ControlRequest, description = "Nothing that changes anything; files and configurations are refused"),
+    request_body(content = Option<wire::ControlRequest>, description = "Nothing that changes anything; files and configurations are refused"),
     responses((status = 200, description = "It is served"))
 )]
 pub(in crate::http) async fn load(
@@ -52,7 +52,7 @@ pub(in crate::http) async fn load(
     summary = "Unload a model",
     description = "Requests that were admitted finish; then its memory is given back and the response is sent.",
     params(("model" = String, Path, description = "The model's name")),
-    request_body(content = wire::ControlRequest, description = "Nothing that changes anything"),
+    request_body(content = Option<wire::ControlRequest>, description = "Nothing that changes anything"),
     responses((status = 200, description = "It is not served any more"))
 )]
 pub(in crate::http) async fn unload(
