@@ -168,8 +168,13 @@ pub(super) fn model(root: &Path, name: &str, default: &VersionPolicy) -> Result<
     let spec = spec(&folder, &found)?;
     let served = layout::served_versions(spec.versions.as_ref(), default, &found)?;
     let each = |number: u64| {
-        let manifest = version_manifest(&folder, number)?;
-        version(&folder.join(number.to_string()), name, number.to_string(), manifest)
+        let read = || version_manifest(&folder, number);
+        version(
+            &folder.join(number.to_string()),
+            Some(name),
+            Some(number.to_string()),
+            read,
+        )
     };
     Ok(ModelFolder {
         versions: served.into_iter().map(each).collect::<Result<_, _>>()?,
@@ -179,26 +184,33 @@ pub(super) fn model(root: &Path, name: &str, default: &VersionPolicy) -> Result<
 
 /// A model whose folder has no versions: it has the one of its `model.toml`.
 fn flat(folder: &Path, name: Option<&str>) -> Result<ModelFolder, ScanError> {
-    let manifest = Package::manifest(folder)?;
-    let name = name.unwrap_or(&manifest.name).to_owned();
-    let number = manifest.version.clone();
+    let found = version(folder, name, None, || Ok(Package::manifest(folder)?))?;
     Ok(ModelFolder {
-        spec: manifest.repository.clone(),
-        versions: vec![version(folder, &name, number, manifest)?],
+        spec: found.manifest.repository.clone(),
+        versions: vec![found],
     })
 }
 
-fn version(folder: &Path, name: &str, version: String, manifest: Manifest) -> Result<VersionFolder, ScanError> {
+/// Looks at a version's files, and then reads its `model.toml`: what changes between the two is noticed later, not taken for known.
+/// Name and version are those of the `model.toml` where none are given.
+fn version(
+    folder: &Path,
+    name: Option<&str>,
+    version: Option<String>,
+    read_manifest: impl FnOnce() -> Result<Manifest, ScanError>,
+) -> Result<VersionFolder, ScanError> {
     let folder = fs::canonicalize(folder).map_err(|error| ScanError::Folder {
         path: folder.to_owned(),
         error,
     })?;
+    let fingerprint = fingerprint(&folder)?;
+    let manifest = read_manifest()?;
     Ok(VersionFolder {
-        fingerprint: fingerprint(&folder)?,
+        fingerprint,
         folder,
         manifest: Manifest {
-            name: name.to_owned(),
-            version,
+            name: name.map_or_else(|| manifest.name.clone(), str::to_owned),
+            version: version.unwrap_or_else(|| manifest.version.clone()),
             ..manifest
         },
     })
@@ -415,6 +427,19 @@ mod tests {
         assert_ne!(after, before);
         fs::write(root.path().join("1/labels.txt"), "ab").unwrap();
         assert_ne!(fingerprint(root.path()).unwrap(), after);
+    }
+
+    #[test]
+    fn what_changes_while_it_is_read_shows() {
+        let root = tempfile::tempdir().unwrap();
+        write(root.path(), MANIFEST);
+        let replaced_as_it_is_read = || {
+            let manifest = Package::manifest(root.path())?;
+            write(root.path(), &format!("{MANIFEST}\n"));
+            Ok(manifest)
+        };
+        let found = version(root.path(), None, None, replaced_as_it_is_read).unwrap();
+        assert_ne!(found.fingerprint, fingerprint(root.path()).unwrap());
     }
 
     #[test]
