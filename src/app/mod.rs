@@ -10,7 +10,10 @@ mod log;
 pub mod memory;
 mod models;
 mod open_files;
+pub(crate) mod probe;
+mod service_manager;
 mod signals;
+mod watchdog;
 
 use std::io;
 use std::net::SocketAddr;
@@ -26,6 +29,8 @@ use crate::config::Settings;
 use crate::http::{Draining, Health, HealthState, Security, Server, Shared, SharedParts, Stop, admin_router, routers};
 use crate::repository::Repository;
 use crate::telemetry::{Metrics, Tracer};
+use service_manager::ServiceManager;
+use watchdog::Watchdog;
 
 pub use load::{compile_settings, explicit, load};
 
@@ -107,19 +112,38 @@ impl App {
         &self.shared
     }
 
-    /// Serves until SIGTERM or SIGINT and drains; a second signal stops at once.
+    /// Serves until SIGTERM or SIGINT and drains; a second signal stops at once. Tells the service manager that has started the
+    /// process, if one has.
     ///
     /// # Errors
     /// Where the model cannot be served, or the signals cannot be heard.
     pub async fn run_until_stopped(self) -> anyhow::Result<()> {
-        self.run(signals::listen()?).await
+        let manager = ServiceManager::of_environment();
+        let watchdog =
+            watchdog::interval(|name| std::env::var(name).ok(), std::process::id()).map(|interval| Watchdog {
+                interval,
+                manager: manager.clone(),
+                asked: probe::of_server(self.address, self.admin_address, &self.settings.security, "/livez"),
+                health: Arc::clone(&self.shared.health),
+            });
+        let _watching = BackgroundTasks(
+            watchdog
+                .map(|watchdog| tokio::spawn(watchdog.run()))
+                .into_iter()
+                .collect(),
+        );
+        self.serve(signals::listen()?, manager).await
     }
 
     /// Serves until `stop` changes.
     ///
     /// # Errors
     /// Where the model cannot be served.
-    pub async fn run(self, mut stop: watch::Receiver<Stop>) -> anyhow::Result<()> {
+    pub async fn run(self, stop: watch::Receiver<Stop>) -> anyhow::Result<()> {
+        self.serve(stop, ServiceManager::none()).await
+    }
+
+    async fn serve(self, mut stop: watch::Receiver<Stop>, manager: ServiceManager) -> anyhow::Result<()> {
         let Self {
             settings,
             server,
@@ -139,10 +163,12 @@ impl App {
         let routers = routers(shared.clone());
         let mut accepting = vec![tokio::spawn(server.accept_until(routers.http, closing.clone()))];
         accepting.extend(grpc.map(|grpc| tokio::spawn(grpc.accept_until(routers.grpc, closing))));
+        let hang_ups = signals::hang_ups()?;
         let _background = BackgroundTasks(vec![
             tokio::spawn(shared.security.clone().follow(settings.security.reload_interval())),
             tokio::spawn(serve_admin(admin, shared.clone())),
         ]);
+        let told = tokio::spawn(manager.clone().follow(shared.health.watch()));
 
         let _watching = BackgroundTasks(models::watch(&repository).into_iter().collect());
         let loaded = tokio::select! {
@@ -152,9 +178,10 @@ impl App {
         if let Err(error) = loaded {
             shared.health.set(HealthState::Failed(format!("{error:#}")));
             linger(&settings, &error, &mut stop).await;
+            let _ = told.await;
             return Err(error);
         }
-        let _following = BackgroundTasks(models::follow(&repository, &shared.health)?);
+        let _following = BackgroundTasks(models::follow(&repository, &shared.health, hang_ups, manager));
         reached(&mut stop, Stop::Drain).await;
 
         shared.health.set(HealthState::Draining);
@@ -170,6 +197,7 @@ impl App {
         if let Some(spans) = shared.spans.clone() {
             let _ = tokio::task::spawn_blocking(move || spans.flush()).await;
         }
+        let _ = told.await;
         Ok(())
     }
 }

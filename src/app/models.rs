@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use anyhow::Context;
+use tokio::signal::unix::Signal;
 use tokio::task::JoinHandle;
 
 use super::load::ModelLoader;
-use super::{memory, signals};
+use super::memory;
+use super::service_manager::ServiceManager;
 use crate::classify::Models;
 use crate::config::Settings;
 use crate::http::{Health, HealthState};
@@ -67,17 +69,14 @@ pub(super) async fn load_all(repository: &Repository) -> anyhow::Result<()> {
 }
 
 /// Starts what keeps up with the models: whether the server is ready, and SIGHUP.
-pub(super) fn follow(repository: &Repository, health: &Arc<Health>) -> anyhow::Result<Vec<JoinHandle<()>>> {
+pub(super) fn follow(
+    repository: &Repository,
+    health: &Arc<Health>,
+    hang_ups: Signal,
+    manager: ServiceManager,
+) -> Vec<JoinHandle<()>> {
     set_health(repository, health);
-    let mut hang_ups = signals::hang_ups()?;
-    let of_signals = repository.clone();
-    let signals = tokio::spawn(async move {
-        while hang_ups.recv().await.is_some() {
-            tracing::info!(signal = "SIGHUP", "the models are read again");
-            let again = of_signals.clone();
-            let _ = tokio::task::spawn_blocking(move || again.reread()).await;
-        }
-    });
+    let signals = tokio::spawn(reread_on(hang_ups, repository.clone(), Arc::clone(health), manager));
     let (of_health, health) = (repository.clone(), Arc::clone(health));
     let readiness = tokio::spawn(async move {
         let mut changes = of_health.changes();
@@ -88,7 +87,25 @@ pub(super) fn follow(repository: &Repository, health: &Arc<Health>) -> anyhow::R
             }
         }
     });
-    Ok(vec![signals, readiness])
+    vec![signals, readiness]
+}
+
+/// Reads the models again at each SIGHUP. The service manager hears of the end when what is new has been loaded.
+async fn reread_on(mut hang_ups: Signal, repository: Repository, health: Arc<Health>, manager: ServiceManager) {
+    let mut next = hang_ups.recv().await;
+    while next.is_some() {
+        tracing::info!(signal = "SIGHUP", "the models are read again");
+        manager.reloading().await;
+        let again = repository.clone();
+        let _ = tokio::task::spawn_blocking(move || again.reread()).await;
+        next = tokio::select! {
+            () = repository.loads_done() => {
+                manager.reloaded(&health.get()).await;
+                hang_ups.recv().await
+            }
+            next = hang_ups.recv() => next,
+        };
+    }
 }
 
 /// Starts to follow changes in the folder of the models, where these are to be followed.

@@ -317,6 +317,17 @@ impl Repository {
         self.0.changed();
     }
 
+    /// Completes when no model is loading.
+    pub async fn loads_done(&self) {
+        let mut changes = self.changes();
+        let loading = || self.0.lock().values().any(|model| model.lifecycle.is_loading());
+        while loading() {
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// The settings that govern this.
     pub fn settings(&self) -> &ModelsSettings {
         &self.0.parts.settings

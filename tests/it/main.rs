@@ -33,6 +33,7 @@ mod quantize;
 mod repository;
 mod scheduling;
 mod secure;
+mod service_manager;
 mod soak;
 #[allow(dead_code, reason = "each test binary uses its part")]
 mod support;

@@ -34,6 +34,14 @@ impl Process {
         Self::start_heard(sets, true).await
     }
 
+    /// The same with these variables in its environment.
+    #[allow(dead_code, reason = "not all test binaries use it")]
+    pub async fn start_with(environment: &[(&str, String)], sets: &[&str]) -> Self {
+        let mut command = repserve(&serve(sets));
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
+        Self::begun(&mut command, true).await
+    }
+
     /// The same with a log that is not read any more once the server listens: its pipe is closed.
     pub async fn start_unheard(sets: &[&str]) -> Self {
         Self::start_heard(sets, false).await
@@ -90,8 +98,13 @@ impl Process {
 
     /// Sends SIGTERM.
     pub fn terminate(&self) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.signal("TERM");
+    }
+
+    /// Sends a signal, such as `HUP`.
+    pub fn signal(&self, name: &str) {
+        let (signal, pid) = (format!("-{name}"), self.child.id().to_string());
+        assert!(Command::new("kill").args([signal, pid]).status().unwrap().success());
     }
 
     /// Waits for its end; whether that was without an error.

@@ -22,17 +22,17 @@ const PATH: &str = "/readyz";
 
 /// What a server returned.
 #[derive(Debug)]
-pub(super) struct Returned {
-    pub(super) status: u16,
+pub(crate) struct Returned {
+    pub(crate) status: u16,
     /// Empty where it is too long.
-    pub(super) body: Bytes,
+    pub(crate) body: Bytes,
 }
 
 /// Requests a URL.
 ///
 /// # Errors
 /// Where it is no URL of HTTP, its host cannot be reached or is not to be trusted, or what it returns is no HTTP.
-pub(super) async fn get(url: &str, trust: &Trust) -> anyhow::Result<Returned> {
+pub(crate) async fn get(url: &str, trust: &Trust) -> anyhow::Result<Returned> {
     let target = Target::of(url)?;
     let stream = TcpStream::connect((target.host.as_str(), target.port)).await?;
     if !target.encrypted {

@@ -1,11 +1,5 @@
 //! `repserve health`: asks a running server whether it is ready. The container's health check.
-//!
-//! [`client`] sends the request, [`trust`] is which certificates a server over HTTPS may show.
 
-mod client;
-mod trust;
-
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -14,9 +8,8 @@ use anyhow::{Context, bail};
 
 use super::settings::{SettingsArgs, Used};
 use super::{Outcome, output};
+use crate::app::probe::{self, Returned, Trust};
 use crate::config::Settings;
-use client::Returned;
-use trust::Trust;
 
 /// Ask a running server whether it is ready; exit code 0 when it is
 #[derive(Debug, clap::Args)]
@@ -64,7 +57,7 @@ fn request(url: &str, trust: &Trust, timeout: Duration) -> anyhow::Result<Return
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let outcome = runtime.block_on(async { tokio::time::timeout(timeout, client::get(url, trust)).await });
+    let outcome = runtime.block_on(async { tokio::time::timeout(timeout, probe::get(url, trust)).await });
     // A name that is still being resolved is not waited for.
     runtime.shutdown_background();
     outcome.unwrap_or_else(|_| bail!("no response within {} ms", timeout.as_millis()))
@@ -72,38 +65,6 @@ fn request(url: &str, trust: &Trust, timeout: Duration) -> anyhow::Result<Return
 
 /// The URL of the server that the settings describe.
 fn configured(settings: &Settings) -> (String, Trust) {
-    let (address, scheme, trust) = match settings.server.admin_listen {
-        Some(admin) => (admin, "http", Trust::System),
-        None if settings.security.has_tls() => {
-            let certificate = settings.security.tls_certificate_file.clone();
-            (settings.server.listen, "https", Trust::Exactly(certificate))
-        }
-        None => (settings.server.listen, "http", Trust::System),
-    };
-    (format!("{scheme}://{}/readyz", reachable(address)), trust)
-}
-
-/// An address that listens on every interface is reached on the loopback one.
-fn reachable(listen: SocketAddr) -> SocketAddr {
-    let ip = match listen.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, listen.port())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_unspecified_address_is_reached_on_loopback() {
-        let check = |listen: &str, expected: &str| {
-            assert_eq!(reachable(listen.parse().unwrap()).to_string(), expected);
-        };
-        check("0.0.0.0:8080", "127.0.0.1:8080");
-        check("[::]:8080", "[::1]:8080");
-        check("10.0.0.1:80", "10.0.0.1:80");
-    }
+    let server = &settings.server;
+    probe::of_server(server.listen, server.admin_listen, &settings.security, "/readyz")
 }

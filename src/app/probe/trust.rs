@@ -15,7 +15,7 @@ use tokio_rustls::rustls::{
 
 /// Which certificates are trusted.
 #[derive(Debug)]
-pub(super) enum Trust {
+pub(crate) enum Trust {
     /// Those that the system's authorities signed for the host.
     System,
     /// Those that one of the PEM file's authorities signed for the host; a self-signed one is its own.
