@@ -25,9 +25,9 @@ pub struct Runtime {
 static LOADED: OnceLock<Runtime> = OnceLock::new();
 
 impl Runtime {
-    /// Loads the library: `explicit` if given, else `ORT_DYLIB_PATH`, else the first that exists beside the executable or in a `.onnxruntime/`
-    /// folder of the working directory, of the checkout this was built from or of one above the executable, or in the Python
-    /// environment into which the executable was installed (the package `onnxruntime`); else what the system's loader finds. A second call returns what the first one loaded.
+    /// Loads the library: `explicit` if given, else `ORT_DYLIB_PATH`, else the first that exists beside the executable, in the Python
+    /// environment into which the executable was installed (the package `onnxruntime`), or in a `.onnxruntime/` folder of the working
+    /// directory or of one above the executable; else what the system's loader finds. A second call returns what the first one loaded.
     pub fn load(explicit: Option<&Path>) -> Result<Self, RuntimeError> {
         static LOADING: std::sync::Mutex<()> = std::sync::Mutex::new(());
         let _one_at_a_time = LOADING.lock();
@@ -37,8 +37,8 @@ impl Runtime {
         let library = search(
             explicit,
             std::env::var_os("ORT_DYLIB_PATH").map(PathBuf::from),
-            &folders(),
-            || python_library(std::env::current_exe().ok()?.parent()?.parent()?),
+            std::env::current_exe().ok().as_deref().and_then(Path::parent),
+            std::env::current_dir().ok().as_deref(),
         );
         let failed = |reason: String| RuntimeError::Library {
             library: library.clone(),
@@ -102,24 +102,6 @@ fn is_returned(text: &str) -> bool {
     RETURNED.iter().any(|start| text.starts_with(start))
 }
 
-fn folders() -> Vec<PathBuf> {
-    let executable = std::env::current_exe()
-        .ok()
-        .and_then(|p| p.parent().map(Path::to_owned));
-    let above = executable
-        .iter()
-        .flat_map(|p| p.ancestors().map(|a| a.join(".onnxruntime")));
-    let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join(".onnxruntime");
-    let here = std::env::current_dir().map(|d| d.join(".onnxruntime")).ok();
-    executable
-        .iter()
-        .cloned()
-        .chain(here)
-        .chain(above)
-        .chain([checkout])
-        .collect()
-}
-
 /// The library of the package `onnxruntime` in the Python environment `environment`, such as
 /// `lib/python3.12/site-packages/onnxruntime/capi/libonnxruntime.so.1.31.1`; the last by name, where there are several.
 fn python_library(environment: &Path) -> Option<PathBuf> {
@@ -138,24 +120,25 @@ fn python_library(environment: &Path) -> Option<PathBuf> {
         .max()
 }
 
-fn search(
-    explicit: Option<&Path>,
-    variable: Option<PathBuf>,
-    folders: &[PathBuf],
-    python: impl FnOnce() -> Option<PathBuf>,
-) -> PathBuf {
-    if let Some(named) = explicit
+/// What is loaded by an executable that lies in `beside`, in the working directory `here`.
+fn search(explicit: Option<&Path>, variable: Option<PathBuf>, beside: Option<&Path>, here: Option<&Path>) -> PathBuf {
+    let named = explicit
         .map(Path::to_owned)
-        .or(variable.filter(|v| !v.as_os_str().is_empty()))
-    {
-        return named;
-    }
-    let candidates = folders.iter().flat_map(|folder| NAMES.map(|name| folder.join(name)));
-    candidates
-        .into_iter()
-        .find(|c| c.is_file())
-        .or_else(python)
+        .or(variable.filter(|v| !v.as_os_str().is_empty()));
+    let fetched = |folder: &Path| library_in(&folder.join(".onnxruntime"));
+    named
+        .or_else(|| library_in(beside?))
+        .or_else(|| python_library(beside?.parent()?))
+        .or_else(|| fetched(here?))
+        .or_else(|| beside?.ancestors().find_map(fetched))
         .unwrap_or_else(|| PathBuf::from(NAMES[1]))
+}
+
+fn library_in(folder: &Path) -> Option<PathBuf> {
+    NAMES
+        .map(|name| folder.join(name))
+        .into_iter()
+        .find(|path| path.is_file())
 }
 
 #[cfg(test)]
@@ -172,19 +155,29 @@ mod tests {
     }
 
     #[test]
-    fn the_explicit_path_wins_then_the_variable_then_the_folders() {
-        let folder = tempfile::tempdir().unwrap();
-        let here = folder.path().join(NAMES[0]);
-        std::fs::write(&here, b"").unwrap();
-        let folders = [folder.path().join("none"), folder.path().to_owned()];
-        assert_eq!(
-            search(Some(Path::new("/a")), Some("/b".into()), &folders, || None),
-            Path::new("/a")
-        );
-        assert_eq!(search(None, Some("/b".into()), &folders, || None), Path::new("/b"));
-        assert_eq!(search(None, Some("".into()), &folders, || Some("/c".into())), here);
-        assert_eq!(search(None, None, &[], || Some("/c".into())), Path::new("/c"));
-        assert_eq!(search(None, None, &[], || None), Path::new(NAMES[1]));
+    fn the_explicit_path_wins_then_the_variable_then_what_is_nearest() {
+        let root = tempfile::tempdir().unwrap();
+        let (bin, here) = (root.path().join("env/bin"), root.path().join("here"));
+        let found = |explicit: Option<&str>, variable: Option<&str>| {
+            let variable = variable.map(PathBuf::from);
+            search(explicit.map(Path::new), variable, Some(&bin), Some(&here))
+        };
+        assert_eq!(found(None, None), Path::new(NAMES[1]));
+        let farther = [
+            root.path().join(".onnxruntime").join(NAMES[1]),
+            here.join(".onnxruntime").join(NAMES[0]),
+            root.path()
+                .join("env/lib/python3.12/site-packages/onnxruntime/capi")
+                .join(NAMES[0]),
+            bin.join(NAMES[0]),
+        ];
+        for library in farther {
+            std::fs::create_dir_all(library.parent().unwrap()).unwrap();
+            std::fs::write(&library, b"").unwrap();
+            assert_eq!(found(None, Some("")), library);
+        }
+        assert_eq!(found(Some("/a"), Some("/b")), Path::new("/a"));
+        assert_eq!(found(None, Some("/b")), Path::new("/b"));
     }
 
     #[test]
