@@ -8,8 +8,11 @@ FEATURES ?= $(if $(shell command -v nasm),jpeg-turbo-simd,jpeg-turbo),otlp
 export CMAKE ?= $(or $(shell command -v cmake),$(CURDIR)/.tools/cmake/data/bin/cmake)
 CARGO_FLAGS = --locked $(if $(FEATURES),--features $(FEATURES))
 
+WHEEL_PROFILE ?= release
+WHEELS ?= target/wheels
+
 .DEFAULT_GOAL := help
-.PHONY: help run build sbom test test-interop compose-test lint dependencies doc onnxruntime cmake deps bench microbench clean
+.PHONY: help run build wheel sbom test test-python test-interop compose-test lint dependencies doc onnxruntime cmake deps bench microbench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +26,13 @@ build: onnxruntime cmake ## Build the release binary
 	$(CARGO) build --release $(CARGO_FLAGS)
 	@$(if $(findstring jpeg-turbo-simd,$(FEATURES)),:,echo "== Note: nasm is missing, so JPEG is decoded about 1.7 times as slowly; \`make deps build\` mends it")
 
+wheel: cmake ## Build the Python wheel, which holds the binary, into target/wheels/ (needs nasm)
+	@command -v nasm >/dev/null || { echo "the wheel's binary decodes JPEG with SIMD, for which nasm is missing: \`make deps\` installs it" >&2; exit 1; }
+	@sh docker/fetch-maturin.sh
+	@echo "== Building the wheel"
+	.tools/maturin/bin/maturin build --quiet --locked --profile $(WHEEL_PROFILE) --strip --out $(WHEELS)
+	@ls $(WHEELS)/repserve-*.whl
+
 sbom: ## Write target/repserve.cdx.json: what the release binary is made of (CycloneDX)
 	@mkdir -p target
 	python3 .ci/sbom.py $(FEATURES) >target/repserve.cdx.json
@@ -30,6 +40,9 @@ sbom: ## Write target/repserve.cdx.json: what the release binary is made of (Cyc
 test: onnxruntime cmake ## Run every test that needs Rust and ONNX Runtime only
 	@echo "== Running the tests"
 	$(CARGO) test --workspace $(CARGO_FLAGS)
+
+test-python: ## Build the wheel, install it into a fresh environment and test it there
+	@tests/python/run
 
 test-interop: onnxruntime cmake ## Run the tests against other programs: Triton's client, Prometheus, a browser and more (installs them)
 	@FEATURES=$(FEATURES) tests/interop/run
