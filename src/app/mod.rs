@@ -156,6 +156,8 @@ impl App {
             address,
         } = self;
         let https = shared.security.tls.is_some();
+        // From now on: one that comes while the first models load would end the process.
+        let hang_ups = signals::hang_ups()?;
         tracing::info!(%address, https, admin = admin_address.map(tracing::field::display), grpc = grpc_address.map(tracing::field::display), version = env!("CARGO_PKG_VERSION"), "listening");
         memory::log_limits(&settings.limits);
         log::decoder();
@@ -163,7 +165,6 @@ impl App {
         let routers = routers(shared.clone());
         let mut accepting = vec![tokio::spawn(server.accept_until(routers.http, closing.clone()))];
         accepting.extend(grpc.map(|grpc| tokio::spawn(grpc.accept_until(routers.grpc, closing))));
-        let hang_ups = signals::hang_ups()?;
         let _background = BackgroundTasks(vec![
             tokio::spawn(shared.security.clone().follow(settings.security.reload_interval())),
             tokio::spawn(serve_admin(admin, shared.clone())),

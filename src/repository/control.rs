@@ -1,6 +1,7 @@
 //! The models of a source, loaded, exchanged and unloaded while requests run.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -446,12 +447,15 @@ impl Inner {
             };
             let (files, fingerprint) = (one.files.clone(), one.fingerprint());
             let made = one.package().map_err(LoadError::from).and_then(|package| {
-                self.parts.loader.load(Wanted {
+                let wanted = Wanted {
                     package,
                     weight,
                     folder: files.as_ref().map(|(folder, _)| folder.as_path()),
                     progress,
-                })
+                };
+                // The thread goes on: other models are to be loaded after this one.
+                let loaded = catch_unwind(AssertUnwindSafe(|| self.parts.loader.load(wanted)));
+                loaded.unwrap_or(Err(LoadError::Panicked))
             });
             let changed = match &files {
                 Some((folder, before)) => scan::fingerprint(folder).is_ok_and(|now| now != *before),

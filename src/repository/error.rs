@@ -26,6 +26,9 @@ pub enum LoadError {
     /// Its files change all the time.
     #[error("the files change while they are read ({attempts} attempts)", attempts = ATTEMPTS)]
     Changing,
+    /// The server has a bug that the model led to.
+    #[error("loading it panicked; this is a bug in the server, and the log has the place")]
+    Panicked,
     /// Something about this process.
     #[error("{0}")]
     Process(String),
@@ -52,10 +55,19 @@ impl LoadError {
     /// What a load that ends so counts as.
     pub(super) fn counts_as(&self) -> Swap {
         match self {
-            Self::Compile(CompileError::Mismatch(_)) => Swap::Verification,
-            Self::Compile(CompileError::Gate { .. } | CompileError::GateImage { .. }) => Swap::Gate,
+            Self::Compile(error) => refused_by(error),
             Self::Golden(_) => Swap::Golden,
             _ => Swap::Other,
         }
+    }
+}
+
+/// Which check a model did not pass.
+fn refused_by(error: &CompileError) -> Swap {
+    match error {
+        CompileError::Int8(error) => refused_by(error),
+        CompileError::Mismatch(_) => Swap::Verification,
+        CompileError::Gate { .. } | CompileError::GateImage { .. } => Swap::Gate,
+        _ => Swap::Other,
     }
 }

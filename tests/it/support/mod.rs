@@ -6,6 +6,7 @@ pub mod classifiers;
 pub mod costly;
 pub mod http2;
 pub mod images;
+pub mod models;
 pub mod process;
 pub mod tar;
 

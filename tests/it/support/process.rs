@@ -2,7 +2,8 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::JoinHandle;
 
 use super::binary::repserve;
 use super::cgroup::Cgroup;
@@ -12,6 +13,8 @@ use super::client;
 pub struct Process {
     child: Child,
     pub address: SocketAddr,
+    /// The lines that it logs from the one on that names its address.
+    log: Option<JoinHandle<Vec<String>>>,
 }
 
 /// The arguments of a server on a free port that logs JSON.
@@ -35,11 +38,10 @@ impl Process {
     }
 
     /// The same with these variables in its environment.
-    #[allow(dead_code, reason = "not all test binaries use it")]
     pub async fn start_with(environment: &[(&str, String)], sets: &[&str]) -> Self {
         let mut command = repserve(&serve(sets));
         command.envs(environment.iter().map(|(name, value)| (name, value)));
-        Self::begun(&mut command, true).await
+        Self::listening(&mut command, true).ready().await
     }
 
     /// The same with a log that is not read any more once the server listens: its pipe is closed.
@@ -48,8 +50,12 @@ impl Process {
     }
 
     /// The same in a shell that has run `setup`, such as `ulimit -n 400`.
-    #[allow(dead_code, reason = "only the tests that attack use it")]
     pub async fn start_after(setup: &str, sets: &[&str]) -> Self {
+        Self::listening_after(setup, sets).ready().await
+    }
+
+    /// Starts it, in a shell that has run `setup`, and waits until it listens.
+    pub fn listening_after(setup: &str, sets: &[&str]) -> Self {
         let direct = repserve(&serve(sets));
         let mut shell = Command::new("sh");
         shell.args(["-c", &format!("{setup} && exec \"$@\""), "sh"]);
@@ -57,21 +63,20 @@ impl Process {
         for (name, _) in direct.get_envs() {
             shell.env_remove(name);
         }
-        Self::begun(shell.stdin(Stdio::null()), true).await
+        Self::listening(shell.stdin(Stdio::null()), true)
     }
 
     /// The same in a memory cgroup.
-    #[allow(dead_code, reason = "only the tests that attack use it")]
     pub async fn start_within(group: &Cgroup, sets: &[&str]) -> Self {
         let join = format!("echo $$ > '{}'", group.processes().display());
         Self::start_after(&join, sets).await
     }
 
     async fn start_heard(sets: &[&str], heard: bool) -> Self {
-        Self::begun(&mut repserve(&serve(sets)), heard).await
+        Self::listening(&mut repserve(&serve(sets)), heard).ready().await
     }
 
-    async fn begun(command: &mut Command, heard: bool) -> Self {
+    fn listening(command: &mut Command, heard: bool) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
         let address = loop {
@@ -80,31 +85,44 @@ impl Process {
                 break address.parse().unwrap();
             }
         };
-        if heard {
-            std::thread::spawn(move || log.for_each(drop));
+        let log = if heard {
+            Some(std::thread::spawn(move || log.map_while(Result::ok).collect()))
         } else {
             drop(log);
-        }
-        let process = Self { child, address };
+            None
+        };
+        Self { child, address, log }
+    }
+
+    /// The same once it is ready.
+    pub async fn ready(mut self) -> Self {
         let client = client();
-        let url = format!("http://{}/readyz", process.address);
-        loop {
-            if client.get(&url).send().await.is_ok_and(|r| r.status() == 200) {
-                return process;
-            }
+        let url = format!("http://{}/readyz", self.address);
+        while !client.get(&url).send().await.is_ok_and(|r| r.status() == 200) {
+            let ended = self.child.try_wait().unwrap();
+            assert!(ended.is_none(), "it ended before it was ready: {ended:?}");
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
+        self
+    }
+
+    /// Sends a signal, by its name.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args([&format!("-{name}"), &pid]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// Waits for its end: how that was, and what it logged meanwhile.
+    pub fn ended(mut self) -> (ExitStatus, Vec<String>) {
+        let status = self.child.wait().unwrap();
+        let log = self.log.take().map(|log| log.join().unwrap());
+        (status, log.unwrap_or_default())
     }
 
     /// Sends SIGTERM.
     pub fn terminate(&self) {
         self.signal("TERM");
-    }
-
-    /// Sends a signal, such as `HUP`.
-    pub fn signal(&self, name: &str) {
-        let (signal, pid) = (format!("-{name}"), self.child.id().to_string());
-        assert!(Command::new("kill").args([signal, pid]).status().unwrap().success());
     }
 
     /// Waits for its end; whether that was without an error.
@@ -118,13 +136,11 @@ impl Process {
     }
 
     /// The most memory that it had resident since its start, or since [`Self::forget_peak`], in bytes.
-    #[allow(dead_code, reason = "the attack tests use it")]
     pub fn peak_bytes(&self) -> u64 {
         self.status_bytes("VmHWM:")
     }
 
     /// Measures [`Self::peak_bytes`] from now on.
-    #[allow(dead_code, reason = "the attack tests use it")]
     pub fn forget_peak(&self) {
         std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").unwrap();
     }
