@@ -97,9 +97,10 @@ fn load_within(
     parts: ModelParts<'_>,
     phase: &Report<'_>,
 ) -> Result<Served, LoadError> {
-    let report = |event| match event {
-        PhaseEvent::Began(began) => phase(Phase::label(began)),
-        PhaseEvent::Done(done, took) => metrics.model.phase(done.label(), took),
+    let report = |event| {
+        if let PhaseEvent::Began(began) = event {
+            phase(Phase::label(began));
+        }
     };
     let mut clock = Clock::new(&report);
     let package = clock.time(Phase::Read, parts.package)?;

@@ -124,18 +124,22 @@ impl Served {
         }
     }
 
-    /// Sets the metrics of how exact it is.
+    /// Sets the metrics of how it was loaded and how exact it is.
     pub fn publish(&self, metrics: &ModelMetrics) {
-        let facts = &self.facts;
-        metrics.reparam(facts.blocks_fused, facts.equivalence.relative_error);
+        let (facts, labels) = (&self.facts, [self.name(), self.version()]);
+        for (phase, took) in &facts.load_seconds.0 {
+            metrics.phase(labels, phase.label(), *took);
+        }
+        metrics.reparam(labels, facts.blocks_fused, facts.equivalence.relative_error);
         let kernels = facts.kernels.as_ref();
         metrics.winograd(
+            labels,
             kernels.map_or(0, |kernels| kernels.lowered),
             kernels.and_then(|kernels| kernels.relative_error).unwrap_or(0.0),
         );
         if let Some(int8) = &facts.int8 {
             let found = int8.agreement;
-            metrics.int8(self.name(), found.top1_agreement, found.kl_divergence);
+            metrics.int8(labels, found.top1_agreement, found.kl_divergence);
         }
     }
 

@@ -153,6 +153,7 @@ impl Repository {
         let names = self.0.parts.source.names()?;
         self.note_default(&names);
         let of = |name: &String| {
+            self.0.parts.metrics.model.known(name);
             (
                 name.clone(),
                 self.0.lock().entry(name.clone()).or_default().lifecycle.load().load,
@@ -263,7 +264,7 @@ impl Repository {
             model.answer(|_| true, &Err(Refused::Unloaded));
             self.0.retire(name, model, retire);
         }
-        self.0.parts.metrics.model.swapped(Swap::Unloaded);
+        self.0.parts.metrics.model.swapped(Some(name), Swap::Unloaded);
         self.0.changed();
         let mut changes = self.changes();
         let unloading = |repository: &Self| {
@@ -289,7 +290,7 @@ impl Repository {
             Ok(names) => names,
             Err(error) => {
                 tracing::error!(%error, "the models cannot be read again; what is served goes on");
-                self.0.parts.metrics.model.swapped(Swap::Other);
+                self.0.parts.metrics.model.swapped(None, Swap::Other);
                 return;
             }
         };
@@ -303,6 +304,7 @@ impl Repository {
                 model.answer(|_| true, &Err(Refused::Unloaded));
                 self.0.retire(name, model, retire);
                 models.remove(name);
+                self.0.parts.metrics.model.unknown(name);
             }
         }
         for name in names {
@@ -367,7 +369,10 @@ impl Inner {
     /// Requests a load.
     fn request(&self, name: &str, forced: bool, answer: Option<Answer>) {
         let mut models = self.lock();
-        let model = models.entry(name.to_owned()).or_default();
+        let model = models.entry(name.to_owned()).or_insert_with(|| {
+            self.parts.metrics.model.known(name);
+            Model::default()
+        });
         let requested = model.lifecycle.load();
         model.waiting.extend(answer.map(|answer| (requested.load, answer)));
         if requested.starts {
@@ -553,18 +558,18 @@ impl Inner {
     }
 
     fn count(&self, job: &Job, published: bool, failed: Option<&LoadError>, new: usize) {
-        let metrics = &self.parts.metrics.model;
+        let (metrics, name) = (&self.parts.metrics.model, Some(job.name.as_str()));
         let replaces = self.parts.models.get(&job.name, None).is_some();
         match failed {
-            _ if !published => metrics.swapped(Swap::Cancelled),
+            _ if !published => metrics.swapped(name, Swap::Cancelled),
             Some(error) => {
                 let swap = error.counts_as();
-                metrics.swapped(swap);
+                metrics.swapped(name, swap);
                 metrics.load_failed(swap == Swap::Verification);
                 tracing::error!(model = job.name, %error, serves = replaces, "cannot be loaded");
             }
             None if new == 0 => {}
-            None => metrics.swapped(if replaces { Swap::Swapped } else { Swap::Loaded }),
+            None => metrics.swapped(name, if replaces { Swap::Swapped } else { Swap::Loaded }),
         }
     }
 

@@ -228,9 +228,11 @@ mod tests {
         let metrics = Metrics::new().unwrap();
         metrics.request_ended("/classify", "POST", 200, Duration::ZERO);
         metrics.sessions("idle", 1);
-        metrics.model.phase("read", Duration::ZERO);
+        metrics.model.phase(["m", "1"], "read", Duration::ZERO);
         metrics.model.served(&[ModelInfo::default()]);
-        metrics.model.int8("m", 1.0, 0.0);
+        metrics.model.reparam(["m", "1"], 1, 0.0);
+        metrics.model.winograd(["m", "1"], 1, 0.0);
+        metrics.model.int8(["m", "1"], 1.0, 0.0);
         for family in metrics.registry.gather() {
             let name = family.name().trim_start_matches("repserve_").to_owned();
             assert!(documented.contains(&format!("`{name}`")), "{name}");

@@ -31,7 +31,7 @@ async fn refused(server: &Server, outcome: &str) -> String {
     let entry = |version: &str, state: &str| ["m", version, state].map(str::to_owned);
     assert_eq!(index(server).await, [entry("1", "READY"), entry("2", "UNAVAILABLE")]);
     let text = String::from_utf8(server.shared.metrics.encode().unwrap()).unwrap();
-    let line = format!("repserve_model_swaps_total{{outcome=\"{outcome}\"}} 1");
+    let line = format!("repserve_model_swaps_total{{model=\"m\",outcome=\"{outcome}\"}} 1");
     assert!(text.contains(&line), "{body}: no `{line}` in\n{text}");
     body["error"].as_str().unwrap().to_owned()
 }

@@ -237,8 +237,9 @@ async fn every_name_is_there_with_its_help() {
     }
     assert_eq!(value(&scrape, "repserve_images_total", &[]), 1.0);
     assert_eq!(value(&scrape, "repserve_batch_size", &[]), 1.0);
-    assert!(value(&scrape, "repserve_reparam_blocks_fused", &[]) >= 9.0);
-    let error = value(&scrape, "repserve_reparam_max_relative_error", &[]);
+    let of_model = [("model", "repvgg-cifar10"), ("version", "1")];
+    assert!(value(&scrape, "repserve_reparam_blocks_fused", &of_model) >= 9.0);
+    let error = value(&scrape, "repserve_reparam_max_relative_error", &of_model);
     assert!(error > 0.0 && error < 1e-5, "{error}");
     let info = scrape
         .samples

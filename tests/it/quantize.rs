@@ -124,7 +124,7 @@ async fn the_default_model_answers_in_int8_as_in_fp32() {
     );
     let metrics = server.get("/metrics").await.text().await.unwrap();
     assert!(
-        metrics.contains("repserve_int8_top1_agreement{model=\"repvgg-cifar10\"}"),
+        metrics.contains("repserve_int8_top1_agreement{model=\"repvgg-cifar10\",version=\"1\"}"),
         "{metrics}"
     );
     assert!(metrics.contains("precision=\"int8\""), "{metrics}");

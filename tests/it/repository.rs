@@ -69,11 +69,11 @@ async fn a_model_that_fails_takes_no_other_down_and_says_why() {
     assert_eq!((status, &body["code"]), (400, &json!("malformed")));
     let text = String::from_utf8(server.shared.metrics.encode().unwrap()).unwrap();
     assert!(
-        text.contains("repserve_model_swaps_total{outcome=\"other\"} 1"),
+        text.contains("repserve_model_swaps_total{model=\"bad\",outcome=\"other\"} 1"),
         "{text}"
     );
     assert!(
-        text.contains("repserve_model_swaps_total{outcome=\"loaded\"} 1"),
+        text.contains("repserve_model_swaps_total{model=\"good\",outcome=\"loaded\"} 1"),
         "{text}"
     );
 }
@@ -191,8 +191,8 @@ async fn a_version_that_must_not_serve_never_does() {
     }
     let text = String::from_utf8(server.shared.metrics.encode().unwrap()).unwrap();
     for line in [
-        "repserve_model_swaps_total{outcome=\"golden\"} 1",
-        "repserve_model_swaps_total{outcome=\"swapped\"} 1",
+        "repserve_model_swaps_total{model=\"m\",outcome=\"golden\"} 1",
+        "repserve_model_swaps_total{model=\"m\",outcome=\"swapped\"} 1",
         "version=\"2\"",
     ] {
         assert!(text.contains(line), "no `{line}` in\n{text}");
@@ -372,4 +372,39 @@ async fn control_stands_on_the_admin_listener_and_needs_a_key() {
     let admin = format!("http://{}{path}", server.admin.unwrap());
     assert_eq!(server.client.post(&admin).send().await.unwrap().status(), 401);
     assert_eq!(key(server.client.post(&admin)).send().await.unwrap().status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_models_and_versions_that_are_there_have_series() {
+    let models = Models::new(&["m/1", "other"]);
+    let server = Server::ready(models.settings(Control::Api)).await;
+    let repository = server.shared.repository.clone().unwrap();
+    let text = || String::from_utf8(server.shared.metrics.encode().unwrap()).unwrap();
+    for label in [
+        "repserve_model_load_seconds{model=\"m\",phase=\"verify\",version=\"1\"}",
+        "repserve_reparam_blocks_fused{model=\"m\",version=\"1\"}",
+        "repserve_reparam_max_relative_error{model=\"other\",version=\"1\"}",
+        "repserve_winograd_layers{model=\"m\",version=\"1\"}",
+        "repserve_winograd_max_relative_error{model=\"m\",version=\"1\"}",
+        "repserve_model_swaps_total{model=\"other\",outcome=\"int8_gate\"} 0",
+    ] {
+        assert!(text().contains(label), "no `{label}` in\n{}", text());
+    }
+    for name in ["none", "m%22%2cx%3d%22y"] {
+        assert_eq!(control(&server, name, "load").await.0, 404);
+        assert_eq!(control(&server, name, "unload").await.0, 404);
+        assert_eq!(classified(&server, &format!("?model={name}&version=7")).await.0, 404);
+    }
+    assert!(
+        !text().contains("none") && !text().contains("version=\"7\""),
+        "{}",
+        text()
+    );
+    models.add("m/2");
+    assert_eq!(control(&server, "m", "load").await.0, 200);
+    let of_old = |line: &str| line.contains("model=\"m\"") && line.contains("version=\"1\"");
+    assert!(!text().lines().any(of_old), "{}", text());
+    fs::remove_dir_all(models.path("other")).unwrap();
+    tokio::task::spawn_blocking(move || repository.reread()).await.unwrap();
+    assert!(!text().contains("model=\"other\""), "{}", text());
 }
