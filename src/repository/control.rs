@@ -13,7 +13,7 @@ use super::background::stand_back;
 use super::error::{ATTEMPTS, LoadError, Refused};
 use super::lifecycle::{LoadId, Outcome, State};
 use super::model::{Answer, Entry, Model};
-use super::scan::{self, Fingerprint};
+use super::scan::Fingerprint;
 use super::settings::ModelsSettings;
 use super::source::{Found, FoundModel, Source};
 use crate::classify::{Models, Served, Shadow};
@@ -455,7 +455,7 @@ impl Inner {
                 let wanted = Wanted {
                     package,
                     weight,
-                    folder: files.as_ref().map(|(folder, _)| folder.as_path()),
+                    folder: files.as_ref().map(|(files, _)| files.folder.as_path()),
                     progress,
                 };
                 // The thread goes on: other models are to be loaded after this one.
@@ -463,7 +463,7 @@ impl Inner {
                 loaded.unwrap_or(Err(LoadError::Panicked))
             });
             let changed = match &files {
-                Some((folder, before)) => scan::fingerprint(folder).is_ok_and(|now| now != *before),
+                Some((files, before)) => files.fingerprint().is_ok_and(|now| now != *before),
                 None => false,
             };
             if changed && self.wants(job) {

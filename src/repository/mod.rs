@@ -20,7 +20,7 @@ pub use control::{LoadedModel, Loader, Parts, Progress, Readiness, Repository, W
 pub use error::{LoadError, Refused};
 pub use golden::{Golden, GoldenError};
 pub use model::{Entry, READY};
-pub use scan::{Fingerprint, ModelFolder, ScanError, VersionFolder};
+pub use scan::{Fingerprint, ModelFolder, ScanError, VersionFiles, VersionFolder};
 pub use settings::{Control, ModelsSettings};
 pub use source::Source;
 pub use watch::watch;

@@ -34,11 +34,20 @@ pub struct ModelFolder {
     pub versions: Vec<VersionFolder>,
 }
 
+/// What a version is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionFiles {
+    /// Its folder, or its only file; links followed.
+    pub folder: PathBuf,
+    /// The `model.toml` of the model's folder, where versions lie in that; it need not be there.
+    pub shared_manifest: Option<PathBuf>,
+}
+
 /// A version of a model as it was found.
 #[derive(Debug, Clone)]
 pub struct VersionFolder {
-    /// Where it lies, links followed.
-    pub folder: PathBuf,
+    /// Where it lies.
+    pub files: VersionFiles,
     /// What its `model.toml` says, with the name and the version under which it is served.
     pub manifest: Manifest,
     /// Of its files, when they were looked at.
@@ -171,6 +180,7 @@ pub(super) fn model(root: &Path, name: &str, default: &VersionPolicy) -> Result<
         let read = || version_manifest(&folder, number);
         version(
             &folder.join(number.to_string()),
+            Some(folder.join(MANIFEST_FILE)),
             Some(name),
             Some(number.to_string()),
             read,
@@ -184,7 +194,7 @@ pub(super) fn model(root: &Path, name: &str, default: &VersionPolicy) -> Result<
 
 /// A model whose folder has no versions: it has the one of its `model.toml`.
 fn flat(folder: &Path, name: Option<&str>) -> Result<ModelFolder, ScanError> {
-    let found = version(folder, name, None, || Ok(Package::manifest(folder)?))?;
+    let found = version(folder, None, name, None, || Ok(Package::manifest(folder)?))?;
     Ok(ModelFolder {
         spec: found.manifest.repository.clone(),
         versions: vec![found],
@@ -195,6 +205,7 @@ fn flat(folder: &Path, name: Option<&str>) -> Result<ModelFolder, ScanError> {
 /// Name and version are those of the `model.toml` where none are given.
 fn version(
     folder: &Path,
+    shared_manifest: Option<PathBuf>,
     name: Option<&str>,
     version: Option<String>,
     read_manifest: impl FnOnce() -> Result<Manifest, ScanError>,
@@ -203,11 +214,15 @@ fn version(
         path: folder.to_owned(),
         error,
     })?;
-    let fingerprint = fingerprint(&folder)?;
+    let files = VersionFiles {
+        folder,
+        shared_manifest,
+    };
+    let fingerprint = files.fingerprint()?;
     let manifest = read_manifest()?;
     Ok(VersionFolder {
         fingerprint,
-        folder,
+        files,
         manifest: Manifest {
             name: name.map_or_else(|| manifest.name.clone(), str::to_owned),
             version: version.unwrap_or_else(|| manifest.version.clone()),
@@ -260,44 +275,47 @@ fn versions(folder: &Path) -> BTreeSet<u64> {
     entries.filter_map(number).collect()
 }
 
-/// Looks at all files of a folder.
-///
-/// # Errors
-/// Where it cannot be read, or has too many.
-pub(super) fn fingerprint(folder: &Path) -> Result<Fingerprint, ScanError> {
-    let failed = |error| ScanError::Folder {
-        path: folder.to_owned(),
-        error,
-    };
-    let mut found = Vec::new();
-    if folder.is_dir() {
-        list(folder, DEPTH_MAX, &mut found).map_err(failed)?;
-    } else {
-        found.push(folder.to_owned());
-    }
-    if found.len() > FILES_MAX {
-        return Err(ScanError::TooManyFiles {
-            path: folder.to_owned(),
-        });
-    }
-    found.sort();
-    let mut digest = Sha256::new();
-    for file in found {
-        digest.update(file.as_os_str().as_encoded_bytes());
-        // A link that leads nowhere belongs to the picture as well.
-        if let Ok(metadata) = fs::metadata(&file) {
-            let of_file = [metadata.dev(), metadata.ino(), metadata.size()];
-            of_file.iter().for_each(|number| digest.update(number.to_le_bytes()));
-            let times = [
-                metadata.mtime(),
-                metadata.mtime_nsec(),
-                metadata.ctime(),
-                metadata.ctime_nsec(),
-            ];
-            times.iter().for_each(|number| digest.update(number.to_le_bytes()));
+impl VersionFiles {
+    /// Looks at all of them.
+    ///
+    /// # Errors
+    /// Where the folder cannot be read, or has too many.
+    pub(super) fn fingerprint(&self) -> Result<Fingerprint, ScanError> {
+        let path = || self.folder.clone();
+        let mut found: Vec<PathBuf> = self.shared_manifest.iter().cloned().collect();
+        if self.folder.is_dir() {
+            list(&self.folder, DEPTH_MAX, &mut found).map_err(|error| ScanError::Folder { path: path(), error })?;
+        } else {
+            found.push(path());
         }
+        if found.len() > FILES_MAX {
+            return Err(ScanError::TooManyFiles { path: path() });
+        }
+        found.sort();
+        Ok(Fingerprint::of(&found))
     }
-    Ok(Fingerprint(digest.finalize().into()))
+}
+
+impl Fingerprint {
+    fn of(files: &[PathBuf]) -> Self {
+        let mut digest = Sha256::new();
+        for file in files {
+            digest.update(file.as_os_str().as_encoded_bytes());
+            // A link that leads nowhere belongs to the picture as well.
+            if let Ok(metadata) = fs::metadata(file) {
+                let of_file = [metadata.dev(), metadata.ino(), metadata.size()];
+                of_file.iter().for_each(|number| digest.update(number.to_le_bytes()));
+                let times = [
+                    metadata.mtime(),
+                    metadata.mtime_nsec(),
+                    metadata.ctime(),
+                    metadata.ctime_nsec(),
+                ];
+                times.iter().for_each(|number| digest.update(number.to_le_bytes()));
+            }
+        }
+        Self(digest.finalize().into())
+    }
 }
 
 fn list(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> io::Result<()> {
@@ -320,7 +338,7 @@ fn list(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> io::Result<()>
 /// # Errors
 /// A part that is missing or wrong.
 pub(super) fn package(version: &VersionFolder) -> Result<Package, PackageError> {
-    Package::open_as(&version.folder, version.manifest.clone())
+    Package::open_as(&version.files.folder, version.manifest.clone())
 }
 
 impl ScanError {
@@ -416,17 +434,49 @@ mod tests {
         assert!(found(root.path(), "another").is_err());
     }
 
+    fn fingerprint_of(folder: &Path) -> Result<Fingerprint, ScanError> {
+        let files = VersionFiles {
+            folder: fs::canonicalize(folder).unwrap(),
+            shared_manifest: None,
+        };
+        files.fingerprint()
+    }
+
+    #[test]
+    fn what_versions_share_belongs_to_each() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("m");
+        fs::create_dir_all(folder.join("1")).unwrap();
+        let looked_at = || {
+            model(root.path(), "m", &VersionPolicy::Latest)
+                .unwrap()
+                .versions
+                .remove(0)
+        };
+        write(&folder, MANIFEST);
+        let before = looked_at();
+        assert_eq!(looked_at().fingerprint, before.fingerprint);
+        write(&folder, &format!("{MANIFEST}\n"));
+        assert_ne!(looked_at().fingerprint, before.fingerprint);
+        assert_ne!(before.files.fingerprint().unwrap(), before.fingerprint);
+        // A version's own takes its place; how the model is served beside others is said in the shared one nevertheless.
+        write(&folder.join("1"), MANIFEST);
+        let own = looked_at();
+        write(&folder, "[repository]\nweight = 2");
+        assert_ne!(looked_at().fingerprint, own.fingerprint);
+    }
+
     #[test]
     fn what_changes_in_a_folder_shows() {
         let root = tempfile::tempdir().unwrap();
         write(&root.path().join("1"), MANIFEST);
-        let before = fingerprint(root.path()).unwrap();
-        assert_eq!(fingerprint(root.path()).unwrap(), before);
+        let before = fingerprint_of(root.path()).unwrap();
+        assert_eq!(fingerprint_of(root.path()).unwrap(), before);
         fs::write(root.path().join("1/labels.txt"), "a").unwrap();
-        let after = fingerprint(root.path()).unwrap();
+        let after = fingerprint_of(root.path()).unwrap();
         assert_ne!(after, before);
         fs::write(root.path().join("1/labels.txt"), "ab").unwrap();
-        assert_ne!(fingerprint(root.path()).unwrap(), after);
+        assert_ne!(fingerprint_of(root.path()).unwrap(), after);
     }
 
     #[test]
@@ -438,8 +488,8 @@ mod tests {
             write(root.path(), &format!("{MANIFEST}\n"));
             Ok(manifest)
         };
-        let found = version(root.path(), None, None, replaced_as_it_is_read).unwrap();
-        assert_ne!(found.fingerprint, fingerprint(root.path()).unwrap());
+        let found = version(root.path(), None, None, None, replaced_as_it_is_read).unwrap();
+        assert_ne!(found.fingerprint, fingerprint_of(root.path()).unwrap());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::layout;
-use super::scan::{self, Fingerprint, ModelFolder, ScanError, VersionFolder};
+use super::scan::{self, Fingerprint, ModelFolder, ScanError, VersionFiles, VersionFolder};
 use crate::model::ModelSettings;
 use repserve_compile::{Package, PackageError, VersionPolicy};
 
@@ -26,8 +26,8 @@ pub enum Source {
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) version: String,
-    /// The folder or file, and what its files were like when they were looked at; none for the model that is built in.
-    pub(super) files: Option<(PathBuf, Fingerprint)>,
+    /// Its files, and what they were like when they were looked at; none for the model that is built in.
+    pub(super) files: Option<(VersionFiles, Fingerprint)>,
     what: What,
 }
 
@@ -84,7 +84,14 @@ impl Source {
             }
             Self::One(settings) => {
                 let path = Some(&settings.path).filter(|path| !path.as_os_str().is_empty());
-                let files = path.map(|path| Ok::<_, ScanError>((path.clone(), scan::fingerprint(path)?)));
+                let files = path.map(|path| {
+                    let files = VersionFiles {
+                        folder: path.clone(),
+                        shared_manifest: None,
+                    };
+                    let fingerprint = files.fingerprint()?;
+                    Ok::<_, ScanError>((files, fingerprint))
+                });
                 let files = files.transpose();
                 let package = settings.open()?;
                 if package.manifest.name != name {
@@ -108,7 +115,7 @@ impl From<VersionFolder> for Found {
     fn from(found: VersionFolder) -> Self {
         Self {
             version: found.manifest.version.clone(),
-            files: Some((found.folder.clone(), found.fingerprint)),
+            files: Some((found.files.clone(), found.fingerprint)),
             what: What::Folder(Box::new(found)),
         }
     }

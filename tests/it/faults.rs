@@ -18,7 +18,7 @@ use serde_json::json;
 
 use crate::support::images::png;
 use crate::support::models::{Models, control, index, replace};
-use crate::support::{Server, checkout};
+use crate::support::{Server, checkout, until};
 
 /// The name that the default model's `model.toml` has.
 const NAME: &str = "repvgg-cifar10";
@@ -312,4 +312,19 @@ async fn a_load_that_panics_fails_and_the_next_one_does_not() {
     assert_eq!(meddled.label().as_deref(), Some("airplane"));
     meddled.repository.load(NAME).await.unwrap();
     assert_eq!(meddled.loads(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_that_versions_share_is_followed() {
+    let models = Models::new(&["m/1"]);
+    fs::rename(models.path("m/1/model.toml"), models.path("m/model.toml")).unwrap();
+    let server = Server::ready(models.settings(Control::Api)).await;
+    let repository = server.shared.repository.clone().unwrap();
+    replace(&models.path("m/model.toml"), "\nlabels = \"labels.txt\"\n", "\n");
+    tokio::task::spawn_blocking(move || repository.reread()).await.unwrap();
+    until("it is loaded without labels", || {
+        let served = server.shared.models.primary();
+        served.is_some_and(|served| served.label(0) == "0")
+    })
+    .await;
 }
