@@ -8,9 +8,7 @@ use crate::classify::{DecodeLimits, ImageEngine, MetricsObserver, Models, Rebuil
 use crate::config::Settings;
 use crate::repository::{Golden, LoadError, LoadedModel, Loader, Progress, Wanted};
 use crate::telemetry::Metrics;
-use repserve_compile::{
-    Clock, CompileError, CompileSettings, Compiled, Measured, Package, Phase, PhaseEvent, Started, start,
-};
+use repserve_compile::{Clock, CompileSettings, Compiled, Measured, Package, Phase, PhaseEvent, Started, start};
 use repserve_quantize::Precision;
 use repserve_runtime::{ImageSession, Pool, Runtime};
 use repserve_scheduler::{Memory, SessionError, WorkerPool, pair};
@@ -107,15 +105,14 @@ fn load_within(
     let golden = parts.golden.filter(|folder| folder.is_dir()).map(Golden::of);
     let golden = golden.transpose()?.unwrap_or_default();
     log::input(&package.manifest.input);
-    let runtime = clock.time(Phase::Runtime, || Runtime::load(explicit(settings)));
-    let runtime = runtime.map_err(CompileError::from)?;
     let precision = settings.model.precision.of(&package.manifest);
     let store = cache::store(&settings.cache);
     let compile_settings = CompileSettings {
         beside: parts.beside,
         ..compile_settings(settings, precision)
     };
-    let started = start(&runtime, package, store.as_ref(), &compile_settings, &mut clock)?;
+    let load = || Runtime::load(explicit(settings));
+    let started = start(load, package, store.as_ref(), &compile_settings, &mut clock)?;
     let Started { mut compiled, unsaved } = started;
     cache::save(unsaved);
     golden::check(&mut compiled, &golden, settings)?;

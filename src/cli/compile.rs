@@ -32,11 +32,11 @@ pub(super) fn run(args: &Args) -> Outcome {
     settings.limits = app::memory::in_force(&settings.limits);
     let mut clock = Clock::silent();
     let package = clock.time(Phase::Read, || settings.model.open())?;
-    let runtime = Runtime::load(app::explicit(&settings))?;
+    let load = || Runtime::load(app::explicit(&settings));
     let precision = settings.model.precision.of(&package.manifest);
     let store = Store::new(args.output.clone(), app::cache::bytes_max(&settings.cache));
     let compile_settings = app::compile_settings(&settings, precision);
-    let Started { compiled, unsaved } = start(&runtime, package, Some(&store), &compile_settings, &mut clock)?;
+    let Started { compiled, unsaved } = start(load, package, Some(&store), &compile_settings, &mut clock)?;
     let state = if unsaved.is_empty() { "already in" } else { "written to" };
     unsaved.save()?;
     let manifest = &compiled.description.manifest;

@@ -37,17 +37,37 @@ pub(super) struct Keys {
     pub(super) sessions: Key,
 }
 
+/// The hashes of what is long: the program's file and the model's.
+pub(super) struct Hashes {
+    program: &'static str,
+    model: Digest,
+}
+
+impl Hashes {
+    /// Those of a package and of this program, on two threads.
+    pub(super) fn of(package: &Package) -> Self {
+        thread::scope(|scope| {
+            let program = scope.spawn(program);
+            let model = Digest::of(&package.graph);
+            Self {
+                program: program.join().unwrap_or_default(),
+                model,
+            }
+        })
+    }
+}
+
 impl Keys {
     /// Those of a package that is compiled with these settings, on this machine, by this program.
     ///
     /// # Errors
     /// A calibration that cannot be read.
-    pub(super) fn of(runtime: &Runtime, package: &Package, settings: &CompileSettings) -> Result<Self, CompileError> {
-        let (program, model) = thread::scope(|scope| {
-            let program = scope.spawn(program);
-            let model = Digest::of(&package.graph);
-            (program.join().unwrap_or_default(), model)
-        });
+    pub(super) fn of(
+        runtime: &Runtime,
+        Hashes { program, model }: Hashes,
+        package: &Package,
+        settings: &CompileSettings,
+    ) -> Result<Self, CompileError> {
         let labels = package.labels.as_ref().map(Vec::len);
         let graph = Key::of(&[
             ("program", program.as_bytes()),

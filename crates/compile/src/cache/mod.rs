@@ -16,7 +16,9 @@ mod sessions;
 mod tests;
 mod unsaved;
 
+use std::panic::resume_unwind;
 use std::path::PathBuf;
+use std::thread;
 
 use repserve_cache::{Entry, EntryError, Key, Store, StoreError};
 use repserve_runtime::{Runtime, RuntimeError};
@@ -28,6 +30,7 @@ use super::package::Package;
 use super::phase::{Clock, Phase};
 use super::settings::CompileSettings;
 
+use key::{Hashes, Keys};
 pub use unsaved::Unsaved;
 
 /// A compiled model, and what of it the store does not hold yet.
@@ -57,17 +60,19 @@ enum Unusable {
 }
 
 /// Takes a model from `store` as far as that holds it, and compiles the rest. Entries that cannot be used are made anew; the log says why.
+/// `load` loads ONNX Runtime, while other threads compute the hashes that tell which entries are the model's.
 ///
 /// # Errors
 /// A model that cannot be served, as [`super::compile`].
 pub fn start(
-    runtime: &Runtime,
+    load: impl FnOnce() -> Result<Runtime, RuntimeError>,
     package: Package,
     store: Option<&Store>,
     settings: &CompileSettings,
     clock: &mut Clock<'_>,
 ) -> Result<Started, CompileError> {
     let Some(store) = store else {
+        let runtime = &clock.time(Phase::Runtime, load)?;
         let fused = clock.time(Phase::Fuse, || Fused::new(package.source()))?;
         let graph = Graph::verified(runtime, &package, fused, settings, clock)?;
         let compiled = graph.compiled(runtime, package, settings, clock)?.0;
@@ -76,7 +81,24 @@ pub fn start(
             unsaved: Unsaved::default(),
         });
     };
-    let keys = clock.time(Phase::Cache, || key::Keys::of(runtime, &package, settings))?;
+    let (runtime, hashes) = thread::scope(|scope| {
+        let hashes = scope.spawn(|| Hashes::of(&package));
+        let runtime = clock.time(Phase::Runtime, load)?;
+        let joined = || Ok::<_, CompileError>(hashes.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        Ok::<_, CompileError>((runtime, clock.time(Phase::Cache, joined)?))
+    })?;
+    let keys = clock.time(Phase::Cache, || Keys::of(&runtime, hashes, &package, settings))?;
+    start_with(&runtime, package, store, &keys, settings, clock)
+}
+
+fn start_with(
+    runtime: &Runtime,
+    package: Package,
+    store: &Store,
+    keys: &Keys,
+    settings: &CompileSettings,
+    clock: &mut Clock<'_>,
+) -> Result<Started, CompileError> {
     let found = clock.time(Phase::Cache, || {
         Ok::<_, CompileError>(open(store, SESSIONS, &keys.sessions))
     })?;

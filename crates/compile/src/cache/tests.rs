@@ -34,9 +34,9 @@ fn store() -> (tempfile::TempDir, Store) {
 
 /// A start, after which the store holds all of it; the model, and the phases that it took.
 fn started(store: &Store, package: Package, settings: &CompileSettings) -> (Compiled, Vec<Phase>) {
-    let runtime = Runtime::load(None).unwrap();
     let mut clock = Clock::silent();
-    let Started { compiled, unsaved } = start(&runtime, package, Some(store), settings, &mut clock).unwrap();
+    let load = || Runtime::load(None);
+    let Started { compiled, unsaved } = start(load, package, Some(store), settings, &mut clock).unwrap();
     unsaved.save().unwrap();
     let phases = clock.spent().iter().map(|(phase, _)| *phase).collect();
     (compiled, phases)
@@ -58,7 +58,7 @@ fn check(settings: &CompileSettings) {
     let (_folder, store) = store();
     let (mut first, _) = started(&store, built_in(), settings);
     let (mut second, phases) = started(&store, built_in(), settings);
-    assert_eq!(phases, [Phase::Cache, Phase::Sessions, Phase::Verify]);
+    assert_eq!(phases, [Phase::Runtime, Phase::Cache, Phase::Sessions, Phase::Verify]);
     assert!(second.facts.cached && !first.facts.cached);
     assert_eq!(rows(&mut first), rows(&mut second));
     assert_eq!(second.report, first.report);
@@ -124,7 +124,9 @@ fn other_settings_and_other_models_have_entries_of_their_own() {
 /// Writes a copy of the sessions' entry in which `change` was made to its record.
 fn rewrite(store: &Store, settings: &CompileSettings, change: impl FnOnce(&mut serde_json::Value)) {
     let runtime = Runtime::load(None).unwrap();
-    let key = key::Keys::of(&runtime, &built_in(), settings).unwrap().sessions;
+    let key = Keys::of(&runtime, Hashes::of(&built_in()), &built_in(), settings)
+        .unwrap()
+        .sessions;
     let entry = store.open(SESSIONS, &key).unwrap().unwrap();
     let mut record: serde_json::Value = super::record(&entry).unwrap();
     let parts: sessions::SessionsRecord = super::record(&entry).unwrap();
