@@ -82,6 +82,11 @@ impl Reason {
     }
 }
 
+/// Whether a response of this status gave what was requested.
+pub(super) fn outcome(code: u16) -> &'static str {
+    if code < 400 { "served" } else { "failed" }
+}
+
 /// Status codes as text, without allocating for those that are common.
 pub(super) fn code_label(code: u16) -> &'static str {
     const CODES: [(u16, &str); 19] = [

@@ -45,8 +45,8 @@ impl Maker<'_> {
         self.add(Histogram::with_opts(histogram(name, buckets, help))?)
     }
 
-    pub(super) fn histograms(&self, name: &str, label: &str, buckets: &[f64], help: &str) -> Made<HistogramVec> {
-        self.add(HistogramVec::new(histogram(name, buckets, help), &[label])?)
+    pub(super) fn histograms(&self, name: &str, labels: &[&str], buckets: &[f64], help: &str) -> Made<HistogramVec> {
+        self.add(HistogramVec::new(histogram(name, buckets, help), labels)?)
     }
 
     /// A counter whose value is read where it is counted.

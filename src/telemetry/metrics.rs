@@ -8,7 +8,7 @@ use prometheus::{
 
 use super::admission::AdmissionMetrics;
 use super::connections::ConnectionMetrics;
-use super::labels::{Reason, Stage, code_label};
+use super::labels::{Reason, Stage, code_label, outcome};
 use super::log::lines_dropped;
 use super::maker::Maker;
 use super::model_metrics::ModelMetrics;
@@ -72,9 +72,9 @@ impl Metrics {
             )?,
             request_duration: make.histograms(
                 "request_duration_seconds",
-                "route",
+                &["route", "outcome"],
                 SECONDS,
-                "Time from a request's head to its response.",
+                "Time from a request's head to its response. Outcome `failed`: a status of 400 or more.",
             )?,
             stages: stages(&make)?,
             batch_size: make.histogram("batch_size", BATCH, "Images that shared a session's run.")?,
@@ -108,7 +108,7 @@ impl Metrics {
             .with_label_values(&[route, method, code_label(code)])
             .inc();
         self.request_duration
-            .with_label_values(&[route])
+            .with_label_values(&[route, outcome(code)])
             .observe(took.as_secs_f64());
     }
 
@@ -188,7 +188,7 @@ fn build_info(make: &Maker<'_>) -> Result<(), prometheus::Error> {
 
 fn stages(make: &Maker<'_>) -> Result<[Histogram; Stage::ALL.len()], prometheus::Error> {
     let name = "stage_duration_seconds";
-    let all = make.histograms(name, "stage", STAGE_SECONDS, "Time an image spends in a stage.")?;
+    let all = make.histograms(name, &["stage"], STAGE_SECONDS, "Time an image spends in a stage.")?;
     Ok(Stage::ALL.map(|stage| all.with_label_values(&[stage.label()])))
 }
 
