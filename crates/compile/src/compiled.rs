@@ -3,7 +3,7 @@
 use super::beside::{self, Measured};
 use super::error::CompileError;
 use super::executable::Executable;
-use super::facts::{Facts, GraphFacts, LoadTimes, PlanFacts};
+use super::facts::{Facts, GraphFacts, LoadTimes, PlanFacts, Speed};
 use super::fused::Fused;
 use super::graph_input::GraphInput;
 use super::manifest::Manifest;
@@ -189,7 +189,12 @@ impl Graph {
             probe,
             answer: verified.answer.clone(),
         });
-        let facts = facts(executable, &report, verified, &plan, clock);
+        let alone = settings.beside.is_none();
+        let speed = verified
+            .train_time_ms
+            .filter(|_| alone)
+            .and_then(|ms| Speed::of(ms, &plan));
+        let facts = facts(executable, &report, verified, speed, &plan, clock);
         let labels = package
             .labels
             .unwrap_or_else(|| indices(scores.classes(signature.classes)));
@@ -355,7 +360,14 @@ fn warm_up(
     Ok(plan)
 }
 
-fn facts(executable: Executable, report: &Report, verified: Verified, plan: &Plan, clock: &Clock<'_>) -> Facts {
+fn facts(
+    executable: Executable,
+    report: &Report,
+    verified: Verified,
+    speed: Option<Speed>,
+    plan: &Plan,
+    clock: &Clock<'_>,
+) -> Facts {
     let [source, deploy] = GraphFacts::of(report);
     let threads = PlanFacts::of(executable.pool(), plan);
     let precision = executable.precision();
@@ -372,6 +384,7 @@ fn facts(executable: Executable, report: &Report, verified: Verified, plan: &Pla
         refusals: report.refusals.len(),
         equivalence: verified.equivalence,
         kernels,
+        speed,
         plan: threads,
         cached: false,
         load_seconds: LoadTimes(clock.spent().to_vec()),

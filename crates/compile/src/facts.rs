@@ -31,6 +31,9 @@ pub struct Facts {
     pub equivalence: Equivalence,
     /// Which convolutions of the fp32 graph the kernels compute, and why; `None` for an int8 graph.
     pub kernels: Option<KernelReport>,
+    /// How much faster than the train-time graph it is; `None` where that was not measured: other models were served while this one was loaded, or
+    /// the comparison of the graphs was taken from the start-up cache.
+    pub speed: Option<Speed>,
     /// How it runs.
     pub plan: PlanFacts,
     /// Whether all of this was taken from the start-up cache.
@@ -56,6 +59,34 @@ pub struct Int8Facts {
     pub layers: usize,
     /// Layers that were left in fp32, by the values they produce.
     pub layers_fp32: Vec<String>,
+}
+
+/// How fast the served graph is beside the train-time graph: one image alone, on all cores where that is how it is served.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Speed {
+    /// Milliseconds that the train-time graph takes for an image, in ONNX Runtime on all cores.
+    pub train_time_ms: f64,
+    /// Milliseconds that the session takes which serves a lone image.
+    pub served_ms: f64,
+    /// The first by the second.
+    pub times_as_fast: f64,
+}
+
+impl Speed {
+    /// From what the train-time graph took and what was measured of the sessions.
+    pub(super) fn of(train_time_ms: f64, plan: &Plan) -> Option<Self> {
+        let points = if plan.wide_threads > 0 {
+            &plan.curve.wide
+        } else {
+            &plan.curve.narrow
+        };
+        let served_ms = points.first().filter(|point| point.batch_size == 1)?.latency_ms;
+        (served_ms > 0.0).then(|| Self {
+            train_time_ms,
+            served_ms,
+            times_as_fast: train_time_ms / served_ms,
+        })
+    }
 }
 
 /// One graph in numbers.

@@ -1,5 +1,7 @@
 //! The train-time graph in ONNX Runtime: what it returns for probes, and how many images it takes at a time.
 
+use std::time::{Duration, Instant};
+
 use super::arithmetic::Arithmetic;
 use super::error::CompileError;
 use super::fused::Fused;
@@ -35,7 +37,13 @@ pub(super) struct Expected {
     pub(super) outputs: Vec<Output>,
     /// How many images it takes at a time.
     pub(super) batching: Batching,
+    /// Milliseconds of a run of one image, on all cores; `None` where it takes no single one.
+    pub(super) single_ms: Option<f64>,
 }
+
+/// Time that runs of one image may take beside those of the probes, and how many of them there are at most.
+const TIMING: Duration = Duration::from_millis(20);
+const TIMED_RUNS_MAX: usize = 10;
 
 /// Runs the train-time graph on the probes; alone, image by image, where the result of an image depends on the others of its batch.
 ///
@@ -83,10 +91,29 @@ pub(super) fn expected(
         Some(output) => Ok(output),
         None => run(&mut session, probe),
     });
+    let outputs = outputs.collect::<Result<_, _>>().map_err(CompileError::TrainTime)?;
+    let single = probes.first().filter(|_| !matches!(batching, Batching::Fixed(2..)));
+    let single_ms = single.map(|single| shortest_ms(&mut session, single)).transpose();
     Ok(Expected {
-        outputs: outputs.collect::<Result<_, _>>().map_err(CompileError::TrainTime)?,
+        outputs,
         batching,
+        single_ms: single_ms.map_err(CompileError::TrainTime)?,
     })
+}
+
+/// The shortest of a few runs, which others disturbed least.
+fn shortest_ms(session: &mut ModelSession, probe: &Probe) -> Result<f64, RuntimeError> {
+    let began = Instant::now();
+    let mut shortest = f64::INFINITY;
+    for _ in 0..TIMED_RUNS_MAX {
+        let start = Instant::now();
+        run(session, probe)?;
+        shortest = shortest.min(start.elapsed().as_secs_f64() * 1e3);
+        if began.elapsed() > TIMING {
+            break;
+        }
+    }
+    Ok(shortest)
 }
 
 /// Whether two outputs are the same up to an error. What is not a number in both is the same.

@@ -57,6 +57,8 @@ pub struct Verified {
     pub answer: Output,
     /// How many images a run of the deploy graph takes.
     pub batching: Batching,
+    /// Milliseconds that the train-time graph took for one image in ONNX Runtime on all cores; `None` where that was not measured at this start.
+    pub train_time_ms: Option<f64>,
 }
 
 /// What graphs are compared with.
@@ -195,8 +197,7 @@ fn finite(probes: Vec<Probe>, expected: Expected) -> Result<(Vec<Probe>, Expecte
             "the train-time graph returns NaN or infinity for some random images"
         );
     }
-    let batching = expected.batching;
-    Ok((probes, Expected { outputs, batching }))
+    Ok((probes, Expected { outputs, ..expected }))
 }
 
 impl Check<'_> {
@@ -236,6 +237,7 @@ impl Check<'_> {
             outputs,
             answer: self.expected.outputs.first().cloned().ok_or_else(one_more)?,
             batching,
+            train_time_ms: self.expected.single_ms,
         })
     }
 
@@ -448,6 +450,7 @@ mod tests {
             answer: outputs[0].clone(),
             outputs,
             batching: Batching::Free,
+            train_time_ms: None,
         };
         verify_lowered(&mut sessions, &verified)
     }

@@ -72,6 +72,7 @@ pub(super) fn restored(package: &Package, entry: &Entry, settings: &CompileSetti
             outputs: record.outputs,
             answer: record.answer,
             batching: record.batching,
+            train_time_ms: None,
         }
     });
     Ok(graph?)

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::compiled::{Compiled, Description, indices, shaped};
 use super::super::error::{CompileError, Mismatch};
-use super::super::facts::{Facts, GraphFacts, Int8Facts, LoadTimes, PlanFacts};
+use super::super::facts::{Facts, GraphFacts, Int8Facts, LoadTimes, PlanFacts, Speed};
 use super::super::graph_input::GraphInput;
 use super::super::package::Package;
 use super::super::phase::{Clock, Phase};
@@ -36,6 +36,7 @@ pub(super) struct SessionsRecord {
     pub(super) precision: Precision,
     pub(super) int8: Option<Int8Facts>,
     pub(super) kernels: Option<KernelReport>,
+    pub(super) speed: Option<Speed>,
     pub(super) curve: Curve,
     pub(super) pool: PoolRecord,
     pub(super) answers: Answers,
@@ -109,6 +110,7 @@ pub(super) fn restored(
         refusals: record.report.refusals.len(),
         equivalence: record.equivalence,
         kernels: record.kernels,
+        speed: record.speed,
         plan: PlanFacts::of(&pool, &plan),
         cached: true,
         load_seconds: LoadTimes(clock.spent().to_vec()),

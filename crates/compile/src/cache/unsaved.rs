@@ -79,6 +79,7 @@ impl Unsaved {
             precision: compiled.facts.precision,
             int8: compiled.facts.int8.clone(),
             kernels: compiled.facts.kernels.clone(),
+            speed: compiled.facts.speed,
             curve: compiled.plan.curve.clone(),
             pool: compiled.pool.stored().record,
             answers: Answers {
