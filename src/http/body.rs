@@ -20,6 +20,7 @@ use super::pace::{MinimumRate, Pace};
 use super::settings::{LimitSettings, ServerSettings};
 use super::{form, json_image};
 use crate::classify::Item;
+use repserve_preprocess::ByteSize;
 
 /// What is allocated at once for an announced `content-length`.
 const RESERVE_BYTES_MAX: usize = 1 << 20;
@@ -307,5 +308,8 @@ impl From<UnpackError<OverBudget>> for Problem {
 }
 
 fn too_large(bytes_max: usize) -> Problem {
-    Problem::new(Code::TooLarge, format!("the body has more than {bytes_max} bytes"))
+    Problem::new(
+        Code::TooLarge,
+        format!("the body has more than {}", ByteSize(bytes_max as u64)),
+    )
 }

@@ -1,12 +1,13 @@
 //! Why an image was refused.
 
 use super::format::Format;
+use super::limits::ByteSize;
 
 /// Why an image could not become a model's input. Each is the sender's fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ImageError {
     /// The file is larger than [`super::Limits::bytes_max`].
-    #[error("the image has {bytes} bytes; the limit is {bytes_max}")]
+    #[error("the image has {}; the limit is {}", ByteSize(*bytes as u64), ByteSize(*bytes_max as u64))]
     TooManyBytes {
         /// The file's size.
         bytes: usize,
@@ -25,7 +26,8 @@ pub enum ImageError {
     },
     /// Decoding it takes more memory than all decoding together may hold.
     #[error(
-        "decoding the {format} image of {width}x{height} pixels takes {bytes} bytes; the limit is {bytes_max} (limits.decode_bytes_max)"
+        "decoding the {format} image of {width}x{height} pixels takes {}; the limit is {} (limits.decode_bytes_max)",
+        ByteSize(*bytes), ByteSize(*bytes_max)
     )]
     TooMuchMemory {
         /// The file's format.

@@ -48,7 +48,7 @@ pub use decode::{JpegDecode, decode_rgb, decoder};
 pub use error::ImageError;
 pub use format::Format;
 pub use inspect::Inspected;
-pub use limits::Limits;
+pub use limits::{ByteSize, Limits};
 pub use pixels::Rgb8;
 pub use preprocess::{Decoded, Preprocess};
 pub use spec::{BYTE_MAX, InputSpec, Interpolation, SpecError, SpecWarning};

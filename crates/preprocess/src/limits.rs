@@ -1,6 +1,36 @@
 //! What an image may cost.
 
+use std::fmt;
+
 use super::error::ImageError;
+
+/// A number of bytes for people: in MiB where it is one at least, in tenths that are rounded up, so that what is beyond a limit does
+/// not look like it.
+///
+/// ```
+/// use repserve_preprocess::ByteSize;
+///
+/// assert_eq!(ByteSize(300).to_string(), "300 bytes");
+/// assert_eq!(ByteSize(10 << 20).to_string(), "10 MiB");
+/// assert_eq!(ByteSize((10 << 20) + 1).to_string(), "10.1 MiB");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ByteSize(pub u64);
+
+impl fmt::Display for ByteSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MEBIBYTE: u64 = 1 << 20;
+        if self.0 < MEBIBYTE {
+            return write!(f, "{} bytes", self.0);
+        }
+        let whole = self.0 / MEBIBYTE;
+        match (10 * (self.0 % MEBIBYTE)).div_ceil(MEBIBYTE) {
+            0 => write!(f, "{whole} MiB"),
+            10 => write!(f, "{} MiB", whole + 1),
+            tenths => write!(f, "{whole}.{tenths} MiB"),
+        }
+    }
+}
 
 /// The longest side that is read. No JPEG is longer; the limit bounds the memory of resampling a one-pixel-wide image.
 pub(crate) const SIDE_MAX: u32 = 65_535;

@@ -3,6 +3,7 @@
 use super::error::RequestError::{self, TooLarge};
 use crate::http::LimitSettings;
 use repserve_compile::Signature;
+use repserve_preprocess::ByteSize;
 
 /// Extents of a shape, or arrays within arrays, at most: the rank of a tensor.
 pub(in crate::http) const RANK_MAX: usize = 8;
@@ -45,9 +46,10 @@ impl InferLimits {
             return Ok(());
         }
         Err(TooLarge(format!(
-            "image {} has {bytes} bytes, at most {} are read",
+            "image {} has {}; the limit is {}",
             index + 1,
-            self.image_bytes_max
+            ByteSize(bytes as u64),
+            ByteSize(self.image_bytes_max as u64)
         )))
     }
 }
