@@ -49,7 +49,7 @@ fn http_routes(shared: &Shared) -> Router<Shared> {
     if shared.server.admin_listen.is_none() {
         routes = routes.route("/metrics", get(metrics::metrics)).merge(v2::control());
     }
-    let open = v2::probes().merge(probes()).merge(pages());
+    let open = v2::probes().merge(probes()).merge(pages(shared));
     or_else(keyed(routes, shared).merge(open))
 }
 
@@ -74,11 +74,8 @@ pub fn admin_router(shared: Shared) -> Router {
 }
 
 /// For people, and the description that programs read.
-fn pages() -> Router<Shared> {
-    Router::new()
-        .route("/", get(page::index))
-        .route("/docs", get(page::docs))
-        .route("/openapi.json", get(openapi::document))
+fn pages(shared: &Shared) -> Router<Shared> {
+    page::routes(&shared.limits, &shared.server).route("/openapi.json", get(openapi::document))
 }
 
 fn probes() -> Router<Shared> {
