@@ -35,8 +35,8 @@ pub fn svg(curves: &[Curve]) -> anyhow::Result<String> {
         chart
             .configure_mesh()
             .light_line_style(TRANSPARENT)
-            .x_desc("offered, images/s")
-            .y_desc("served in time, images/s")
+            .x_desc("offered load, images per second (logarithmic)")
+            .y_desc("served in time, images per second")
             .x_label_formatter(&|x| format!("{x:.0}"))
             .y_label_formatter(&|y| format!("{y:.0}"))
             .draw()?;

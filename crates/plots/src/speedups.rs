@@ -9,22 +9,30 @@ use plotters::prelude::*;
 pub fn svg(lines: &[(String, f64)]) -> anyhow::Result<String> {
     let mut svg = String::new();
     {
-        let height = 80 + 28 * lines.len() as u32;
+        let height = 96 + 28 * lines.len() as u32;
         let root = SVGBackend::with_string(&mut svg, (900, height)).into_drawing_area();
         root.fill(&WHITE)?;
         let highest = lines.iter().map(|l| l.1).fold(2.0, f64::max);
         let count = lines.len() as f64;
         let mut chart = ChartBuilder::on(&root)
-            .caption("Lowered, times as fast as ONNX Runtime alone", ("sans-serif", 18))
+            .caption(
+                "The fused graph with repserve's kernels beside ONNX Runtime's",
+                ("sans-serif", 18),
+            )
             .margin(12)
-            .x_label_area_size(30)
+            .x_label_area_size(46)
             .y_label_area_size(330)
             .build_cartesian_2d(0.0..highest * 1.1, count..0.0)?;
         let label = |y: &f64| {
             let line = lines.get(*y as usize).filter(|_| y.fract() == 0.5);
             line.map_or(String::new(), |l| l.0.replace(" | ", ", "))
         };
-        chart.configure_mesh().disable_mesh().y_labels(0).draw()?;
+        chart
+            .configure_mesh()
+            .disable_mesh()
+            .y_labels(0)
+            .x_desc("times as fast as ONNX Runtime alone (line: as fast)")
+            .draw()?;
         for (index, (_, times)) in lines.iter().enumerate() {
             let top = index as f64 + 0.15;
             let bar = [(0.0, top), (*times, top + 0.7)];
