@@ -194,6 +194,61 @@ mod tests {
         assert_eq!(Manifest::parse(&again).unwrap(), manifest);
     }
 
+    /// The keys of a table and of those in it, dotted.
+    fn keys(table: &toml::Table, prefix: &str, found: &mut Vec<String>) {
+        for (key, value) in table {
+            match value {
+                toml::Value::Table(inner) => keys(inner, &format!("{prefix}{key}."), found),
+                _ => found.push(format!("{prefix}{key}")),
+            }
+        }
+    }
+
+    #[test]
+    fn every_key_is_documented_and_no_other() {
+        let reference = include_str!("../../../docs/model-toml.md");
+        let (_, example) = reference.split_once("```toml\n").unwrap();
+        let (example, _) = example.split_once("```").unwrap();
+        Manifest::parse(example).unwrap();
+        let (mut expected, mut documented) = (Vec::new(), Vec::new());
+        keys(&toml::from_str(example).unwrap(), "", &mut expected);
+        documented.extend(reference.lines().filter_map(|line| {
+            let (key, _) = line.strip_prefix("| `")?.split_once("` |")?;
+            Some(key.to_owned())
+        }));
+        expected.sort();
+        documented.sort();
+        assert_eq!(documented, expected);
+        // The parser lists the keys that it knows when it meets another.
+        for table in ["", "input.", "output.", "repository."] {
+            let error = Manifest::parse(&format!("{example}\n[{table}unheard_of]\n")).unwrap_err();
+            let error = error.to_string();
+            assert!(error.contains("unknown field `unheard_of`"), "{error}");
+            for key in error.split('`').skip(3).step_by(2).map(|key| format!("{table}{key}")) {
+                let within = format!("{key}.");
+                assert!(
+                    documented
+                        .iter()
+                        .any(|known| *known == key || known.starts_with(&within)),
+                    "{key}"
+                );
+            }
+        }
+        for kind in [
+            "auto",
+            "logits",
+            "probabilities",
+            "log-probabilities",
+            "sigmoid",
+            "bilinear",
+            "bicubic",
+            "lanczos",
+            "nearest",
+        ] {
+            assert!(reference.contains(&format!("`{kind}`")), "{kind}");
+        }
+    }
+
     #[test]
     fn what_is_wrong_is_named_with_its_line() {
         check(
