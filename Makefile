@@ -6,7 +6,7 @@ CARGO ?= cargo
 # collectors. FEATURES= builds without both.
 FEATURES ?= $(if $(shell command -v nasm),jpeg-turbo-simd,jpeg-turbo),otlp
 export CMAKE ?= $(or $(shell command -v cmake),$(CURDIR)/.tools/cmake/data/bin/cmake)
-CARGO_FLAGS = --locked $(if $(FEATURES),--features $(FEATURES))
+CARGO_FLAGS = --locked --no-default-features $(if $(FEATURES),--features $(FEATURES))
 
 WHEEL_PROFILE ?= release
 WHEELS ?= target/wheels

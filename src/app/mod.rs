@@ -28,7 +28,8 @@ use crate::classify::Models;
 use crate::config::Settings;
 use crate::http::{Draining, Health, HealthState, Security, Server, Shared, SharedParts, Stop, admin_router, routers};
 use crate::repository::Repository;
-use crate::telemetry::{Metrics, Tracer};
+use crate::telemetry::{Metrics, TraceSettings, Tracer};
+use probe::Trust;
 use service_manager::ServiceManager;
 use watchdog::Watchdog;
 
@@ -74,7 +75,7 @@ impl App {
             metrics,
             repository: Some(repository.clone()),
             server: Arc::new(settings.server.clone()),
-            spans: Tracer::open(&settings.trace)?.map(Arc::new),
+            spans: tracer(&settings.trace)?.map(Arc::new),
             security: security.clone(),
             limits: Arc::new(settings.limits.clone()),
         });
@@ -230,6 +231,19 @@ async fn serve_admin(server: Option<Server>, shared: Shared) {
         let (_open, never) = watch::channel(false);
         server.accept_until(admin_router(shared), never).await;
     }
+}
+
+/// Where spans go, if they go anywhere.
+fn tracer(settings: &TraceSettings) -> anyhow::Result<Option<Tracer>> {
+    let file = &settings.otlp_certificate_file;
+    let trust = if file.as_os_str().is_empty() {
+        Trust::System
+    } else {
+        Trust::Authorities(file.clone())
+    };
+    let tls = settings.is_encrypted().then(|| trust.config()).transpose();
+    let tls = tls.context("the collector of trace.otlp_endpoint cannot be verified (trace.otlp_certificate_file)")?;
+    Ok(Tracer::open(settings, tls.map(Arc::unwrap_or_clone))?)
 }
 
 /// Limits the connections to the files that the process may have open.

@@ -12,7 +12,7 @@ use super::Shared;
 use super::error::{ProblemDetail, Refused};
 use super::refusal_log::{self, Refusal};
 use super::timing::{StageTimes, milliseconds};
-use super::trace::{TRACEPARENT, TraceContext};
+use super::trace::{Carried, TRACEPARENT, TraceContext};
 use crate::telemetry::{Reason, RequestSpan};
 
 /// The status under which a request counts whose client went away.
@@ -59,6 +59,8 @@ pub(super) struct Observed {
     record: RequestRecord,
     id: HeaderValue,
     trace: TraceContext,
+    /// Of a request whose span is exported.
+    carried: Option<Carried>,
     version: Version,
 }
 
@@ -69,6 +71,8 @@ impl Observed {
         let trace = TraceContext::of(request.headers(), || {
             shared.spans.as_ref().is_some_and(|spans| spans.sample())
         });
+        let exported = shared.spans.is_some() && trace.sampled;
+        let carried = exported.then(|| Carried::of(request.headers()));
         shared.metrics.request_began();
         request.extensions_mut().insert(Arrived(arrived));
         Self {
@@ -81,6 +85,7 @@ impl Observed {
             },
             id: id_of(request.headers()),
             trace,
+            carried,
             version: request.version(),
         }
     }
@@ -91,6 +96,7 @@ impl Observed {
             mut record,
             id,
             trace,
+            carried,
             version,
         } = self;
         record.status = Some(response.status());
@@ -101,7 +107,9 @@ impl Observed {
             None => {}
         }
         log(&record, &id, trace, response);
-        export(&record, &id, trace, response);
+        if let Some(carried) = carried {
+            export(&record, &id, trace, carried, response);
+        }
         let headers = response.headers_mut();
         headers.insert(TOTAL_TIME, milliseconds(record.arrived.elapsed()));
         headers.insert(REQUEST_ID, id);
@@ -112,8 +120,8 @@ impl Observed {
     }
 }
 
-fn export(record: &RequestRecord, id: &HeaderValue, trace: TraceContext, response: &Response) {
-    let Some(spans) = record.shared.spans.as_ref().filter(|_| trace.sampled) else {
+fn export(record: &RequestRecord, id: &HeaderValue, trace: TraceContext, carried: Carried, response: &Response) {
+    let Some(spans) = &record.shared.spans else {
         return;
     };
     let spent = response.extensions().get::<StageTimes>();
@@ -122,6 +130,12 @@ fn export(record: &RequestRecord, id: &HeaderValue, trace: TraceContext, respons
         trace_id: trace.trace_id,
         span_id: trace.span_id,
         parent_id: trace.parent_id,
+        trace_state: if trace.parent_id.is_some() {
+            carried.state
+        } else {
+            String::new()
+        },
+        baggage: carried.baggage,
         route: record.route().to_owned(),
         method: method_label(&record.method).to_owned(),
         code: response.status().as_u16(),

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::settings::LimitSettings;
-use super::{form, grpc, v2};
+use super::{form, grpc, trace, v2};
 use repserve_compile::Signature;
 
 /// What came of a body.
@@ -48,4 +48,9 @@ pub fn form(body: Bytes, boundary: &str, limits: &LimitSettings) -> Result<Image
         count: images.len(),
         bytes: images.iter().map(|image| image.bytes.len()).sum(),
     })
+}
+
+/// Reads the header `baggage`: its keys and values.
+pub fn baggage(header: &[u8]) -> Vec<(String, String)> {
+    trace::baggage::parse(header)
 }

@@ -1,6 +1,8 @@
 //! What an operator sees: the log ([`log`]), the metrics ([`metrics`], [`admission`], [`model_metrics`], [`connections`]) and the spans of requests ([`spans`], [`tracer`]).
 
 mod admission;
+#[cfg(feature = "otlp")]
+mod collector;
 mod connections;
 mod labels;
 mod log;

@@ -8,7 +8,9 @@ use opentelemetry_otlp::{WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{BatchSpanProcessor, SpanData, SpanEvents, SpanExporter, SpanLinks, SpanProcessor};
+use tokio_rustls::rustls::ClientConfig;
 
+use super::collector::CollectorClient;
 use super::spans::{RequestSpan, TraceError, TraceSettings};
 use super::throttle::Throttle;
 
@@ -50,26 +52,22 @@ impl<E: SpanExporter> SpanExporter for LoggedExporter<E> {
 /// Turns requests into spans and hands them to the processor.
 #[derive(Debug)]
 pub(super) struct Exporter {
+    settings: TraceSettings,
     processor: BatchSpanProcessor,
     scope: InstrumentationScope,
 }
 
 impl Exporter {
-    pub(super) fn open(settings: &TraceSettings) -> Result<Self, TraceError> {
+    pub(super) fn open(settings: &TraceSettings, tls: Option<ClientConfig>) -> Result<Self, TraceError> {
         let failed = |reason: String| TraceError::Endpoint {
             endpoint: settings.otlp_endpoint.clone(),
             reason,
         };
-        if !settings.otlp_endpoint.starts_with("http://") {
-            return Err(failed(
-                "it must begin with http:// (a collector beside the server)".to_owned(),
-            ));
-        }
         let endpoint = format!("{}/v1/traces", settings.otlp_endpoint.trim_end_matches('/'));
         let exporter = opentelemetry_otlp::SpanExporter::builder()
             .with_http()
             .with_endpoint(endpoint)
-            .with_timeout(FLUSH_MAX)
+            .with_http_client(CollectorClient::new(tls, FLUSH_MAX).map_err(failed)?)
             .with_headers(std::collections::HashMap::new())
             .build()
             .map_err(|error| failed(error.to_string()))?;
@@ -81,6 +79,7 @@ impl Exporter {
             .build();
         processor.set_resource(&resource);
         Ok(Self {
+            settings: settings.clone(),
             processor,
             scope: InstrumentationScope::builder("repserve")
                 .with_version(env!("CARGO_PKG_VERSION"))
@@ -89,15 +88,24 @@ impl Exporter {
     }
 
     pub(super) fn record(&self, request: RequestSpan) {
-        let trace_id = TraceId::from(request.trace_id);
+        let trace_state: TraceState = request.trace_state.parse().unwrap_or_default();
+        let context = |span_id: u64| {
+            let trace_id = TraceId::from(request.trace_id);
+            SpanContext::new(
+                trace_id,
+                span_id.into(),
+                TraceFlags::SAMPLED,
+                false,
+                trace_state.clone(),
+            )
+        };
         let mut at = request.began;
         for (stage, took) in &request.stages {
             let end = at + *took;
             self.processor.on_end(SpanData {
                 span_kind: SpanKind::Internal,
                 ..self.span(
-                    trace_id,
-                    fastrand::u64(1..),
+                    context(fastrand::u64(1..)),
                     Some(request.span_id),
                     stage.label().into(),
                     at,
@@ -105,15 +113,6 @@ impl Exporter {
                 )
             });
             at = end;
-        }
-        let mut attributes = vec![
-            KeyValue::new("http.request.method", request.method.clone()),
-            KeyValue::new("http.route", request.route.clone()),
-            KeyValue::new("http.response.status_code", i64::from(request.code)),
-            KeyValue::new("repserve.request_id", request.request_id),
-        ];
-        if request.batch_size > 0 {
-            attributes.push(KeyValue::new("repserve.batch_size", request.batch_size as i64));
         }
         let status = if request.code >= 500 {
             Status::error("")
@@ -123,31 +122,44 @@ impl Exporter {
         let name = format!("{} {}", request.method, request.route).into();
         let end = request.began + request.took;
         self.processor.on_end(SpanData {
-            attributes,
+            attributes: self.attributes(&request),
             status,
             span_kind: SpanKind::Server,
             parent_span_is_remote: request.parent_id.is_some(),
-            ..self.span(trace_id, request.span_id, request.parent_id, name, request.began, end)
+            ..self.span(context(request.span_id), request.parent_id, name, request.began, end)
         });
+    }
+
+    /// The server's own, and the caller's baggage.
+    fn attributes(&self, request: &RequestSpan) -> Vec<KeyValue> {
+        let mut attributes = vec![
+            KeyValue::new("http.request.method", request.method.clone()),
+            KeyValue::new("http.route", request.route.clone()),
+            KeyValue::new("http.response.status_code", i64::from(request.code)),
+            KeyValue::new("repserve.request_id", request.request_id.clone()),
+        ];
+        if request.batch_size > 0 {
+            attributes.push(KeyValue::new("repserve.batch_size", request.batch_size as i64));
+        }
+        for (key, value) in &request.baggage {
+            let is_own = attributes.iter().any(|own| own.key.as_str() == key);
+            if !is_own && self.settings.keeps(key) {
+                attributes.push(KeyValue::new(key.clone(), value.clone()));
+            }
+        }
+        attributes
     }
 
     fn span(
         &self,
-        trace_id: TraceId,
-        span_id: u64,
+        span_context: SpanContext,
         parent_id: Option<u64>,
         name: std::borrow::Cow<'static, str>,
         start_time: SystemTime,
         end_time: SystemTime,
     ) -> SpanData {
         SpanData {
-            span_context: SpanContext::new(
-                trace_id,
-                SpanId::from(span_id),
-                TraceFlags::SAMPLED,
-                false,
-                TraceState::default(),
-            ),
+            span_context,
             parent_span_id: parent_id.map_or(SpanId::INVALID, SpanId::from),
             parent_span_is_remote: false,
             span_kind: SpanKind::Internal,

@@ -1,5 +1,7 @@
 //! Where the spans of requests go.
 
+use tokio_rustls::rustls::ClientConfig;
+
 #[cfg(feature = "otlp")]
 use super::otlp::Exporter;
 use super::spans::{RequestSpan, TraceError, TraceSettings};
@@ -13,20 +15,24 @@ pub struct Tracer {
 }
 
 impl Tracer {
-    /// The exporter that the settings name; `None` where they name none.
+    /// The exporter that the settings name; `None` where they name none. `tls` is how to connect to a collector over TLS. Must be
+    /// called within a runtime.
     ///
     /// # Errors
     /// Where the endpoint cannot be used or the feature is not built in.
-    pub fn open(settings: &TraceSettings) -> Result<Option<Self>, TraceError> {
+    pub fn open(settings: &TraceSettings, tls: Option<ClientConfig>) -> Result<Option<Self>, TraceError> {
         if settings.otlp_endpoint.is_empty() {
             return Ok(None);
         }
         #[cfg(not(feature = "otlp"))]
-        return Err(TraceError::NotBuilt);
+        {
+            let _ = tls;
+            return Err(TraceError::NotBuilt);
+        }
         #[cfg(feature = "otlp")]
         Ok(Some(Self {
             sample_ratio: settings.sample_ratio,
-            exporter: Exporter::open(settings)?,
+            exporter: Exporter::open(settings, tls)?,
         }))
     }
 

@@ -76,6 +76,25 @@ def test_a_span_a_stage_under_the_callers(start, receiver):
     assert names["service.name"] == "repserve"
 
 
+def test_what_the_caller_sends_along_is_kept(start, receiver):
+    """W3C baggage becomes attributes, those of the keys that are set, and tracestate goes on with the span."""
+    endpoint = f"http://127.0.0.1:{receiver.server_port}"
+    server = start(**{"trace.otlp_endpoint": endpoint, "trace.baggage_keys": '["tenant", "http.route"]'}).ready()
+    headers = {
+        **OCTETS,
+        "traceparent": f"00-{TRACE}-{CALLER}-01",
+        "tracestate": "vendor=a:1,other=b",
+        "baggage": "tenant=Zo%C3%AB%2C1;ttl=3, secret=x,http.route=spoofed",
+    }
+    assert requests.post(f"{server.url}/classify", encoded(1), headers=headers).ok
+    server.stop()
+    (root,) = [span for span in spans(receiver) if span.name == "POST /classify"]
+    found = attributes(root)
+    assert found["tenant"] == "Zoë,1" and "secret" not in found and found["http.route"] == "/classify"
+    assert [a.key for a in root.attributes].count("http.route") == 1
+    assert root.trace_state == "vendor=a:1,other=b"
+
+
 def test_what_the_caller_does_not_sample_is_not_sent(start, receiver):
     server = start(**{"trace.otlp_endpoint": f"http://127.0.0.1:{receiver.server_port}"}).ready()
     reply = requests.post(

@@ -10,6 +10,8 @@ use crate::support::checkout;
 use crate::support::http2::{InferInput, InferRequest, images};
 use crate::support::images::png;
 
+#[path = "../../fuzz/checks/baggage.rs"]
+mod baggage;
 #[path = "../../fuzz/checks/calibration.rs"]
 mod calibration;
 #[path = "../../fuzz/checks/form.rs"]
@@ -172,4 +174,10 @@ fn damaged_forms() {
     ]
     .concat();
     check(&body, body.len(), 500, form::check);
+}
+
+#[test]
+fn damaged_baggage() {
+    let header = b"tenant=a%20b;p=1, user=%C3%A9==,, x = y ;;";
+    check(header, header.len(), 500, baggage::check);
 }

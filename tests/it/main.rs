@@ -39,4 +39,6 @@ mod service_manager;
 mod soak;
 #[allow(dead_code, reason = "each test binary uses its part")]
 mod support;
+#[cfg(feature = "otlp")]
+mod traces;
 mod v2;

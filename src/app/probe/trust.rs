@@ -40,7 +40,7 @@ impl Trust {
     ///
     /// # Errors
     /// Where there is no certificate to trust.
-    pub(super) fn config(&self) -> anyhow::Result<Arc<ClientConfig>> {
+    pub(crate) fn config(&self) -> anyhow::Result<Arc<ClientConfig>> {
         let provider = Arc::new(ring::default_provider());
         let algorithms = provider.signature_verification_algorithms;
         let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
@@ -69,7 +69,7 @@ fn system() -> anyhow::Result<RootCertStore> {
             .errors
             .first()
             .map_or_else(String::new, |error| format!(" ({error})"));
-        bail!("the system has no certificates of authorities{reason}; name a file of them with --certificate-file");
+        bail!("the system has no certificates of authorities{reason}; name a file of them");
     }
     Ok(roots)
 }

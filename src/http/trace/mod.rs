@@ -1,8 +1,34 @@
-//! W3C Trace Context: `traceparent` in and out.
+//! W3C Trace Context, `traceparent` in and out, and what else callers send with it ([`Carried`]).
+
+pub(super) mod baggage;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
 pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+
+/// What a request brings for its span beside its place in the trace.
+#[derive(Debug, Default)]
+pub(super) struct Carried {
+    /// `tracestate`: what the tracing systems before this one noted.
+    pub(super) state: String,
+    /// Keys and values of `baggage`.
+    pub(super) baggage: Vec<(String, String)>,
+}
+
+impl Carried {
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let state = headers
+            .get_all(TRACESTATE)
+            .iter()
+            .filter_map(|value| value.to_str().ok());
+        Self {
+            state: state.collect::<Vec<_>>().join(","),
+            baggage: baggage::of(headers),
+        }
+    }
+}
 
 /// A request's place in a trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
