@@ -241,7 +241,10 @@ fn tracer(settings: &TraceSettings) -> anyhow::Result<Option<Tracer>> {
     } else {
         Trust::Authorities(file.clone())
     };
-    let tls = settings.is_encrypted().then(|| trust.config()).transpose();
+    let tls = settings
+        .is_encrypted()
+        .then(|| trust.config("trace.otlp_certificate_file"))
+        .transpose();
     let tls = tls.context("the collector of trace.otlp_endpoint cannot be verified (trace.otlp_certificate_file)")?;
     Ok(Tracer::open(settings, tls.map(Arc::unwrap_or_clone))?)
 }

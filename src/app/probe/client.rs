@@ -39,7 +39,7 @@ pub(crate) async fn get(url: &str, trust: &Trust) -> anyhow::Result<Returned> {
         return request(stream, &target).await;
     }
     let name = ServerName::try_from(target.host.clone()).context("the host is no name that a certificate can have")?;
-    let connector = TlsConnector::from(trust.config()?);
+    let connector = TlsConnector::from(trust.config("--certificate-file")?);
     let stream = connector
         .connect(name, stream)
         .await

@@ -36,16 +36,16 @@ impl fmt::Display for Trust {
 }
 
 impl Trust {
-    /// How to connect.
+    /// How to connect. `named_by` is the option or setting that names a file of certificates, for the message.
     ///
     /// # Errors
     /// Where there is no certificate to trust.
-    pub(crate) fn config(&self) -> anyhow::Result<Arc<ClientConfig>> {
+    pub(crate) fn config(&self, named_by: &str) -> anyhow::Result<Arc<ClientConfig>> {
         let provider = Arc::new(ring::default_provider());
         let algorithms = provider.signature_verification_algorithms;
         let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
         let config = match self {
-            Self::System => config.with_root_certificates(system()?),
+            Self::System => config.with_root_certificates(system(named_by)?),
             Self::Authorities(file) => config.with_root_certificates(authorities(file)?),
             Self::Exactly(file) => {
                 let certificate = certificates(file)?.swap_remove(0);
@@ -60,7 +60,7 @@ impl Trust {
     }
 }
 
-fn system() -> anyhow::Result<RootCertStore> {
+fn system(named_by: &str) -> anyhow::Result<RootCertStore> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
     let (added, _) = roots.add_parsable_certificates(found.certs);
@@ -69,7 +69,7 @@ fn system() -> anyhow::Result<RootCertStore> {
             .errors
             .first()
             .map_or_else(String::new, |error| format!(" ({error})"));
-        bail!("the system has no certificates of authorities{reason}; name a file of them");
+        bail!("the system has no certificates of authorities{reason}; name a file of them with {named_by}");
     }
     Ok(roots)
 }

@@ -272,7 +272,7 @@ mod tests {
             "[\"YWJjZA==\"]",
             Ok(DataContent::Images(vec![Bytes::from_static(b"abcd")])),
         );
-        check("[\"YWJjZGU=\"]", Err("image 1 has 5 bytes, at most 4 are read"));
+        check("[\"YWJjZGU=\"]", Err("image 1 has 5 bytes; the limit is 4 bytes"));
         let mut data = Data::new(2, LIMITS);
         data.announced = Some(1);
         let error = read("[1,2 and no JSON", &mut data).unwrap_err();

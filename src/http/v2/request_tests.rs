@@ -119,7 +119,7 @@ fn what_the_model_does_not_take_is_refused() {
     refused(
         r#"{"name":"images","shape":[1],"datatype":"BYTES","data":["YWJjZGVmZ2hp"]}"#,
         b"",
-        "image 1 has 9 bytes, at most 8 are read",
+        "image 1 has 9 bytes; the limit is 8 bytes",
     );
     refused("", b"", "the model has one input, the request 0");
 }
