@@ -1,6 +1,7 @@
 //! The policy in virtual time: what is done in time, how clients share, and how wrong estimates are corrected. The figures for the
 //! documentation: `cargo run --release -p repserve-scheduler --example goodput`.
 
+mod oracle;
 mod scenario;
 mod world;
 
@@ -43,6 +44,20 @@ fn what_is_admitted_is_done_in_time_and_the_cores_are_used() {
     }
     check(64, 1.5, 5.0, 0.95);
     check(64, 10.0, 2.0, 0.95);
+}
+
+/// With so little time the queue must be so short that cores idle between arrivals at random, whoever decides: what counts is how near it
+/// comes to the best rule.
+#[test]
+fn with_deadlines_of_two_and_three_services_little_is_lost_to_the_best_rule() {
+    for (deadline, share) in [(2.0, 0.75), (3.0, 0.9)] {
+        for workers in [1, 2] {
+            for load in [1.5, 3.0, 10.0] {
+                let scenario = Scenario::new(workers).loaded(load, deadline);
+                check(workers, load, deadline, share * oracle::best(&scenario));
+            }
+        }
+    }
 }
 
 #[test]

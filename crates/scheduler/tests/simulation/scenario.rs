@@ -53,6 +53,12 @@ impl Scenario {
         self.workers as f64 * batch / run
     }
 
+    /// How long something takes, relative to the mean: nearly normal, the sum of twelve uniform numbers.
+    pub(crate) fn noise(&self, random: &mut fastrand::Rng) -> f64 {
+        let sum: f64 = (0..12).map(|_| random.f64()).sum();
+        (1.0 + self.noise * (sum - 6.0)).max(0.2)
+    }
+
     /// Adds who sends.
     pub(crate) fn with(mut self, source: Source) -> Self {
         self.sources.push(source);

@@ -414,10 +414,8 @@ impl World {
         }
     }
 
-    /// A factor of mean 1, nearly normal: the sum of twelve uniform numbers.
     fn noise(&mut self) -> f64 {
-        let sum: f64 = (0..12).map(|_| self.random.f64()).sum();
-        (1.0 + self.scenario.noise * (sum - 6.0)).max(0.2)
+        self.scenario.noise(&mut self.random)
     }
 }
 
