@@ -17,6 +17,7 @@ fn signature() -> Signature {
         image: [3, 1, 2],
         output: "logits".to_owned(),
         classes: 10,
+        embeddings: Vec::new(),
     }
 }
 

@@ -44,7 +44,9 @@ fn check_one(compiled: &mut Compiled, answer: &Golden, settings: &Settings) -> R
         .first_mut()
         .ok_or_else(|| run("there is no session".to_owned()))?;
     let rows = session.run(&[input]).map_err(|error| run(error.to_string()))?;
-    let found = rows.first().and_then(|row| topk::classes(row, description.scores, 1));
+    let found = rows
+        .first()
+        .and_then(|row| topk::classes(&row.values, description.scores, 1));
     let best = found.as_ref().and_then(|classes| classes.first());
     let best = best.ok_or_else(|| run("its output is not finite".to_owned()))?;
     let label = description.labels.get(best.index).map_or("", String::as_str);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use repserve_preprocess::{Format, ImageError, Inspected, JpegDecode, Limits, Preprocess};
-use repserve_runtime::ImageSession;
+use repserve_runtime::{ImageSession, Row};
 use repserve_scheduler::{Cost, Engine, Prepared, SessionError, Width};
 
 /// A model's input: shape (3, height, width), normalised.
@@ -129,7 +129,7 @@ fn class(inspected: &Inspected) -> u8 {
 impl Engine for ImageEngine {
     type Raw = Encoded;
     type Input = Tensor;
-    type Output = Vec<f32>;
+    type Output = Row;
     type Invalid = ImageError;
     type Session = ImageSession;
 

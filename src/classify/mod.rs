@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use repserve_preprocess::ImageError;
+use repserve_runtime::Row;
 use repserve_scheduler::{Outcome, Payload, Rejected, Request, Reservation, SessionError, Timings};
 
 /// Characters of an image's name that an error repeats at most.
@@ -62,6 +63,8 @@ pub struct Prediction {
     pub name: Option<String>,
     /// The best classes, best first; none where there is an error.
     pub classes: Vec<Class>,
+    /// The inner value that was requested, row-major; none where there is an error.
+    pub embedding: Option<Vec<f32>>,
     /// Why there are no classes for this image; only where broken images are [reported](Broken::Reported).
     pub error: Option<Failure>,
 }
@@ -74,6 +77,17 @@ pub enum Broken {
     Refused,
     /// The image has its error, the others their classes.
     Reported,
+}
+
+/// What is wanted of each image.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wanted {
+    /// Its best classes; how many.
+    pub top_k: usize,
+    /// What becomes of the others where it is broken.
+    pub broken: Broken,
+    /// An inner value as well: its place among the signature's embeddings.
+    pub embedding: Option<usize>,
 }
 
 /// Why a request failed.
@@ -131,17 +145,16 @@ impl Failure {
 pub async fn classify(
     served: &Served,
     items: Vec<Item>,
-    top_k: usize,
-    broken: Broken,
+    wanted: Wanted,
     request: &Request,
     admitted: Option<Admitted>,
 ) -> Result<Classification, Failure> {
     let payload = |item: Item| (item.name, Payload::Raw(item.bytes));
     let (names, work): (Vec<_>, Vec<_>) = items.into_iter().map(payload).unzip();
-    let (outputs, timings) = run(served, work, &names, broken, request, admitted).await?;
+    let (outputs, timings) = run(served, work, &names, wanted.broken, request, admitted).await?;
     let began = Instant::now();
     let outputs = names.into_iter().zip(outputs);
-    let predictions = outputs.map(|(name, output)| predict(served, name, output, top_k, broken));
+    let predictions = outputs.map(|(name, output)| predict(served, name, output, wanted));
     let predictions = predictions.collect::<Result<_, Failure>>();
     let postprocess = began.elapsed();
     Ok(Classification {
@@ -152,21 +165,31 @@ pub async fn classify(
 }
 
 /// The best classes of one image, or why there are none.
-fn predict(
-    served: &Served,
-    name: Option<String>,
-    output: Output,
-    top_k: usize,
-    broken: Broken,
-) -> Result<Prediction, Failure> {
-    let classes = output.and_then(|row| topk::classes(&row, served.scores(), top_k).ok_or(Failure::NotFinite));
-    let (mut classes, error) = match classes {
-        Ok(classes) => (classes, None),
-        Err(failure) if broken == Broken::Reported => (Vec::new(), Some(failure)),
+fn predict(served: &Served, name: Option<String>, output: Output, wanted: Wanted) -> Result<Prediction, Failure> {
+    let found = output.and_then(|mut row| {
+        let classes = topk::classes(&row.values, served.scores(), wanted.top_k).ok_or(Failure::NotFinite)?;
+        let embedding = wanted
+            .embedding
+            .and_then(|at| row.further.get_mut(at))
+            .map(std::mem::take);
+        if embedding.iter().flatten().all(|x| x.is_finite()) {
+            Ok((classes, embedding))
+        } else {
+            Err(Failure::NotFinite)
+        }
+    });
+    let (mut classes, embedding, error) = match found {
+        Ok((classes, embedding)) => (classes, embedding, None),
+        Err(failure) if wanted.broken == Broken::Reported => (Vec::new(), None, Some(failure)),
         Err(failure) => return Err(failure),
     };
     classes.retain(|class| class.probability >= served.threshold());
-    Ok(Prediction { name, classes, error })
+    Ok(Prediction {
+        name,
+        classes,
+        embedding,
+        error,
+    })
 }
 
 /// Runs the items of one request, encoded or ready for the model: all of them or none. One row of values for each, in order,
@@ -179,14 +202,14 @@ pub async fn infer(
     work: Vec<Payload<Bytes, Tensor>>,
     request: &Request,
     admitted: Option<Admitted>,
-) -> Result<(Vec<Vec<f32>>, Timings), Failure> {
+) -> Result<(Vec<Row>, Timings), Failure> {
     let names = vec![None; work.len()];
     let (outputs, timings) = run(served, work, &names, Broken::Refused, request, admitted).await?;
     Ok((outputs.into_iter().collect::<Result<_, _>>()?, timings))
 }
 
 /// One image's row of values, or why there is none.
-type Output = Result<Vec<f32>, Failure>;
+type Output = Result<Row, Failure>;
 
 /// Computes the items, and lets the version that is to take over compute some of them as well.
 async fn run(
@@ -270,7 +293,7 @@ fn sound(inspected: Vec<inspect::Inspected>, broken: Broken) -> Result<(Work, Ve
         match image {
             Ok(image) => {
                 work.push(image);
-                outputs.push(Ok(Vec::new()));
+                outputs.push(Ok(Row::default()));
             }
             Err(failure) if broken == Broken::Reported => outputs.push(Err(failure)),
             Err(failure) => return Err(failure),
@@ -288,11 +311,11 @@ fn encoded_bytes(work: &[Payload<Bytes, Tensor>]) -> u64 {
 }
 
 fn completed(
-    outcome: Outcome<Vec<f32>, ImageError>,
+    outcome: Outcome<Row, ImageError>,
     index: usize,
     of: usize,
     name: Option<&str>,
-) -> Result<(Vec<f32>, Timings), Failure> {
+) -> Result<(Row, Timings), Failure> {
     match outcome {
         Outcome::Completed { output, timings } => Ok((output, timings)),
         Outcome::Invalid(error) => Err(Failure::Invalid {

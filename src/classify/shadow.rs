@@ -126,7 +126,7 @@ impl Twin {
 /// The label of the best class of each row; none where the image is broken.
 pub(super) fn best_labels(served: &Served, outputs: &[Output]) -> Vec<Option<String>> {
     let best = |output: &Output| {
-        let classes = super::topk::classes(output.as_ref().ok()?, served.scores(), 1)?;
+        let classes = super::topk::classes(&output.as_ref().ok()?.values, served.scores(), 1)?;
         classes.first().map(|class| served.label(class.index).to_owned())
     };
     outputs.iter().map(best).collect()

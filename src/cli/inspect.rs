@@ -10,7 +10,8 @@ use serde::Serialize;
 use super::model_file::ModelFile;
 use super::report::{self, ReportArgs};
 use super::{Outcome, output};
-use repserve_graph::{Model, ValueId};
+use repserve_compile::Embedding;
+use repserve_graph::{Model, ValueId, onnx};
 use repserve_reparam::fuse_onnx;
 use repserve_reparam::report::Report;
 
@@ -33,6 +34,9 @@ pub(super) struct Args {
     report: ReportArgs,
 }
 
+/// Values that are listed as possible embeddings at most.
+const EMBEDDINGS_SHOWN: usize = 8;
+
 /// What is printed of a model.
 #[derive(Serialize)]
 struct Inspected {
@@ -40,6 +44,8 @@ struct Inspected {
     inputs: Vec<String>,
     /// Outputs: name, type and shape.
     outputs: Vec<String>,
+    /// Inner values that `output.embeddings` of a `model.toml` may name, the last ones first.
+    embeddings: Vec<Embedding>,
     /// Version of ONNX's operator set.
     opset: i64,
     /// Whether there is nothing to fuse: each convolution stands alone, with what follows it folded into its weights.
@@ -53,7 +59,8 @@ pub(super) fn run(args: &Args) -> Outcome {
     model.options.verify_passes = args.verify_passes;
     let target = args.report.target(&model.files()?)?;
     let fused = model.named(fuse_onnx(model.bytes.clone(), &model.options))?;
-    let inspected = Inspected::new(&fused.model, fused.report.clone());
+    let train = onnx::read(model.bytes.clone(), &model.options.external).map_err(repserve_reparam::Error::from);
+    let inspected = Inspected::new(&model.named(train)?, &fused.model, fused.report.clone());
     let deploy = target.as_ref().map(|_| fused.model.clone());
     let report = model.named(fused.write_to(io::sink()))?;
     let inspected = Inspected { report, ..inspected };
@@ -71,7 +78,9 @@ pub(super) fn run(args: &Args) -> Outcome {
 }
 
 impl Inspected {
-    fn new(model: &Model, report: Report) -> Self {
+    fn new(train: &Model, model: &Model, report: Report) -> Self {
+        let embeddings = Embedding::possible(model).into_iter();
+        let embeddings = embeddings.filter(|embedding| train.graph.find(&embedding.name).is_some());
         let graph = &model.graph;
         let describe = |value: &ValueId| graph.describe(*value);
         Self {
@@ -82,6 +91,7 @@ impl Inspected {
                 .map(describe)
                 .collect(),
             outputs: graph.outputs.iter().map(describe).collect(),
+            embeddings: embeddings.take(EMBEDDINGS_SHOWN).collect(),
             opset: model.opset(),
             already_fused: report.blocks.is_empty() && report.refusals.is_empty(),
             report,
@@ -94,6 +104,9 @@ impl Inspected {
             for value in values {
                 let _ = writeln!(text, "{what:<13} {value}");
             }
+        }
+        for Embedding { name, shape } in &self.embeddings {
+            let _ = writeln!(text, "embedding     {name}: {shape:?} for an image");
         }
         let _ = writeln!(text, "opset         {}", self.opset);
         if self.already_fused {

@@ -19,12 +19,15 @@ use super::observe::Arrived;
 use super::offload::offload;
 use super::timing::StageTimes;
 use super::{Shared, body, lookup, wire};
-use crate::classify::{Broken, Classification, HeadWork, Served, classify as run};
+use crate::classify::{Broken, Classification, HeadWork, Served, Wanted, classify as run};
 use crate::telemetry::Stage;
 use repserve_scheduler::Priority;
 
 /// Bytes that a class takes in a response, about.
 const CLASS_BYTES: usize = 64;
+
+/// Bytes that a value of an embedding takes in a response, about.
+const VALUE_BYTES: usize = 12;
 
 /// The parameters of the query.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
@@ -46,6 +49,9 @@ pub(super) struct Params {
     /// Whether an image that cannot be classified has an `error` in its place, and the others their classes; else the request fails.
     #[param(required = false, nullable = false)]
     partial: Option<bool>,
+    /// An inner value of the graph to return as well, of those that the model's `output.embeddings` allows.
+    #[param(required = false, nullable = false)]
+    embedding: Option<String>,
 }
 
 /// The handler.
@@ -83,6 +89,7 @@ pub(super) async fn classify(
 ) -> Result<Response, Problem> {
     let params = checked(params)?;
     let served = lookup::find(&shared, params.model.as_deref(), params.version.as_deref())?;
+    let embedding = lookup::embedding(&served, params.embedding.as_deref())?;
     let announced = body::announced(&headers, &shared.limits)?;
     let due = Due {
         deadline: arrived + shared.server.request_timeout(params.timeout_ms),
@@ -96,18 +103,26 @@ pub(super) async fn classify(
     let admitted = admission::admit(&served, &shared.metrics, &identity, work, &request).await?;
     let within = body::BodyTimeouts::new(&shared.server);
     let items = body::images(announced, &headers, body, &charge, &shared.limits, within).await?;
-    let top_k = params.top_k.unwrap_or(shared.server.top_k);
-    let broken = match params.partial {
-        Some(true) => Broken::Reported,
-        _ => Broken::Refused,
+    let wanted = Wanted {
+        top_k: params.top_k.unwrap_or(shared.server.top_k),
+        broken: match params.partial {
+            Some(true) => Broken::Reported,
+            _ => Broken::Refused,
+        },
+        embedding,
     };
-    let classification = run(&served, items, top_k, broken, &request, Some(admitted)).await;
+    let classification = run(&served, items, wanted, &request, Some(admitted)).await;
     let classification = admission::counted(&shared.metrics, due, classification)?;
     shared.metrics.stage(Stage::Postprocess, classification.postprocess);
     let images = classification.predictions.len();
     served.statistics().output(images, classification.postprocess);
     let classes: usize = classification.predictions.iter().map(|p| p.classes.len()).sum();
-    offload(classes * CLASS_BYTES, move || respond(&served, &classification)).await
+    let embedded = classification.predictions.iter().filter_map(|p| p.embedding.as_ref());
+    let values: usize = embedded.map(Vec::len).sum();
+    offload(classes * CLASS_BYTES + values * VALUE_BYTES, move || {
+        respond(&served, &classification)
+    })
+    .await
 }
 
 fn checked(params: Result<Query<Params>, QueryRejection>) -> Result<Params, Problem> {
@@ -137,6 +152,7 @@ fn respond(served: &Served, classification: &Classification) -> Response {
                     probability: class.probability,
                 })
                 .collect(),
+            embedding: prediction.embedding.as_deref(),
             error: prediction.error.as_ref().map(|failure| {
                 let problem = Problem::from(failure);
                 wire::PredictionError {

@@ -58,3 +58,20 @@ fn not_served(shared: &Shared, name: &str, version: Option<&str>) -> Problem {
         _ => shared.health.problem(),
     }
 }
+
+/// The place of an inner value that a request wants, where it wants one.
+pub(super) fn embedding(served: &Served, name: Option<&str>) -> Result<Option<usize>, Problem> {
+    let Some(name) = name else {
+        return Ok(None);
+    };
+    let signature = served.signature();
+    signature.embedding(name).map(Some).ok_or_else(|| {
+        let known: Vec<&str> = signature.embeddings.iter().map(|known| known.name.as_str()).collect();
+        let detail = if known.is_empty() {
+            "the model returns no embeddings; `output.embeddings` in its model.toml names inner values that it may return".to_owned()
+        } else {
+            format!("there is no embedding {:?}; the model's are {known:?}", echo(name))
+        };
+        Problem::new(Code::Malformed, detail)
+    })
+}

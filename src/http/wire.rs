@@ -36,6 +36,9 @@ pub(super) struct Prediction<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) name: Option<&'a str>,
     pub(super) classes: Vec<Class<'a>>,
+    /// The inner value that was requested, row-major; only with `?embedding=`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) embedding: Option<&'a [f32]>,
     /// Why there are none; only with `?partial=true`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) error: Option<PredictionError>,

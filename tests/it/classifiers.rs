@@ -5,7 +5,7 @@ use std::io::Cursor;
 
 use image::{DynamicImage, ImageFormat, RgbImage};
 use repserve::app;
-use repserve::classify::{Broken, Item, Served, classify};
+use repserve::classify::{Item, Served, Wanted, classify};
 use repserve::telemetry::Metrics;
 use repserve_compile::{Fused, Source};
 use repserve_graph::{DType, onnx};
@@ -160,7 +160,11 @@ async fn probabilities(served: &Served) -> Vec<f32> {
         name: None,
         bytes: png.into_inner().into(),
     };
-    let response = classify(served, vec![item], 100, Broken::Refused, &Request::patient(), None)
+    let wanted = Wanted {
+        top_k: 100,
+        ..Wanted::default()
+    };
+    let response = classify(served, vec![item], wanted, &Request::patient(), None)
         .await
         .unwrap();
     let classes = &response.predictions[0].classes;

@@ -74,7 +74,7 @@ async fn a_failed_run_is_told_and_the_session_is_made_again() {
     )
     .await
     .unwrap();
-    assert!(nan.0[0].iter().any(|v| v.is_nan()));
+    assert!(nan.0[0].values.iter().any(|v| v.is_nan()));
     server.classify(png(1)).await;
 }
 

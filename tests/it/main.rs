@@ -15,6 +15,7 @@ mod cli;
 mod config;
 mod corpora;
 mod drain;
+mod embeddings;
 mod errors;
 mod eval;
 mod faults;

@@ -19,8 +19,8 @@ async fn the_probe_gives_the_logits_that_pytorch_gave() {
         .await
         .unwrap();
     let expected = accuracy["probe_logits"].as_array().unwrap();
-    assert_eq!(rows[0].len(), expected.len());
-    for (got, expected) in rows[0].iter().zip(expected) {
+    assert_eq!(rows[0].values.len(), expected.len());
+    for (got, expected) in rows[0].values.iter().zip(expected) {
         let expected = expected.as_f64().unwrap();
         assert!((f64::from(*got) - expected).abs() < 1e-4, "{got} is not {expected}");
     }

@@ -160,6 +160,7 @@ impl Graph {
         let first = sessions.narrow.first().ok_or(CompileError::NoSession)?;
         let batch_fixed = first.batch_fixed();
         let signature = Signature::new(&package, first, image(&input, &package), values, scores)?;
+        let signature = signature.with_embeddings(fused.embeddings().to_vec());
         let report = fused.into_report();
         let mut sessions = shaped(sessions, signature.image);
         let [_, deploy] = GraphFacts::of(&report);
@@ -282,7 +283,8 @@ fn checked(
     settings: &CompileSettings,
     clock: &mut Clock<'_>,
 ) -> Result<Running, CompileError> {
-    let mut executable = Executable::new(runtime, package, fused, settings, clock)?.with_batching(verified.batching);
+    let mut executable = Executable::new(runtime, package, fused, settings, clock)?;
+    executable = executable.for_sessions(verified.batching, fused);
     let pool = executable.pool();
     let first = pool.session(Width::Narrow)?;
     let mut sessions = clock.time(Phase::Sessions, || pool.sessions(first))?;

@@ -91,6 +91,29 @@ pub enum CompileError {
         /// Lines of the file of labels.
         labels: usize,
     },
+    /// An inner value that `model.toml` names cannot be returned.
+    #[error(
+        "output.embeddings: {name:?} cannot be returned: {reason}{}",
+        if possible.is_empty() { String::new() } else { format!("; possible are, from the end, {possible}") }
+    )]
+    Embedding {
+        /// Its name.
+        name: String,
+        /// Why not.
+        reason: String,
+        /// Values that can be.
+        possible: String,
+    },
+    /// An inner value is another in what is served.
+    #[error(
+        "output.embeddings: {name:?} is not what the train-time graph makes of each image alone: {numbers}; leave it out"
+    )]
+    EmbeddingDiffers {
+        /// Its name.
+        name: String,
+        /// By how much.
+        numbers: String,
+    },
     /// The graph was exported for training.
     #[error(
         "{operator} (which makes {output:?}) is in training mode, so that a result depends on the other images of its batch or on chance; export the model for inference (`model.eval()` in PyTorch, `training=False` in Keras)"

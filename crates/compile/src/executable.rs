@@ -85,14 +85,17 @@ impl Executable {
         Ok(Self::Lowered(Lowered { int8, ..lowered }))
     }
 
-    /// The same, for sessions whose runs take that many images.
+    /// The same, for sessions whose runs take that many images and that read the embeddings of `fused`.
     #[must_use]
-    pub fn with_batching(mut self, batching: Batching) -> Self {
+    pub fn for_sessions(mut self, batching: Batching, fused: &Fused) -> Self {
         let pool = match &mut self {
             Self::Quantized(quantized) => &mut quantized.pool,
             Self::Lowered(lowered) => &mut lowered.pool,
         };
-        *pool = pool.clone().with_batching(batching);
+        *pool = pool
+            .clone()
+            .with_batching(batching)
+            .with_further(fused.embedding_names());
         self
     }
 

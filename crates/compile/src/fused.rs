@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::arithmetic::Arithmetic;
+use super::embedding::{self, Embedding};
 use super::error::CompileError;
 use super::source::Source;
 use repserve_graph::onnx::{self, ExternalData};
@@ -11,6 +12,7 @@ use repserve_graph::{DType, Dim, GraphEnd, InputNormalization, Model, ValueId};
 use repserve_reparam::report::Report;
 use repserve_reparam::{Unfused, fuse_onnx};
 use repserve_runtime::SessionModel;
+use serde::{Deserialize, Serialize};
 
 /// A train-time graph and its deploy graph.
 #[derive(Debug)]
@@ -20,7 +22,16 @@ pub struct Fused {
     plain: SessionModel,
     report: Report,
     output: Option<String>,
+    embeddings: Vec<Embedding>,
     normalization: Option<InputNormalization>,
+}
+
+/// What was found out about a deploy graph.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Found {
+    pub(super) report: Report,
+    pub(super) output: Option<String>,
+    pub(super) embeddings: Vec<Embedding>,
 }
 
 impl Fused {
@@ -38,9 +49,10 @@ impl Fused {
     /// # Errors
     /// A deploy graph that is too large for an ONNX file.
     pub fn encode(source: Source, mut fused: repserve_reparam::Fused) -> Result<Self, CompileError> {
-        let onnx = fused.encode()?;
         let output = source.options.output.clone();
-        let output = output.or_else(|| chosen_output(&fused.model, source.labels));
+        let output = output.or_else(|| chosen_output(&fused.model, source.labels, &source.options.further));
+        let embeddings = embedding::expose(&mut fused, &source)?;
+        let onnx = fused.encode()?;
         let model = if fused.changed {
             // Its tensors are parts of the file from here on, not copies beside it.
             drop(fused.model);
@@ -54,18 +66,25 @@ impl Fused {
             plain: SessionModel::as_given(onnx),
             model,
             report: fused.report,
+            embeddings,
             normalization: fused.normalization,
         })
     }
 
     /// One that was fused before; `onnx` is `model`, encoded.
-    pub(super) fn restored(source: Source, model: Model, onnx: Bytes, report: Report, output: Option<String>) -> Self {
+    pub(super) fn restored(source: Source, model: Model, onnx: Bytes, found: Found) -> Self {
+        let Found {
+            report,
+            output,
+            embeddings,
+        } = found;
         Self {
             source,
             model,
             plain: SessionModel::as_given(onnx),
             report,
             output,
+            embeddings,
             // What it makes doubtful is among the report's warnings.
             normalization: None,
         }
@@ -111,6 +130,25 @@ impl Fused {
         self.output.as_deref()
     }
 
+    /// Inner values that sessions read as well.
+    pub fn embeddings(&self) -> &[Embedding] {
+        &self.embeddings
+    }
+
+    /// Their names.
+    pub(super) fn embedding_names(&self) -> Vec<String> {
+        self.embeddings.iter().map(|embedding| embedding.name.clone()).collect()
+    }
+
+    /// What was found out about it.
+    pub(super) fn found(&self) -> Found {
+        Found {
+            report: self.report.clone(),
+            output: self.output.clone(),
+            embeddings: self.embeddings.clone(),
+        }
+    }
+
     /// What computes that output.
     pub fn end(&self) -> GraphEnd {
         let graph = &self.model.graph;
@@ -146,10 +184,10 @@ impl Fused {
 }
 
 /// The name of the output of classes, where there are several: floats, one row an image; as many as there are labels, where one has so
-/// many. `None` where there is no choice.
-fn chosen_output(model: &Model, labels: Option<usize>) -> Option<String> {
+/// many. `None` where there is no choice and will be none, for there are no embeddings, whose names are `further`.
+fn chosen_output(model: &Model, labels: Option<usize>, further: &[String]) -> Option<String> {
     let graph = &model.graph;
-    if graph.outputs.len() < 2 {
+    if graph.outputs.len() < 2 && further.is_empty() {
         return None;
     }
     let shapes = Shapes::infer(graph, model.opset());

@@ -4,6 +4,7 @@ use std::path::{Component, Path};
 
 use serde::{Deserialize, Serialize};
 
+use super::embedding::EMBEDDINGS_MAX;
 use super::repository::RepositorySpec;
 use repserve_graph::GraphEnd;
 use repserve_preprocess::InputSpec;
@@ -48,6 +49,10 @@ pub struct OutputSpec {
     /// The least probability, 0 to 1, of a class that a prediction names. Absent: the best are named, however small.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold: Option<f32>,
+    /// Inner values of the graph that are returned to those who request them, by their names in the graph, such as the features before the
+    /// last layer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub embeddings: Vec<String>,
 }
 
 impl OutputSpec {
@@ -142,6 +147,15 @@ impl Manifest {
                 key: "output.threshold",
                 value: threshold.to_string(),
                 expected: "a probability lies between 0 and 1",
+            });
+        }
+        let embeddings = &manifest.output.embeddings;
+        let again = |(at, name): (usize, &String)| embeddings[..at].contains(name);
+        if embeddings.len() > EMBEDDINGS_MAX || embeddings.iter().enumerate().any(again) {
+            return Err(ManifestError::Value {
+                key: "output.embeddings",
+                value: embeddings.join(", "),
+                expected: "up to 8 values are possible, each once",
             });
         }
         Ok(manifest)
@@ -298,6 +312,11 @@ mod tests {
             "kind = \"logits\"",
             "threshold = 1.5",
             "output.threshold = \"1.5\": a probability lies between 0 and 1",
+        );
+        check(
+            "kind = \"logits\"",
+            "embeddings = [\"pool\", \"pool\"]",
+            "output.embeddings = \"pool, pool\": up to 8 values are possible, each once",
         );
     }
 }

@@ -248,6 +248,7 @@ impl Package {
             file: self.file(),
             options: Options {
                 output: self.manifest.output.name.clone(),
+                further: self.manifest.output.embeddings.clone(),
                 external: folder.map_or(ExternalData::None, ExternalData::Folder),
                 ..Options::default()
             },

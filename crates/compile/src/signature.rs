@@ -1,5 +1,6 @@
 //! What goes into a model and what comes out, where graph, `model.toml` and labels agree on it.
 
+use super::embedding::Embedding;
 use super::error::CompileError;
 use super::package::Package;
 use super::scores::Scores;
@@ -16,6 +17,8 @@ pub struct Signature {
     pub output: String,
     /// Values that come out for one image.
     pub classes: usize,
+    /// Inner values that are returned to those who request them.
+    pub embeddings: Vec<Embedding>,
 }
 
 impl Signature {
@@ -41,7 +44,20 @@ impl Signature {
             image,
             output: session.output_name().to_owned(),
             classes: values,
+            embeddings: Vec::new(),
         })
+    }
+
+    /// The same, with these inner values.
+    #[must_use]
+    pub fn with_embeddings(mut self, embeddings: Vec<Embedding>) -> Self {
+        self.embeddings = embeddings;
+        self
+    }
+
+    /// The place of an inner value among those that are returned to those who request them.
+    pub fn embedding(&self, name: &str) -> Option<usize> {
+        self.embeddings.iter().position(|embedding| embedding.name == name)
     }
 
     /// Values that go in for one image.

@@ -130,3 +130,33 @@ fn a_graph_that_is_fused_already_is_encoded_as_it_was_found() {
     assert_eq!(again.report().deploy.sha256, again.report().source.sha256);
     assert!(again.report().blocks.is_empty());
 }
+
+/// The default model, which may return the features before its last layer.
+pub(crate) fn with_features() -> (Package, String) {
+    let mut package = built_in();
+    let fused = Fused::new(package.source()).unwrap();
+    let features = Embedding::possible(fused.model()).remove(0).name;
+    package.manifest.output.embeddings = vec![features.clone()];
+    (package, features)
+}
+
+#[test]
+fn embeddings_are_verified_in_every_kind_of_session_and_a_wrong_one_is_refused() {
+    let runtime = Runtime::load(None).unwrap();
+    for (precision, kernels) in [
+        (Precision::Fp32, KernelMode::Off),
+        (Precision::Fp32, KernelMode::On),
+        (Precision::Int8, KernelMode::Auto),
+    ] {
+        let (package, features) = with_features();
+        let settings = settings(precision, kernels, true);
+        let fused = Fused::new(package.source()).unwrap();
+        let mut compiled = compile(&runtime, package, fused, &settings, &mut Clock::silent()).unwrap();
+        let signature = compiled.description.signature.clone();
+        assert_eq!(signature.embedding(&features), Some(0));
+        let image = vec![0.25; signature.image_len()];
+        let rows = compiled.sessions.narrow[0].run(&[image.clone(), image]).unwrap();
+        assert_eq!(rows[0], rows[1]);
+        assert_eq!(rows[0].further[0].len(), signature.embeddings[0].values());
+    }
+}

@@ -69,9 +69,9 @@ pub(super) fn expected(
         .iter()
         .position(|probe| probe.shape.first().is_some_and(|n| *n > 1));
     if let Some(place) = batch.filter(|_| batching == Batching::Free) {
-        let together = run(&mut session, &probes[place]);
+        let together = run(&mut session, &probes[place]).map(|answer| answer.main);
         session = session.with_batching(Batching::Alone);
-        let alone = run(&mut session, &probes[place])?;
+        let alone = run(&mut session, &probes[place])?.main;
         let differ_max = match arithmetic.quantized {
             true => OF_BATCH_QUANTIZED,
             false => OF_BATCH_FACTOR * relative_error_max,
@@ -89,7 +89,7 @@ pub(super) fn expected(
     }
     let outputs = probes.iter().zip(known).map(|(probe, known)| match known {
         Some(output) => Ok(output),
-        None => run(&mut session, probe),
+        None => run(&mut session, probe).map(|answer| answer.main),
     });
     let outputs = outputs.collect::<Result<_, _>>().map_err(CompileError::TrainTime)?;
     let single = probes.first().filter(|_| !matches!(batching, Batching::Fixed(2..)));
@@ -128,14 +128,14 @@ fn same(a: &Output, b: &Output, relative_error_max: f64) -> bool {
 /// The session, with a batch that it runs, and what it returned.
 fn running(mut session: ModelSession, single: &Probe) -> Result<(ModelSession, Batching, Output), CompileError> {
     let first = match run(&mut session, single) {
-        Ok(output) => return Ok((session, Batching::Free, output)),
+        Ok(answer) => return Ok((session, Batching::Free, answer.main)),
         Err(error) => error,
     };
     if session.input().batch.is_none() {
         for images in BATCHES_TRIED {
             session = session.with_batching(Batching::Fixed(images));
-            if let Ok(output) = run(&mut session, single) {
-                return Ok((session, Batching::Fixed(images), output));
+            if let Ok(answer) = run(&mut session, single) {
+                return Ok((session, Batching::Fixed(images), answer.main));
             }
         }
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::arithmetic::Arithmetic;
 use super::bisect::largest_passing;
+use super::embedding::{self, compare_embedded};
 use super::error::{CompileError, Mismatch};
 use super::fused::Fused;
 use super::settings::{VerifyOtherwise, VerifySettings};
@@ -17,10 +18,10 @@ use repserve_reparam::equivalence::{
 use repserve_reparam::reason::Reason;
 use repserve_reparam::report::Refusal;
 use repserve_runtime::{
-    Batching, ImageSession, ModelSession, MultiOutputSession, Runtime, RuntimeError, SessionOptions,
+    Batching, ImageSession, ModelSession, MultiOutputSession, Row, Runtime, RuntimeError, SessionOptions,
 };
 use repserve_scheduler::{Session, SessionError, Sessions};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Random inputs for images of this shape.
 pub fn probes(image: [usize; 3], settings: &VerifySettings) -> Vec<Probe> {
@@ -55,6 +56,8 @@ pub struct Verified {
     pub outputs: Vec<Output>,
     /// The train-time graph's output for the first probe.
     pub answer: Output,
+    /// The deploy graph's embeddings, for each probe one output each.
+    pub embedded: Vec<Vec<Output>>,
     /// How many images a run of the deploy graph takes.
     pub batching: Batching,
     /// Milliseconds that the train-time graph took for one image in ONNX Runtime on all cores; `None` where that was not measured at this start.
@@ -109,6 +112,7 @@ impl Fused {
                 "the result of an image depends on the others of its batch; images are run one at a time".to_owned(),
             );
         }
+        verified.embedded = embedding::embedded(runtime, &fused, &probes, verified.batching, error_max)?;
         verified.probes = probes;
         Ok((fused, verified))
     }
@@ -219,7 +223,7 @@ impl Check<'_> {
         let train = |_: &Probe| known.next().ok_or_else(one_more);
         let mut outputs = Vec::with_capacity(self.probes.len());
         let run_deploy = |probe: &Probe| -> Result<Output, RuntimeError> {
-            let output = run(&mut deploy, probe)?;
+            let output = run(&mut deploy, probe)?.main;
             outputs.push(output.clone());
             Ok(output)
         };
@@ -236,6 +240,7 @@ impl Check<'_> {
             probes: Vec::new(),
             outputs,
             answer: self.expected.outputs.first().cloned().ok_or_else(one_more)?,
+            embedded: Vec::new(),
             batching,
             train_time_ms: self.expected.single_ms,
         })
@@ -266,7 +271,7 @@ impl Check<'_> {
             let value = |name: &&str| {
                 let graph = onnx::write(observed(model.clone(), &[name])).map_err(repserve_reparam::Error::from)?;
                 let session = memory_session(self.runtime, &graph, None)?;
-                Ok(run(&mut session.with_batching(self.expected.batching), probe)?)
+                Ok(run(&mut session.with_batching(self.expected.batching), probe)?.main)
             };
             names.iter().map(value).collect()
         };
@@ -347,12 +352,28 @@ pub(super) fn verify_lowered(sessions: &mut Sessions<ModelSession>, verified: &V
     for (name, session) in narrow.into_iter().chain(wide) {
         let mut outputs = verified.outputs.iter().cloned();
         let known = |_: &Probe| outputs.next().ok_or_else(one_more);
-        let equivalence = compare(&verified.probes, tolerance, known, |p| run(session, p))?;
-        if !equivalence.holds() {
+        let mut embedded = verified.embedded.iter();
+        let mut embedding_error: f64 = 0.0;
+        let found = |probe: &Probe| {
+            let Answer { main, further } = run(session, probe)?;
+            let error = compare_embedded(embedded.next().map_or(&[], Vec::as_slice), &further);
+            embedding_error = if error <= embedding_error {
+                embedding_error
+            } else {
+                error
+            };
+            Ok::<_, RuntimeError>(main)
+        };
+        let equivalence = compare(&verified.probes, tolerance, known, found)?;
+        // Not a number is refused as well.
+        let embeddings_hold = embedding_error <= LOWERED_ERROR_MAX;
+        if !equivalence.holds() || !embeddings_hold {
             return Err(CompileError::Mismatch(Mismatch {
                 what: "the graph with lowered layers",
                 reference: "the deploy graph",
-                numbers: format!("{equivalence}, in {name}; `runtime.kernels = \"off\"` serves without them"),
+                numbers: format!(
+                    "{equivalence}, relative error of embeddings {embedding_error:.2e}, in {name}; `runtime.kernels = \"off\"` serves without them"
+                ),
             }));
         }
         worst = worst.max(equivalence.relative_error);
@@ -377,8 +398,33 @@ pub(super) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-pub(super) fn run(session: &mut ModelSession, probe: &Probe) -> Result<Output, RuntimeError> {
-    let [images, shape @ ..] = probe.shape.as_slice() else {
+/// What a session makes of a probe.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Answer {
+    /// The output that is read.
+    pub(super) main: Output,
+    /// The embeddings.
+    pub(super) further: Vec<Output>,
+}
+
+impl Answer {
+    fn of(rows: Vec<Row>) -> Self {
+        let embeddings = rows.first().map_or(0, |row| row.further.len());
+        let output = |values: Vec<&[f32]>| Output {
+            shape: vec![values.len(), values.first().map_or(0, |values| values.len())],
+            data: values.concat(),
+        };
+        let further = |at: usize| output(rows.iter().map(|row| &row.further[at][..]).collect());
+        Self {
+            further: (0..embeddings).map(further).collect(),
+            main: output(rows.iter().map(|row| &row.values[..]).collect()),
+        }
+    }
+}
+
+/// What a session makes of a probe.
+pub(super) fn run(session: &mut ModelSession, probe: &Probe) -> Result<Answer, RuntimeError> {
+    let [_, shape @ ..] = probe.shape.as_slice() else {
         return Err(RuntimeError::Run("a probe without extents".to_owned()));
     };
     let shape: [usize; 3] = shape
@@ -386,26 +432,18 @@ pub(super) fn run(session: &mut ModelSession, probe: &Probe) -> Result<Output, R
         .map_err(|_| RuntimeError::Run(format!("a probe of {:?} is no batch of images", probe.shape)))?;
     let length: usize = shape.iter().product();
     let inputs: Vec<&[f32]> = probe.data.chunks(length.max(1)).collect();
-    let rows = session.run(&inputs, shape)?;
-    Ok(Output {
-        shape: vec![*images, rows.first().map_or(0, Vec::len)],
-        data: rows.concat(),
-    })
+    Ok(Answer::of(session.run_rows(&inputs, shape)?))
 }
 
 /// What a session of images makes of a probe.
-pub(super) fn run_image(session: &mut ImageSession, probe: &Probe) -> Result<Output, SessionError> {
+pub(super) fn run_image(session: &mut ImageSession, probe: &Probe) -> Result<Answer, SessionError> {
     let images = probe.shape.first().copied().unwrap_or(1).max(1);
     let inputs: Vec<Vec<f32>> = probe
         .data
         .chunks((probe.data.len() / images).max(1))
         .map(<[f32]>::to_vec)
         .collect();
-    let rows = session.run(&inputs)?;
-    Ok(Output {
-        shape: vec![images, rows.first().map_or(0, Vec::len)],
-        data: rows.concat(),
-    })
+    Ok(Answer::of(session.run(&inputs)?))
 }
 
 #[cfg(test)]
@@ -437,17 +475,18 @@ mod tests {
         let mut again = memory_session(&runtime, MODEL, None)?;
         let outputs = probes
             .iter()
-            .map(|p| run(&mut plain, p))
-            .collect::<Result<Vec<_>, _>>()?;
+            .map(|p| Ok(run(&mut plain, p)?.main))
+            .collect::<Result<Vec<_>, RuntimeError>>()?;
         let verified = Verified {
             equivalence: compare(
                 &probes,
                 Tolerance::default(),
-                |p| run(&mut plain, p),
-                |p| run(&mut again, p),
+                |p| Ok(run(&mut plain, p)?.main),
+                |p| Ok(run(&mut again, p)?.main),
             )?,
             probes,
             answer: outputs[0].clone(),
+            embedded: Vec::new(),
             outputs,
             batching: Batching::Free,
             train_time_ms: None,

@@ -136,6 +136,12 @@ impl Fused {
         Ok(self.report)
     }
 
+    /// The deploy graph was altered after it was fused.
+    pub fn altered(&mut self) {
+        self.changed = true;
+        self.unchanged_file = None;
+    }
+
     /// The file that was read, where it is the result.
     fn whole_file(&mut self) -> Option<Bytes> {
         let file = self.unchanged_file.clone()?;

@@ -9,6 +9,8 @@ use repserve_graph::onnx::ExternalData;
 pub struct Options {
     /// The one output to keep; what only the others need is removed. All of them where `None`.
     pub output: Option<String>,
+    /// Outputs to keep beside that one, where the graph has them.
+    pub further: Vec<String>,
     /// Where weights that lie beside the file may be read from.
     pub external: ExternalData,
     /// Whether the graph is verified after every pass, and not only at the end: an error then names the pass.

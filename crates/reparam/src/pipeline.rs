@@ -31,7 +31,7 @@ pub(crate) struct Outcome {
 pub(crate) fn run(model: &mut Model, options: &Options, shapes: &mut Shapes) -> Result<Outcome, Error> {
     let mut outcome = Outcome::default();
     if let Some(name) = &options.output {
-        outcome.changed |= select_output(model, name)?;
+        outcome.changed |= select_output(model, name, &options.further)?;
     }
     if options.unfused == Unfused::All {
         return Ok(outcome);
@@ -74,8 +74,8 @@ pub(crate) fn run(model: &mut Model, options: &Options, shapes: &mut Shapes) -> 
     Ok(outcome)
 }
 
-/// Keeps one of the model's outputs.
-fn select_output(model: &mut Model, name: &str) -> Result<bool, Error> {
+/// Keeps one of the model's outputs, and those of `further` that it has.
+fn select_output(model: &mut Model, name: &str, further: &[String]) -> Result<bool, Error> {
     let graph = &mut model.graph;
     let names: Vec<String> = graph.outputs.iter().map(|v| graph.value(*v).name.clone()).collect();
     let Some(keep) = graph.find(name).filter(|v| graph.outputs.contains(v)) else {
@@ -84,11 +84,13 @@ fn select_output(model: &mut Model, name: &str) -> Result<bool, Error> {
             known: names.join(", "),
         });
     };
-    graph.outputs.retain(|v| *v == keep);
-    if names.len() > 1 {
+    let also: Vec<_> = further.iter().filter_map(|name| graph.find(name)).collect();
+    graph.outputs.retain(|v| *v == keep || also.contains(v));
+    let fewer = graph.outputs.len() < names.len();
+    if fewer {
         graph.sweep();
     }
-    Ok(names.len() > 1)
+    Ok(fewer)
 }
 
 /// Takes weights off the list of inputs: after fusing, feeding others would have no effect on those already used.

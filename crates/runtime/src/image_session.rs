@@ -1,6 +1,6 @@
 //! A session as the scheduler runs it: the images of one model have one shape.
 
-use super::session::ModelSession;
+use super::session::{ModelSession, Row};
 use repserve_scheduler::{Session, SessionError};
 
 /// A session and the shape of its images.
@@ -20,11 +20,11 @@ impl ImageSession {
 impl Session for ImageSession {
     /// An image, row-major.
     type Input = Vec<f32>;
-    type Output = Vec<f32>;
+    type Output = Row;
 
-    fn run(&mut self, batch: &[Vec<f32>]) -> Result<Vec<Vec<f32>>, SessionError> {
+    fn run(&mut self, batch: &[Vec<f32>]) -> Result<Vec<Row>, SessionError> {
         self.session
-            .run(batch, self.shape)
+            .run_rows(batch, self.shape)
             .map_err(|error| SessionError(error.to_string()))
     }
 }

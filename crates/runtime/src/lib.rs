@@ -63,7 +63,7 @@ pub use operators::{Int8Kernels, Layers};
 pub use plan::Plan;
 pub use pool::Pool;
 pub use priority::idle_priority;
-pub use session::{Batching, ModelSession, SessionOptions};
+pub use session::{Batching, ModelSession, Row, SessionOptions};
 pub use session_model::SessionModel;
 pub use settings::{KernelMode, PlanMode, RuntimeSettings};
 pub use stored::{PoolRecord, StoredPool};

@@ -21,6 +21,7 @@ pub struct Pool {
     pub(super) runtime: Runtime,
     pub(super) model: SessionModel,
     pub(super) output: Option<String>,
+    pub(super) further: Vec<String>,
     pub(super) batching: Batching,
     pub(super) optimized: Option<Arc<OptimizedModel>>,
     pub(super) plan: Plan,
@@ -64,6 +65,7 @@ impl Pool {
             runtime: runtime.clone(),
             model,
             output,
+            further: Vec::new(),
             batching: Batching::Free,
             optimized,
             plan: Plan::new(settings, Cores::detect()),
@@ -74,6 +76,13 @@ impl Pool {
     #[must_use]
     pub fn with_batching(mut self, batching: Batching) -> Self {
         self.batching = batching;
+        self
+    }
+
+    /// The same, for sessions that read these outputs as well.
+    #[must_use]
+    pub fn with_further(mut self, outputs: Vec<String>) -> Self {
+        self.further = outputs;
         self
     }
 
@@ -116,6 +125,7 @@ impl Pool {
                 Width::Wide => self.plan.cores,
             },
             output: self.output.clone(),
+            further: self.further.clone(),
             ..SessionOptions::default()
         };
         let session = match &self.optimized {

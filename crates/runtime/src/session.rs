@@ -23,6 +23,8 @@ pub struct SessionOptions {
     pub threads: usize,
     /// The output to read; the first of floats if not given.
     pub output: Option<String>,
+    /// Outputs that [`ModelSession::run_rows`] reads as well.
+    pub further: Vec<String>,
     /// Layers that the operators of a lowered model run; empty for a model of ONNX's own operators.
     pub layers: Layers,
     /// Whether nodes compute in int8 only where the graph says so. ONNX Runtime would also quantize, coarsely, an f32
@@ -36,8 +38,18 @@ pub struct ModelSession {
     session: WeightedSession,
     input: Input,
     output: usize,
+    further: Vec<usize>,
     batching: Batching,
     packed: Vec<f32>,
+}
+
+/// What comes out for one image.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Row {
+    /// The values of the output that is read, row-major.
+    pub values: Vec<f32>,
+    /// Those of each output that is read as well.
+    pub further: Vec<Vec<f32>>,
 }
 
 /// How many images a run of a graph takes.
@@ -108,21 +120,23 @@ impl ModelSession {
         let input = Input::of(&session)?;
         let output = match &options.output {
             None => session.outputs().iter().position(|o| is_float(o.dtype())).unwrap_or(0),
-            Some(name) => session.outputs().iter().position(|o| o.name() == name).ok_or_else(|| {
-                let names: Vec<_> = session.outputs().iter().map(|o| o.name()).collect();
-                RuntimeError::Unsupported(format!("it has no output `{name}`; it has {}", names.join(", ")))
-            })?,
+            Some(name) => place(&session, name)?,
         };
-        let kind = session.outputs().get(output).map(|o| o.dtype());
-        if !kind.is_some_and(is_float) {
-            return Err(RuntimeError::Unsupported(format!(
-                "output {output} is {kind:?}, not a tensor of floats"
-            )));
+        let further = options.further.iter().map(|name| place(&session, name));
+        let further = further.collect::<Result<Vec<_>, _>>()?;
+        for output in further.iter().chain([&output]) {
+            let kind = session.outputs().get(*output).map(|o| o.dtype());
+            if !kind.is_some_and(is_float) {
+                return Err(RuntimeError::Unsupported(format!(
+                    "output {output} is {kind:?}, not a tensor of floats"
+                )));
+            }
         }
         Ok(Self {
             session,
             input,
             output,
+            further,
             batching: Batching::Free,
             packed: Vec::new(),
         })
@@ -180,7 +194,19 @@ impl ModelSession {
     /// Runs a batch of images of `shape` (channels, height, width), each row-major; returns one row each, in order.
     ///
     /// A graph that fixes its batch extent is run as often as needed; the last run is filled up with copies of its last image.
+    ///
+    /// # Errors
+    /// The run failed, or an image has another size.
     pub fn run(&mut self, images: &[impl AsRef<[f32]>], shape: [usize; 3]) -> Result<Vec<Vec<f32>>, RuntimeError> {
+        let rows = self.run_rows(images, shape)?;
+        Ok(rows.into_iter().map(|row| row.values).collect())
+    }
+
+    /// [`Self::run`], with the outputs that are read as well.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn run_rows(&mut self, images: &[impl AsRef<[f32]>], shape: [usize; 3]) -> Result<Vec<Row>, RuntimeError> {
         let length: usize = shape.iter().product();
         if let Some(wrong) = images.iter().find(|i| i.as_ref().len() != length) {
             return Err(RuntimeError::Run(format!(
@@ -205,7 +231,7 @@ impl ModelSession {
         chunk: &[impl AsRef<[f32]>],
         batch: usize,
         shape: [usize; 3],
-        rows: &mut Vec<Vec<f32>>,
+        rows: &mut Vec<Row>,
     ) -> Result<(), RuntimeError> {
         let failed = |e: ort::Error| RuntimeError::Run(e.to_string());
         let data: Cow<'_, [f32]> = match chunk {
@@ -222,21 +248,38 @@ impl ModelSession {
         };
         let tensor = self.input.tensor(&data, batch, shape)?;
         let outputs = self.session.run([tensor]).map_err(failed)?;
-        let values = floats(&outputs[self.output]).map_err(failed)?;
-        if values.is_empty() || values.len() % batch != 0 {
-            return Err(RuntimeError::Run(format!(
-                "{} values came out for a batch of {batch}",
-                values.len()
-            )));
+        let of_image = |output: usize| -> Result<Vec<Vec<f32>>, RuntimeError> {
+            let values = floats(&outputs[output]).map_err(failed)?;
+            if values.is_empty() || values.len() % batch != 0 {
+                return Err(RuntimeError::Run(format!(
+                    "{} values came out for a batch of {batch}",
+                    values.len()
+                )));
+            }
+            let each = values.chunks(values.len() / batch).take(chunk.len());
+            Ok(each.map(<[f32]>::to_vec).collect())
+        };
+        let first = rows.len();
+        rows.extend(of_image(self.output)?.into_iter().map(|values| Row {
+            values,
+            further: Vec::new(),
+        }));
+        for output in &self.further {
+            for (row, values) in rows[first..].iter_mut().zip(of_image(*output)?) {
+                row.further.push(values);
+            }
         }
-        rows.extend(
-            values
-                .chunks(values.len() / batch)
-                .take(chunk.len())
-                .map(<[f32]>::to_vec),
-        );
         Ok(())
     }
+}
+
+/// Where an output stands among those of a session.
+fn place(session: &OrtSession, name: &str) -> Result<usize, RuntimeError> {
+    let found = session.outputs().iter().position(|output| output.name() == name);
+    found.ok_or_else(|| {
+        let names: Vec<_> = session.outputs().iter().map(|output| output.name()).collect();
+        RuntimeError::Unsupported(format!("it has no output `{name}`; it has {}", names.join(", ")))
+    })
 }
 
 /// Whether a value is a tensor whose elements are floats of any width.

@@ -24,6 +24,7 @@ use super::weights::Weight;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PoolRecord {
     output: Option<String>,
+    further: Vec<String>,
     batching: Batching,
     int8: bool,
     optimized: Option<OptimizedRecord>,
@@ -95,6 +96,7 @@ impl Pool {
         StoredPool {
             record: PoolRecord {
                 output: self.output.clone(),
+                further: self.further.clone(),
                 batching: self.batching,
                 int8: self.model.int8,
                 optimized: optimized.map(OptimizedModel::record),
@@ -143,6 +145,7 @@ impl Pool {
             runtime: runtime.clone(),
             model,
             output: record.output,
+            further: record.further,
             batching: record.batching,
             optimized,
             plan: Plan::new(settings, Cores::detect()),

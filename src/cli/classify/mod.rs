@@ -13,7 +13,7 @@ use futures_util::StreamExt;
 use super::settings::{ServedArgs, SettingsArgs, Used};
 use super::{Outcome, output};
 use crate::app;
-use crate::classify::{Broken, Item, Prediction, Served, classify};
+use crate::classify::{Item, Prediction, Served, Wanted, classify};
 use crate::telemetry::{self, LogSettings, Metrics};
 use format::{Format, Line};
 use progress::Progress;
@@ -173,7 +173,11 @@ async fn one(served: &Served, listed: &files::Listed, top_k: usize, bytes_max: u
         name: None,
         bytes: bytes.into(),
     };
-    let classification = classify(served, vec![item], top_k, Broken::Refused, &Request::patient(), None)
+    let wanted = Wanted {
+        top_k,
+        ..Wanted::default()
+    };
+    let classification = classify(served, vec![item], wanted, &Request::patient(), None)
         .await
         .map_err(|failure| Fault {
             code: failure.code(),

@@ -12,7 +12,7 @@ use super::proto::{
 use crate::classify::{Served, Total};
 use crate::http::error::Problem;
 use crate::http::health::HealthState;
-use crate::http::inference::{Configuration, EXTENSIONS, PLATFORM};
+use crate::http::inference::{Configuration, EXTENSIONS, OutputDims, PLATFORM, outputs};
 use crate::http::{Shared, lookup};
 use crate::repository::{READY, Repository};
 
@@ -65,7 +65,10 @@ pub(super) fn model_metadata(shared: &Shared, request: ModelMetadataRequest) -> 
         versions: vec![served.version().to_owned()],
         platform: PLATFORM.to_owned(),
         inputs: vec![tensor(&signature.input, image)],
-        outputs: vec![tensor(&signature.output, vec![-1, signature.classes as i64])],
+        outputs: outputs(signature)
+            .iter()
+            .map(|output| tensor(output.name, output.of_batch()))
+            .collect(),
     })
 }
 
@@ -73,6 +76,12 @@ pub(super) fn model_config(shared: &Shared, request: ModelConfigRequest) -> Resu
     let served = lookup::find(shared, Some(&request.name), given(&request.version))?;
     let configuration = Configuration::of(&served, &shared.limits);
     let signature = served.signature();
+    let output = |output: &OutputDims<'_>| ModelOutput {
+        name: output.name.to_owned(),
+        data_type: DataType::TypeFp32.into(),
+        dims: output.dims.clone(),
+        label_filename: String::new(),
+    };
     Ok(ModelConfigResponse {
         config: Some(ModelConfig {
             name: served.name().to_owned(),
@@ -84,12 +93,7 @@ pub(super) fn model_config(shared: &Shared, request: ModelConfigRequest) -> Resu
                 data_type: DataType::TypeFp32.into(),
                 dims: configuration.input_dims.to_vec(),
             }],
-            output: vec![ModelOutput {
-                name: signature.output.clone(),
-                data_type: DataType::TypeFp32.into(),
-                dims: configuration.output_dims.to_vec(),
-                label_filename: String::new(),
-            }],
+            output: configuration.outputs.iter().map(output).collect(),
             default_model_filename: String::new(),
             dynamic_batching: Some(ModelDynamicBatching {
                 max_queue_delay_microseconds: 0,

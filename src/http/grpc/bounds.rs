@@ -3,6 +3,7 @@
 
 use prost::bytes::Buf;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
+use repserve_compile::EMBEDDINGS_MAX;
 
 use crate::http::inference::RequestError::{self, Malformed, TooLarge};
 use crate::http::inference::{InferLimits, RANK_MAX};
@@ -82,7 +83,7 @@ const REQUEST: &[Field] = &[
     text(3, "the request's id"),
     parameters(4),
     field(5, "inputs; the model has one", 1, usize::MAX, INPUT),
-    field(6, "outputs; the model has one", 1, usize::MAX, OUTPUT),
+    field(6, "outputs", 1 + EMBEDDINGS_MAX, usize::MAX, OUTPUT),
     field(RAW_INPUT_CONTENTS, "raw inputs; the model has one", 1, usize::MAX, &[]),
 ];
 
@@ -220,10 +221,10 @@ mod tests {
         };
         refused(&inputs, "more than 1 inputs");
         let outputs = ModelInferRequest {
-            outputs: vec![InferRequestedOutputTensor::default(); 2],
+            outputs: vec![InferRequestedOutputTensor::default(); 10],
             ..ModelInferRequest::default()
         };
-        refused(&outputs, "more than 1 outputs");
+        refused(&outputs, "more than 9 outputs");
         let parameters = |i: u32| (i.to_string(), InferParameter::default());
         let parameters = ModelInferRequest {
             parameters: (0..65).map(parameters).collect::<BTreeMap<_, _>>(),
@@ -276,7 +277,7 @@ mod tests {
         #[test]
         fn what_passes_is_decoded_within_what_it_holds(message in prop::collection::vec(any::<u8>(), 0..200)) {
             if check(&message, LIMITS).is_ok() && let Ok(request) = ModelInferRequest::decode(&message[..]) {
-                prop_assert!(request.inputs.len() <= 1 && request.outputs.len() <= 1 && request.parameters.len() <= 64);
+                prop_assert!(request.inputs.len() <= 1 && request.outputs.len() <= 9 && request.parameters.len() <= 64);
             }
         }
     }

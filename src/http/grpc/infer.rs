@@ -23,6 +23,7 @@ use crate::http::observe::Arrived;
 use crate::http::offload::offload;
 use crate::http::timing::StageTimes;
 use crate::http::{Shared, body, lookup};
+use repserve_runtime::Row;
 
 /// Bytes that a value takes in a response.
 const VALUE_BYTES: usize = 4;
@@ -56,7 +57,11 @@ pub(super) async fn model_infer(
     };
     let Ran { rows, timings } = context.run(&served, &mut request, admitted).await?;
 
-    let values = rows.iter().map(Vec::len).sum::<usize>();
+    let values = rows
+        .iter()
+        .flat_map(|row| request.values(row))
+        .map(<[f32]>::len)
+        .sum::<usize>();
     let (outputs, id) = (request.outputs, request.id);
     let mut response = offload(values * VALUE_BYTES, move || {
         let began = Instant::now();
@@ -105,9 +110,9 @@ async fn read(message: Bytes, charge: &BodyCharge, shared: &Shared) -> Result<(A
     Ok((served, request))
 }
 
-fn encode(served: &Served, rows: &[Vec<f32>], wanted: &[OutputOptions], id: String) -> ModelInferResponse {
+fn encode(served: &Served, rows: &[Row], wanted: &[OutputOptions], id: String) -> ModelInferResponse {
     let model_output = ModelOutput {
-        output: &served.signature().output,
+        signature: served.signature(),
         rows,
         scores: served.scores(),
     };

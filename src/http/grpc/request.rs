@@ -7,8 +7,8 @@ use super::proto::model_infer_request::{InferInputTensor, InferRequestedOutputTe
 use super::proto::{InferParameter, InferTensorContents, ModelInferRequest};
 use crate::http::inference::RequestError::{self, Malformed};
 use crate::http::inference::{
-    DataContent, Datatype, InferLimits, InferRequest, InputContent, InputTensor, OutputOptions, RANK_MAX, check_output,
-    priority,
+    DataContent, Datatype, InferLimits, InferRequest, InputContent, InputTensor, OutputOptions, OutputSource, RANK_MAX,
+    check_outputs, priority,
 };
 use repserve_compile::Signature;
 
@@ -20,7 +20,7 @@ pub(super) fn read(
     limits: InferLimits,
 ) -> Result<InferRequest, RequestError> {
     let raw = !message.raw_input_contents.is_empty();
-    let outputs = vec![output(message.outputs, raw, signature)?];
+    let outputs = outputs(&message.outputs, raw, signature)?;
     let parameters = Parameters(&message.parameters);
     let (timeout_us, urgency) = (parameters.whole("timeout")?, parameters.whole("priority")?);
     let mut inputs = message.inputs.into_iter();
@@ -95,18 +95,29 @@ fn elements(contents: InferTensorContents, image_len: usize) -> Result<InputCont
     Ok(InputContent::Elements { content, count })
 }
 
+fn outputs(
+    outputs: &[InferRequestedOutputTensor],
+    raw: bool,
+    signature: &Signature,
+) -> Result<Vec<OutputOptions>, RequestError> {
+    if outputs.is_empty() {
+        return Ok(vec![OutputOptions {
+            raw,
+            ..OutputOptions::default()
+        }]);
+    }
+    let outputs = outputs.iter().map(|wanted| output(wanted, raw, signature));
+    let outputs = outputs.collect::<Result<Vec<_>, _>>()?;
+    check_outputs(&outputs, signature)?;
+    Ok(outputs)
+}
+
 fn output(
-    outputs: Vec<InferRequestedOutputTensor>,
+    output: &InferRequestedOutputTensor,
     raw: bool,
     signature: &Signature,
 ) -> Result<OutputOptions, RequestError> {
-    let Some(output) = outputs.into_iter().next() else {
-        return Ok(OutputOptions {
-            raw,
-            classification: None,
-        });
-    };
-    check_output(Some(&output.name), signature)?;
+    let source = OutputSource::called(Some(&output.name), signature)?;
     let parameters = Parameters(&output.parameters);
     if parameters.has("shared_memory_region") {
         return Err(Malformed("shared memory is not written here".to_owned()));
@@ -114,6 +125,7 @@ fn output(
     let classes = parameters.whole("classification")?;
     let classes = classes.map(|k| usize::try_from(k).unwrap_or(usize::MAX));
     Ok(OutputOptions {
+        source,
         raw,
         classification: classes.filter(|k| *k > 0),
     })
@@ -163,6 +175,7 @@ mod tests {
             image: [3, 1, 2],
             output: "logits".to_owned(),
             classes: 10,
+            embeddings: Vec::new(),
         }
     }
 

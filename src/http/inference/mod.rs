@@ -13,12 +13,14 @@ mod request;
 mod run;
 pub(in crate::http) mod tensor;
 
-pub(in crate::http) use about::{Configuration, EXTENSIONS, PLATFORM};
+pub(in crate::http) use about::{Configuration, EXTENSIONS, OutputDims, PLATFORM, outputs};
 pub(in crate::http) use error::RequestError;
 pub(in crate::http) use input::{DataContent, InputContent, InputTensor};
 pub(in crate::http) use limits::{InferLimits, RANK_MAX};
 pub(in crate::http) use output::{Elements, ModelOutput, OutputTensor};
 pub(in crate::http) use ready::ready;
-pub(in crate::http) use request::{InferRequest, OutputOptions, check_output, priority};
+pub(in crate::http) use request::{
+    InferRequest, OutputOptions, OutputSource, check_outputs, outputs_max, priority, too_many_outputs,
+};
 pub(in crate::http) use run::{Ran, RunContext};
 pub(in crate::http) use tensor::Datatype;

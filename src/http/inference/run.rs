@@ -8,6 +8,7 @@ use crate::classify::{Admitted, Failure, HeadWork, Served, infer};
 use crate::http::Shared;
 use crate::http::admission::{self, Due};
 use crate::http::client::Identity;
+use repserve_runtime::Row;
 use repserve_scheduler::{Priority, Timings};
 
 /// What is known of a request from its head.
@@ -26,8 +27,8 @@ pub(in crate::http) struct RunContext {
 /// What came of a request.
 #[derive(Debug)]
 pub(in crate::http) struct Ran {
-    /// One row of values for each image; all of them finite.
-    pub(in crate::http) rows: Vec<Vec<f32>>,
+    /// One row for each image; all values that are requested are finite.
+    pub(in crate::http) rows: Vec<Row>,
     /// Where the time went.
     pub(in crate::http) timings: Timings,
 }
@@ -80,7 +81,8 @@ impl RunContext {
         let work = std::mem::take(&mut request.work);
         let ran = infer(served, work, &wanted, Some(admitted)).await;
         let (rows, timings) = admission::counted(&self.shared.metrics, due, ran)?;
-        if !rows.iter().flatten().all(|x| x.is_finite()) {
+        let finite = |row: &Row| request.values(row).flatten().all(|x| x.is_finite());
+        if !rows.iter().all(finite) {
             return Err(Failure::NotFinite);
         }
         Ok(Ran { rows, timings })

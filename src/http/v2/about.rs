@@ -128,6 +128,7 @@ pub(super) async fn index(
 pub(super) async fn model(State(shared): State<Shared>, name: ModelName) -> Result<Response, Problem> {
     let served = name.find(&shared)?;
     let signature = served.signature();
+    let outputs = inference::outputs(signature);
     let mut shape = vec![-1];
     shape.extend(signature.image.map(extent));
     Ok(Json(wire::Model {
@@ -139,11 +140,14 @@ pub(super) async fn model(State(shared): State<Shared>, name: ModelName) -> Resu
             datatype: "FP32",
             shape,
         }],
-        outputs: [wire::TensorMetadata {
-            name: &signature.output,
-            datatype: "FP32",
-            shape: vec![-1, extent(signature.classes)],
-        }],
+        outputs: outputs
+            .iter()
+            .map(|output| wire::TensorMetadata {
+                name: output.name,
+                datatype: "FP32",
+                shape: output.of_batch(),
+            })
+            .collect(),
         parameters: served.facts(),
     })
     .into_response())

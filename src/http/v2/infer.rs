@@ -20,6 +20,7 @@ use super::super::timing::StageTimes;
 use super::super::{Shared, body};
 use super::{ModelName, request, response, wire};
 use crate::classify::Served;
+use repserve_runtime::Row;
 
 /// Length of the JSON where raw bytes follow it.
 const HEAD_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
@@ -34,7 +35,7 @@ const PIXEL: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP
     operation_id = "infer",
     tag = "inference protocol",
     summary = "Run a model",
-    description = "An output is FP32, one row for each image; with the parameter `classification` it is BYTES, `value:index:label` for the best classes.",
+    description = "An output is FP32, one row for each image; inner values that the model allows (`output.embeddings`) are returned where they are requested by name. With the parameter `classification` it is BYTES, `value:index:label` for the best classes.",
     params(
         ("model" = String, Path, description = "The model's name"),
         ("inference-header-content-length" = Option<usize>, Header, description = "Length of the JSON where raw bytes follow it")
@@ -81,7 +82,11 @@ pub(super) async fn infer(
     let mut request = read(body, head_len, &charge, &served, shared).await?;
     let Ran { rows, timings } = context.run(&served, &mut request, admitted).await?;
 
-    let values = rows.iter().map(Vec::len).sum::<usize>();
+    let values = rows
+        .iter()
+        .flat_map(|row| request.values(row))
+        .map(<[f32]>::len)
+        .sum::<usize>();
     let mut response = offload(values * VALUE_BYTES, move || encode(&served, &rows, &request)).await??;
     let times = StageTimes {
         timings,
@@ -92,9 +97,9 @@ pub(super) async fn infer(
 }
 
 /// The response, encoded.
-fn encode(served: &Served, rows: &[Vec<f32>], request: &InferRequest) -> Result<Response, Problem> {
+fn encode(served: &Served, rows: &[Row], request: &InferRequest) -> Result<Response, Problem> {
     let model_output = ModelOutput {
-        output: &served.signature().output,
+        signature: served.signature(),
         rows,
         scores: served.scores(),
     };

@@ -7,7 +7,9 @@ use super::input::Input;
 use super::json::{Array, Elements, Members, Object, Scalar, skip};
 use crate::http::echo::echo;
 use crate::http::inference::RequestError::{self, Malformed};
-use crate::http::inference::{InferLimits, InferRequest, OutputOptions, check_output, priority};
+use crate::http::inference::{
+    InferLimits, InferRequest, OutputOptions, OutputSource, check_outputs, outputs_max, priority, too_many_outputs,
+};
 use repserve_compile::Signature;
 
 /// Reads a request. `head_len` is the length of the JSON where raw bytes follow it.
@@ -31,8 +33,8 @@ pub(super) fn read(
         priority: None,
         inputs: None,
         input: Input::new(signature, limits),
-        outputs: 0,
-        output: Output::default(),
+        outputs_max: outputs_max(signature),
+        outputs: Vec::new(),
     };
     let mut json = serde_json::Deserializer::from_slice(&body[..head_len]);
     let parsed = Object(&mut head).deserialize(&mut json).and_then(|()| json.end());
@@ -40,7 +42,7 @@ pub(super) fn read(
         let refusal = head.input.data.refusal.take();
         return Err(refusal.unwrap_or_else(|| Malformed(echo(&error.to_string()).to_string())));
     }
-    let outputs = vec![head.wanted(signature)?];
+    let outputs = head.wanted(signature)?;
     match head.inputs {
         Some(1) => {}
         Some(count) => return Err(Malformed(format!("the model has one input, the request {count}"))),
@@ -69,24 +71,29 @@ struct Head {
     /// How many there were, where there was the member.
     inputs: Option<usize>,
     input: Input,
-    outputs: usize,
-    output: Output,
+    outputs_max: usize,
+    outputs: Vec<Output>,
 }
 
 impl Head {
-    fn wanted(&self, signature: &Signature) -> Result<OutputOptions, RequestError> {
+    fn wanted(&self, signature: &Signature) -> Result<Vec<OutputOptions>, RequestError> {
         let binary = self.binary.unwrap_or(false);
-        if self.outputs == 0 {
-            return Ok(OutputOptions {
+        if self.outputs.is_empty() {
+            return Ok(vec![OutputOptions {
                 raw: binary,
-                classification: None,
-            });
+                ..OutputOptions::default()
+            }]);
         }
-        check_output(self.output.name.as_deref(), signature)?;
-        Ok(OutputOptions {
-            raw: self.output.binary.unwrap_or(binary),
-            classification: self.output.classification.filter(|k| *k > 0),
-        })
+        let wanted = self.outputs.iter().map(|output| {
+            Ok(OutputOptions {
+                source: OutputSource::called(output.name.as_deref(), signature)?,
+                raw: output.binary.unwrap_or(binary),
+                classification: output.classification.filter(|k| *k > 0),
+            })
+        });
+        let wanted = wanted.collect::<Result<Vec<_>, RequestError>>()?;
+        check_outputs(&wanted, signature)?;
+        Ok(wanted)
     }
 }
 
@@ -147,15 +154,22 @@ impl Elements for Outputs<'_> {
     const NAME: &'static str = "`outputs`";
 
     fn element<'de, A: SeqAccess<'de>>(&mut self, seq: &mut A) -> Result<bool, A::Error> {
-        if self.0.outputs == 1 {
+        let most = self.0.outputs_max;
+        if self.0.outputs.len() == most {
             let further = seq.next_element::<Scalar>()?;
             return match further {
                 None => Ok(false),
-                Some(_) => Err(A::Error::custom("the model has one output, the request 2 or more")),
+                Some(_) => {
+                    let count = format!("{} or more", most + 1);
+                    Err(A::Error::custom(too_many_outputs(most, &count)))
+                }
             };
         }
-        let found = seq.next_element_seed(Object(&mut self.0.output))?.is_some();
-        self.0.outputs += usize::from(found);
+        let mut output = Output::default();
+        let found = seq.next_element_seed(Object(&mut output))?.is_some();
+        if found {
+            self.0.outputs.push(output);
+        }
         Ok(found)
     }
 }

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use repserve_compile::Embedding;
 use repserve_scheduler::{Payload, Priority};
 
 const LIMITS: InferLimits = InferLimits {
@@ -14,6 +15,10 @@ fn signature() -> Signature {
         image: [3, 1, 2],
         output: "logits".to_owned(),
         classes: 10,
+        embeddings: vec![Embedding {
+            name: "pool".to_owned(),
+            shape: vec![4, 1, 1],
+        }],
     }
 }
 
@@ -53,6 +58,7 @@ fn a_batch_in_raw_bytes() {
     assert_eq!(request.work.len(), 2);
     assert_eq!(request.timeout_us, Some(2500));
     let wanted = OutputOptions {
+        source: OutputSource::Classes,
         raw: true,
         classification: Some(3),
     };
@@ -192,4 +198,37 @@ fn a_priority_is_read_as_triton_reads_it() {
     }
     assert!(priority("-1").is_err());
     assert!(priority("\"high\"").is_err());
+}
+
+#[test]
+fn embeddings_are_outputs_of_their_own() {
+    let ask = |outputs: &str| {
+        let input = r#"{"name":"images","shape":[1],"datatype":"BYTES","data":["YQ=="]}"#;
+        parse(&format!(r#"{{"inputs":[{input}],"outputs":[{outputs}]}}"#), b"")
+    };
+    let sources = |outputs: &str| {
+        let request = ask(outputs).unwrap();
+        request.outputs.iter().map(|output| output.source).collect::<Vec<_>>()
+    };
+    let (classes, pool) = (OutputSource::Classes, OutputSource::Embedding(0));
+    assert_eq!(sources(r#"{"name":"pool"}"#), [pool]);
+    assert_eq!(sources(r#"{"name":"pool"},{"name":"logits"}"#), [pool, classes]);
+    for (outputs, expected) in [
+        (
+            r#"{"name":"x"}"#,
+            r#"there is no output "x"; the model's is "logits" or "pool""#,
+        ),
+        (r#"{"name":"pool"},{"name":"pool"}"#, "the request has an output twice"),
+        (
+            r#"{"name":"pool","parameters":{"classification":2}}"#,
+            "`classification` is for the output of classes only",
+        ),
+        (
+            r#"{"name":"pool"},{"name":"logits"},{"name":"pool"}"#,
+            "the model has 2 outputs, the request 3 or more",
+        ),
+    ] {
+        let error = ask(outputs).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
 }

@@ -34,7 +34,7 @@ mod tests {
         let tensor = OutputTensor {
             name: "logits",
             datatype: "FP32",
-            shape: [1, 2],
+            shape: vec![1, 2],
             elements,
         };
         let (outputs, bytes) = outputs(vec![tensor]);

@@ -81,7 +81,8 @@ pub(super) struct Model<'a> {
     pub(super) versions: Vec<String>,
     pub(super) platform: &'static str,
     pub(super) inputs: [TensorMetadata<'a>; 1],
-    pub(super) outputs: [TensorMetadata<'a>; 1],
+    /// The classes, and inner values for those who request them.
+    pub(super) outputs: Vec<TensorMetadata<'a>>,
     #[schema(value_type = Object)]
     pub(super) parameters: &'a Facts,
 }
@@ -195,7 +196,7 @@ pub(super) struct Config<'a> {
     /// Images that one request may have.
     pub(super) max_batch_size: i32,
     pub(super) input: [ConfigTensor<'a>; 1],
-    pub(super) output: [ConfigTensor<'a>; 1],
+    pub(super) output: Vec<ConfigTensor<'a>>,
     pub(super) dynamic_batching: DynamicBatching,
 }
 
@@ -228,7 +229,11 @@ impl<'a> Config<'a> {
             backend: configuration.backend,
             max_batch_size: configuration.max_batch_size,
             input: [tensor(&served.signature().input, &configuration.input_dims)],
-            output: [tensor(&served.signature().output, &configuration.output_dims)],
+            output: configuration
+                .outputs
+                .iter()
+                .map(|output| tensor(output.name, &output.dims))
+                .collect(),
             dynamic_batching: DynamicBatching {
                 max_queue_delay_microseconds: 0,
             },
@@ -247,7 +252,7 @@ pub(super) struct Infer {
     parameters: InferParameters,
     #[schema(min_items = 1, max_items = 1)]
     inputs: Vec<Input>,
-    #[schema(required = false, max_items = 1)]
+    #[schema(required = false, max_items = 9)]
     outputs: Vec<RequestedOutput>,
 }
 
@@ -333,7 +338,7 @@ pub(super) struct Inferred<'a> {
 pub(super) struct Output<'a> {
     pub(super) name: &'a str,
     pub(super) datatype: &'static str,
-    pub(super) shape: [usize; 2],
+    pub(super) shape: Vec<usize>,
     #[serde(flatten)]
     pub(super) content: OutputContent,
 }

@@ -1,15 +1,17 @@
 //! A client of HTTP/2 without TLS, and what gRPC sends with it.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 
-use bytes::{BufMut, Bytes};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 /// A connection.
@@ -91,6 +93,76 @@ impl Http2 {
     }
 }
 
+/// A call of which messages are sent while it runs, on a connection of its own.
+pub struct Stream {
+    sender: mpsc::Sender<Bytes>,
+    body: Incoming,
+    rest: BytesMut,
+    trailers: hyper::HeaderMap,
+    _connection: JoinHandle<hyper::Result<()>>,
+}
+
+impl Stream {
+    pub fn sender(&self) -> mpsc::Sender<Bytes> {
+        self.sender.clone()
+    }
+
+    pub async fn send(&self, bytes: Bytes) {
+        self.sender.send(bytes).await.unwrap();
+    }
+
+    /// The next message; none at the end.
+    pub async fn next<M: Message + Default>(&mut self) -> Option<M> {
+        loop {
+            if let Some((prefix, rest)) = self.rest.split_first_chunk::<5>() {
+                let [_, length @ ..] = *prefix;
+                let length = u32::from_be_bytes(length) as usize;
+                if rest.len() >= length {
+                    self.rest.advance(5);
+                    return Some(M::decode(self.rest.split_to(length)).unwrap());
+                }
+            }
+            match self.body.frame().await?.unwrap().into_data() {
+                Ok(data) => self.rest.extend_from_slice(&data),
+                Err(frame) => self.trailers = frame.into_trailers().unwrap(),
+            }
+        }
+    }
+
+    pub fn trailer(&self, name: &str) -> &str {
+        self.trailers[name].to_str().unwrap()
+    }
+}
+
+impl Http2 {
+    /// Calls a method, to send it messages while it runs.
+    pub async fn stream(&self, method: &str) -> Stream {
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let (mut send, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+        let connection = tokio::spawn(connection);
+        let (sender, mut sent) = mpsc::channel::<Bytes>(1);
+        let frames = futures_util::stream::poll_fn(move |context| {
+            let next = sent.poll_recv(context);
+            next.map(|bytes| bytes.map(|bytes| Ok::<_, Infallible>(Frame::data(bytes))))
+        });
+        let request = Request::post(format!(
+            "http://{}/inference.GRPCInferenceService/{method}",
+            self.address
+        ))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(StreamBody::new(frames))
+        .unwrap();
+        Stream {
+            sender,
+            body: send.send_request(request).await.unwrap().into_body(),
+            rest: BytesMut::new(),
+            trailers: hyper::HeaderMap::new(),
+            _connection: connection,
+        }
+    }
+}
+
 /// A message in its frame.
 pub fn framed(message: &impl Message) -> Bytes {
     let mut framed = Vec::new();
@@ -109,8 +181,16 @@ pub struct InferRequest {
     pub id: String,
     #[prost(message, repeated, tag = "5")]
     pub inputs: Vec<InferInput>,
+    #[prost(message, repeated, tag = "6")]
+    pub outputs: Vec<InferOutput>,
     #[prost(bytes = "vec", repeated, tag = "7")]
     pub raw_input_contents: Vec<Vec<u8>>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct InferOutput {
+    #[prost(string, tag = "1")]
+    pub name: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -133,6 +213,26 @@ pub struct InferResponse {
     pub raw_output_contents: Vec<Vec<u8>>,
 }
 
+/// The response to one request of a stream.
+#[derive(Clone, PartialEq, Message)]
+pub struct StreamResponse {
+    #[prost(string, tag = "1")]
+    pub error_message: String,
+    #[prost(message, tag = "2")]
+    pub infer_response: Option<InferResponse>,
+}
+
+/// The messages in a body.
+pub fn messages<M: Message + Default>(mut body: Bytes) -> Vec<M> {
+    let mut all = Vec::new();
+    while !body.is_empty() {
+        assert_eq!(body.get_u8(), 0);
+        let length = body.get_u32() as usize;
+        all.push(M::decode(body.split_to(length)).unwrap());
+    }
+    all
+}
+
 /// A request for encoded images.
 pub fn images(all: &[Vec<u8>]) -> InferRequest {
     let raw = all
@@ -146,6 +246,7 @@ pub fn images(all: &[Vec<u8>]) -> InferRequest {
             datatype: "BYTES".to_owned(),
             shape: vec![all.len() as i64],
         }],
+        outputs: Vec::new(),
         raw_input_contents: vec![raw.collect()],
     }
 }

@@ -3,12 +3,11 @@
 use repserve_cache::Entry;
 use repserve_graph::onnx::{self, ExternalData};
 use repserve_reparam::equivalence::{Equivalence, Output};
-use repserve_reparam::report::Report;
 use repserve_runtime::Batching;
 use serde::{Deserialize, Serialize};
 
 use super::super::compiled::Graph;
-use super::super::fused::Fused;
+use super::super::fused::{Found, Fused};
 use super::super::package::Package;
 use super::super::settings::CompileSettings;
 use super::super::verify::{Verified, probes_of};
@@ -22,8 +21,7 @@ pub(super) const DEPLOY: &str = "deploy";
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct GraphRecord {
     external: Files,
-    report: Report,
-    output: Option<String>,
+    found: Found,
     equivalence: Equivalence,
     batching: Batching,
     /// The probes that the graphs were compared on, by their labels; their values follow from the settings.
@@ -32,6 +30,8 @@ pub(super) struct GraphRecord {
     outputs: Vec<Output>,
     /// The train-time graph's output for the first probe.
     answer: Output,
+    /// The deploy graph's embeddings of each probe.
+    embedded: Vec<Vec<Output>>,
 }
 
 impl GraphRecord {
@@ -39,13 +39,13 @@ impl GraphRecord {
         let Graph { fused, verified, .. } = graph;
         Self {
             external: external.clone(),
-            report: fused.report().clone(),
-            output: fused.output().map(str::to_owned),
+            found: fused.found(),
             equivalence: verified.equivalence.clone(),
             batching: verified.batching,
             probes: verified.probes.iter().map(|probe| probe.label.clone()).collect(),
             outputs: verified.outputs.clone(),
             answer: verified.answer.clone(),
+            embedded: verified.embedded.clone(),
         }
     }
 }
@@ -62,7 +62,7 @@ pub(super) fn restored(package: &Package, entry: &Entry, settings: &CompileSetti
         let error = repserve_reparam::Error::from(error);
         Unusable::Compile(error.into())
     })?;
-    let fused = Fused::restored(package.source(), model, deploy, record.report, record.output);
+    let fused = Fused::restored(package.source(), model, deploy, record.found);
     let graph = Graph::compared(package, fused, |preprocess, image| {
         let mut probes = probes_of(preprocess, image, &settings.verify);
         probes.retain(|probe| record.probes.contains(&probe.label));
@@ -71,6 +71,7 @@ pub(super) fn restored(package: &Package, entry: &Entry, settings: &CompileSetti
             probes,
             outputs: record.outputs,
             answer: record.answer,
+            embedded: record.embedded,
             batching: record.batching,
             train_time_ms: None,
         }

@@ -11,6 +11,7 @@ use repserve_scheduler::{Sessions, Width};
 use serde::{Deserialize, Serialize};
 
 use super::super::compiled::{Compiled, Description, indices, shaped};
+use super::super::embedding::{Embedding, compare_embedded};
 use super::super::error::{CompileError, Mismatch};
 use super::super::facts::{Facts, GraphFacts, Int8Facts, LoadTimes, PlanFacts, Speed};
 use super::super::graph_input::GraphInput;
@@ -19,7 +20,7 @@ use super::super::phase::{Clock, Phase};
 use super::super::scores::Scores;
 use super::super::settings::CompileSettings;
 use super::super::signature::Signature;
-use super::super::verify::{LOWERED_ERROR_MAX, run};
+use super::super::verify::{Answer, LOWERED_ERROR_MAX, run};
 use super::external::Files;
 use super::{PROBE, Unusable, floats, record};
 
@@ -32,6 +33,7 @@ pub(super) struct SessionsRecord {
     pub(super) scores: Scores,
     /// Values that come out for an image.
     pub(super) values: usize,
+    pub(super) embeddings: Vec<Embedding>,
     pub(super) equivalence: Equivalence,
     pub(super) precision: Precision,
     pub(super) int8: Option<Int8Facts>,
@@ -50,8 +52,8 @@ pub(super) struct Answers {
     /// The train-time graph's.
     pub(super) train_time: Output,
     /// Those of the sessions.
-    pub(super) narrow: Output,
-    pub(super) wide: Option<Output>,
+    pub(super) narrow: Answer,
+    pub(super) wide: Option<Answer>,
 }
 
 /// The model that the entry holds.
@@ -98,6 +100,7 @@ pub(super) fn restored(
     })?;
     let first = sessions.narrow.first().ok_or(CompileError::NoSession)?;
     let signature = Signature::new(package, first, image, record.values, record.scores)?;
+    let signature = signature.with_embeddings(record.embeddings);
     let labels = package.labels.clone();
     let labels = labels.unwrap_or_else(|| indices(record.scores.classes(signature.classes)));
     let [source, deploy] = GraphFacts::of(&record.report);
@@ -139,13 +142,14 @@ fn probed(
     equivalence: &Equivalence,
     precision: Precision,
 ) -> Result<(), CompileError> {
-    let check = |session: &mut ModelSession, stored: &Output| -> Result<(), CompileError> {
-        let output = run(session, probe)?;
+    let check = |session: &mut ModelSession, stored: &Answer| -> Result<(), CompileError> {
+        let Answer { main: output, further } = run(session, probe)?;
         let own = Tolerance {
             relative_error_max: LOWERED_ERROR_MAX,
             ..equivalence.tolerance
         };
-        same(probe, stored, &output, own, "they returned when they were made")?;
+        same(probe, &stored.main, &output, own, "they returned when they were made")?;
+        same_embeddings(&stored.further, &further)?;
         // How far int8 may be from it is the gate's to say.
         if precision == Precision::Fp32 {
             same(
@@ -173,6 +177,18 @@ fn probed(
         (Some(wide), None) => check(wide, &answers.narrow),
         (None, _) => Ok(()),
     }
+}
+
+fn same_embeddings(stored: &[Output], found: &[Output]) -> Result<(), CompileError> {
+    let error = compare_embedded(stored, found);
+    if stored.len() == found.len() && error <= LOWERED_ERROR_MAX {
+        return Ok(());
+    }
+    Err(CompileError::Mismatch(Mismatch {
+        what: "a session of the start-up cache's",
+        reference: "the embeddings that it returned when it was made",
+        numbers: format!("relative error {error:.2e}"),
+    }))
 }
 
 fn same(

@@ -2,11 +2,11 @@ use std::path::Path;
 
 use repserve_cache::Section;
 use repserve_quantize::Precision;
-use repserve_runtime::{KernelMode, PlanMode, RuntimeSettings};
+use repserve_runtime::{KernelMode, PlanMode, Row, RuntimeSettings};
 use repserve_scheduler::Session;
 
 use super::*;
-use crate::tests::built_in;
+use crate::tests::{built_in, with_features};
 
 fn settings(precision: Precision, kernels: KernelMode) -> CompileSettings {
     CompileSettings {
@@ -42,7 +42,7 @@ fn started(store: &Store, package: Package, settings: &CompileSettings) -> (Comp
     (compiled, phases)
 }
 
-fn rows(compiled: &mut Compiled) -> Vec<Vec<f32>> {
+fn rows(compiled: &mut Compiled) -> Vec<Row> {
     let length = compiled.description.signature.image_len();
     let image: Vec<f32> = (0..length).map(|i| ((i * 37) % 256) as f32 / 128.0 - 1.0).collect();
     let Compiled { sessions, .. } = compiled;
@@ -56,8 +56,8 @@ fn rows(compiled: &mut Compiled) -> Vec<Vec<f32>> {
 #[track_caller]
 fn check(settings: &CompileSettings) {
     let (_folder, store) = store();
-    let (mut first, _) = started(&store, built_in(), settings);
-    let (mut second, phases) = started(&store, built_in(), settings);
+    let (mut first, _) = started(&store, with_features().0, settings);
+    let (mut second, phases) = started(&store, with_features().0, settings);
     assert_eq!(phases, [Phase::Runtime, Phase::Cache, Phase::Sessions, Phase::Verify]);
     assert!(second.facts.cached && !first.facts.cached);
     assert_eq!(rows(&mut first), rows(&mut second));
@@ -128,8 +128,19 @@ fn rewrite(store: &Store, settings: &CompileSettings, change: impl FnOnce(&mut s
         .unwrap()
         .sessions;
     let entry = store.open(SESSIONS, &key).unwrap().unwrap();
-    let mut record: serde_json::Value = super::record(&entry).unwrap();
-    let parts: sessions::SessionsRecord = super::record(&entry).unwrap();
+    rewrite_entry(store, &key, &entry, settings, change);
+}
+
+fn rewrite_entry(
+    store: &Store,
+    key: &repserve_cache::Key,
+    entry: &Entry,
+    settings: &CompileSettings,
+    change: impl FnOnce(&mut serde_json::Value),
+) {
+    let runtime = Runtime::load(None).unwrap();
+    let mut record: serde_json::Value = super::record(entry).unwrap();
+    let parts: sessions::SessionsRecord = super::record(entry).unwrap();
     let pool = repserve_runtime::Pool::restored(&runtime, parts.pool, |name| entry.section(name), &settings.runtime);
     let pool = pool.unwrap();
     change(&mut record);
@@ -138,7 +149,7 @@ fn rewrite(store: &Store, settings: &CompileSettings, change: impl FnOnce(&mut s
     let parts = pool.stored().parts;
     let parts = parts.iter().map(|(name, bytes)| Section::new(name.clone(), bytes));
     store
-        .write(SESSIONS, &key, &own.into_iter().chain(parts).collect::<Vec<_>>())
+        .write(SESSIONS, key, &own.into_iter().chain(parts).collect::<Vec<_>>())
         .unwrap();
 }
 
@@ -148,13 +159,37 @@ fn sessions_that_do_not_return_the_stored_answer_are_not_served() {
         let (_folder, store) = store();
         started(&store, built_in(), &fp32());
         rewrite(&store, &fp32(), |record| {
-            record["answers"][answer]["data"][0] = 1e3.into();
+            let stored = &mut record["answers"][answer];
+            let output = if stored["main"].is_object() {
+                &mut stored["main"]
+            } else {
+                stored
+            };
+            output["data"][0] = 1e3.into();
         });
         let (compiled, _) = started(&store, built_in(), &fp32());
         assert!(!compiled.facts.cached, "{answer}");
         let (compiled, _) = started(&store, built_in(), &fp32());
         assert!(compiled.facts.cached, "{answer}");
     }
+}
+
+#[test]
+fn sessions_that_do_not_return_the_stored_embedding_are_not_served() {
+    let (_folder, store) = store();
+    started(&store, with_features().0, &fp32());
+    let runtime = Runtime::load(None).unwrap();
+    let package = with_features().0;
+    let key = Keys::of(&runtime, Hashes::of(&package), &package, &fp32())
+        .unwrap()
+        .sessions;
+    let entry = store.open(SESSIONS, &key).unwrap().unwrap();
+    let record: sessions::SessionsRecord = super::record(&entry).unwrap();
+    assert_eq!(record.answers.narrow.further.len(), 1);
+    rewrite_entry(&store, &key, &entry, &fp32(), |record| {
+        record["answers"]["narrow"]["further"][0]["data"][0] = 1e3.into();
+    });
+    assert!(!started(&store, with_features().0, &fp32()).0.facts.cached);
 }
 
 #[test]

@@ -75,6 +75,7 @@ impl Unsaved {
             input,
             scores: compiled.description.scores,
             values: compiled.description.signature.classes,
+            embeddings: compiled.description.signature.embeddings.clone(),
             equivalence: compiled.facts.equivalence.clone(),
             precision: compiled.facts.precision,
             int8: compiled.facts.int8.clone(),
