@@ -15,7 +15,7 @@ use super::keep_alive::close_after;
 use super::observe::Observed;
 use super::response_budget::ResponseBudget;
 use super::secure::headers;
-use super::{Shared, framing, packed_response, reserve, v2};
+use super::{Shared, framing, grpc, packed_response, reserve, v2};
 
 /// What the steps need. HTTP and gRPC have the same; the second listener has its own.
 #[derive(Debug, Clone)]
@@ -68,6 +68,9 @@ impl Steps {
     async fn run(&self, mut request: Request, next: Next) -> Response {
         let identity = self.clients.identify(&request);
         request.extensions_mut().insert(identity);
+        if grpc::is_stream(request.uri().path()) {
+            request.extensions_mut().insert(self.responses.clone());
+        }
         let (charge, request) = self.bodies.charge(identity.client, request);
         let accepted = packed_response::accepted(&request);
         let response = next.run(request).await;

@@ -307,6 +307,14 @@ impl From<UnpackError<OverBudget>> for Problem {
     }
 }
 
+/// Why a body cannot be read on.
+pub(super) fn broken(error: axum::Error) -> Problem {
+    match ReadError::from(error) {
+        ReadError::OverBudget(over_budget) => over_budget.into(),
+        _ => Problem::new(Code::Malformed, "the body ended before it was complete").cancelled(),
+    }
+}
+
 fn too_large(bytes_max: usize) -> Problem {
     Problem::new(
         Code::TooLarge,

@@ -82,6 +82,11 @@ impl BodyCharge {
         self.0.change(|_| bytes)
     }
 
+    /// The account of another request of the same client, which holds nothing yet.
+    pub(super) fn of_another(&self) -> Self {
+        Self::new(self.0.budget.clone(), self.0.client)
+    }
+
     /// Charges for a part of the body that has arrived. Nothing is charged beyond what a body may have: the rest of one that is
     /// too large is read and dropped.
     fn arrived(&self, bytes: usize) -> Result<(), OverBudget> {

@@ -348,6 +348,17 @@ impl Problem {
         self.code
     }
 
+    /// What a refused request counts as, where it counts.
+    pub(super) fn reason(&self) -> Option<Reason> {
+        let (_, _, _, _, reason) = self.code.row();
+        let reason = if self.cancelled {
+            Some(Reason::Cancelled)
+        } else {
+            reason
+        };
+        reason.filter(|_| self.counted)
+    }
+
     /// The detail about this case.
     pub(super) fn detail(&self) -> &str {
         &self.detail
@@ -375,7 +386,8 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let (status, _, _, _, reason) = self.code.row();
+        let (status, ..) = self.code.row();
+        let reason = self.reason();
         let problem = ProblemDetail {
             code: self.code,
             detail: self.detail,
@@ -388,12 +400,7 @@ impl IntoResponse for Problem {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         response.extensions_mut().insert(problem);
-        let reason = if self.cancelled {
-            Some(Reason::Cancelled)
-        } else {
-            reason
-        };
-        if let Some(reason) = reason.filter(|_| self.counted) {
+        if let Some(reason) = reason {
             response.extensions_mut().insert(Refused(reason));
         }
         response

@@ -21,8 +21,8 @@ const SMALL_BYTES_MAX: usize = 4 << 10;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct StaticBody;
 
-/// What is left of the bytes.
-#[derive(Debug)]
+/// What is left of the bytes. Cheap to clone.
+#[derive(Debug, Clone)]
 pub(super) struct ResponseBudget {
     left: Arc<AtomicUsize>,
 }
@@ -54,10 +54,20 @@ impl ResponseBudget {
             return response;
         }
         drop(response);
-        let detail = "responses that their clients have not read fill the memory that is set aside for them";
-        let mut response = Problem::new(Code::Overloaded, detail).retry_soon().into_response();
+        let mut response = full().into_response();
         close_after(&mut response);
         response
+    }
+
+    /// Charges one response of many. There is no charge for a small one.
+    ///
+    /// # Errors
+    /// Where it has no place.
+    pub(super) fn charge_bytes(&self, bytes: usize) -> Result<Option<ResponseCharge>, Problem> {
+        if bytes <= SMALL_BYTES_MAX {
+            return Ok(None);
+        }
+        self.take(bytes).map(Some).ok_or_else(full)
     }
 
     /// Charges `bytes`, where there are as many.
@@ -71,6 +81,11 @@ impl ResponseBudget {
             bytes,
         })
     }
+}
+
+fn full() -> Problem {
+    let detail = "responses that their clients have not read fill the memory that is set aside for them";
+    Problem::new(Code::Overloaded, detail).retry_soon()
 }
 
 impl Drop for ResponseCharge {

@@ -1,5 +1,6 @@
 """The Open Inference Protocol over gRPC, as Triton's own client uses it, unmodified; health and reflection, as gRPC's own clients do."""
 
+import queue
 import subprocess
 
 import grpc
@@ -122,6 +123,36 @@ def test_classification(client, pictures):
             value, at, label = text.decode().split(":", 2)
             assert int(at) == index and label
             assert float(value) == pytest.approx(values[index], abs=1e-4)
+
+
+def test_a_stream(server, client, pictures):
+    images = tensors(24)
+    answers = queue.Queue()
+    with triton.InferenceServerClient(server.grpc) as streaming:
+        streaming.start_stream(lambda result, error: answers.put((result, error)))
+        for i in range(24):
+            given = fp32(images[i : i + 1]) if i != 5 else fp32(images[5:6, :, :16])
+            streaming.async_stream_infer(MODEL, [given], request_id=str(i))
+        found = [answers.get(timeout=60) for _ in range(24)]
+        streaming.async_stream_infer(MODEL, [encoded(pictures)], outputs=[triton.InferRequestedOutput("logits", class_count=2)])
+        classes, error = answers.get(timeout=60)
+        assert error is None and classes.as_numpy("logits").shape == (len(pictures), 2)
+        streaming.stop_stream()
+    expected = client.infer(MODEL, [fp32(images)]).as_numpy("logits")
+    for i, (result, error) in enumerate(found):
+        if i == 5:
+            assert result is None and "shape" in error.message()
+            continue
+        assert error is None and result.get_response().id == str(i)
+        numpy.testing.assert_allclose(result.as_numpy("logits")[0], expected[i], atol=1e-5)
+
+
+def test_a_stream_whose_deadline_passes_tells_it(server):
+    answers = queue.Queue()
+    with triton.InferenceServerClient(server.grpc) as streaming:
+        streaming.start_stream(lambda result, error: answers.put((result, error)), stream_timeout=0.2)
+        result, error = answers.get(timeout=60)
+        assert result is None and "DEADLINE_EXCEEDED" in error.status()
 
 
 def test_many_at_once(client):

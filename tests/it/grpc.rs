@@ -6,7 +6,7 @@ use bytes::Bytes;
 use prost::Message;
 use repserve::http::Stop;
 
-use crate::support::http2::{Http2, InferResponse, framed, images};
+use crate::support::http2::{Http2, InferRequest, InferResponse, StreamResponse, framed, images, messages};
 use crate::support::images::png;
 use crate::support::{Server, settings, until};
 
@@ -152,4 +152,111 @@ async fn a_drain_finishes_calls_and_ends_connections() {
     server.say(Stop::Drain);
     server.ended().await.unwrap();
     connection.ended.await.unwrap().unwrap();
+}
+
+const STREAM: &str = "ModelStreamInfer";
+
+fn request(id: usize, picture: Vec<u8>) -> InferRequest {
+    InferRequest {
+        id: id.to_string(),
+        ..images(&[picture])
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_of_a_stream_are_answered_in_order_and_a_broken_one_alone_fails() {
+    let (_server, mut connection) = ready(with_grpc()).await;
+    let picture = |id: usize| match id {
+        7 => b"no image".to_vec(),
+        id => png(id as u32),
+    };
+    let sent: Vec<Bytes> = (0..40).map(|id| framed(&request(id, picture(id)))).collect();
+    let answer = connection.call(STREAM, &[], sent.concat().into()).await;
+    assert_eq!((&*answer.status, &*answer.message), ("0", ""));
+    let responses: Vec<StreamResponse> = messages(answer.body);
+    assert_eq!(responses.len(), 40);
+    for (id, response) in responses.into_iter().enumerate() {
+        let infer = response.infer_response.unwrap();
+        assert_eq!(infer.id, id.to_string());
+        assert_eq!(response.error_message.is_empty(), id != 7, "{}", response.error_message);
+        if id % 10 == 0 {
+            let alone = connection
+                .call("ModelInfer", &[], framed(&request(id, picture(id))))
+                .await;
+            let [alone] = &messages::<InferResponse>(alone.body)[..] else {
+                panic!("one response")
+            };
+            let values = |response: &InferResponse| -> Vec<f32> {
+                let raw = response.raw_output_contents[0].as_chunks::<4>().0.iter();
+                raw.map(|bytes| f32::from_le_bytes(*bytes)).collect()
+            };
+            for (a, b) in values(&infer).iter().zip(values(alone)) {
+                assert!((a - b).abs() <= 1e-4 * b.abs().max(1.0), "{a} is not {b}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_with_a_stream_itself_ends_it_behind_its_responses() {
+    let mut settings = with_grpc();
+    settings.limits.image_bytes_max = 10_000;
+    settings.limits.request_bytes_max = 20_000;
+    let (_server, mut connection) = ready(settings).await;
+    let good = framed(&request(1, png(1)));
+    let cases: [(&[u8], &str, &str); 3] = [
+        (b"\0\0\0\0\x09ab", "3", "malformed"),
+        (b"\x07\0\0\0\0", "3", "malformed"),
+        (b"\0\0\x01\0\0", "8", "too_large"),
+    ];
+    for (bytes, status, code) in cases {
+        let answer = connection.call(STREAM, &[], [&good[..], bytes].concat().into()).await;
+        assert_eq!(answer.status, status, "{code}: {}", answer.message);
+        let responses: Vec<StreamResponse> = messages(answer.body);
+        assert_eq!(responses.len(), 1, "{code}");
+        assert_eq!(responses[0].error_message, "");
+    }
+    let late = connection.call(STREAM, &[("grpc-timeout", "1n")], good.clone()).await;
+    assert_eq!(late.status, "4");
+    let nothing = connection.call(STREAM, &[], Bytes::new()).await;
+    assert_eq!((&*nothing.status, nothing.body.len()), ("0", 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_answers_what_was_sent_on_a_stream_and_ends_it() {
+    let (server, connection) = ready(with_grpc()).await;
+    let mut stream = connection.stream(STREAM).await;
+    stream.send(framed(&request(1, png(1)))).await;
+    assert_eq!(stream.next::<StreamResponse>().await.unwrap().error_message, "");
+    server.say(Stop::Drain);
+    assert_eq!(stream.next::<StreamResponse>().await, None);
+    assert_eq!(stream.trailer("grpc-status"), "14");
+    assert_eq!(stream.trailer("repserve-code"), "draining");
+    drop((stream, connection));
+    server.ended().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_holds_a_bounded_number_of_requests() {
+    let (server, connection) = ready(with_grpc()).await;
+    let mut stream = connection.stream(STREAM).await;
+    // Nothing of the responses is read until all requests are on their way.
+    let sent = 2_000;
+    let writer = stream.sender();
+    let writing = tokio::spawn(async move {
+        for id in 0..sent {
+            writer.send(framed(&request(id, png(1)))).await.unwrap();
+        }
+    });
+    let mut most = 0;
+    for id in 0..sent {
+        most = most.max(server.served().snapshot().queue_depth);
+        let response = stream.next::<StreamResponse>().await.unwrap();
+        assert_eq!(
+            (response.error_message, response.infer_response.unwrap().id),
+            (String::new(), id.to_string())
+        );
+    }
+    assert!(most <= 8, "{most} wait");
+    writing.await.unwrap();
 }

@@ -18,12 +18,13 @@ use crate::classify::{Admitted, Served};
 use crate::http::body_budget::BodyCharge;
 use crate::http::client::Identity;
 use crate::http::error::{Code, Problem};
-use crate::http::inference::{Elements, InferLimits, InferRequest, ModelOutput, OutputOptions, Ran, RunContext};
+use crate::http::inference::{Elements, InferLimits, InferRequest, ModelOutput, Ran, RunContext};
 use crate::http::observe::Arrived;
 use crate::http::offload::offload;
 use crate::http::timing::StageTimes;
 use crate::http::{Shared, body, lookup};
 use repserve_runtime::Row;
+use repserve_scheduler::Timings;
 
 /// Bytes that a value takes in a response.
 const VALUE_BYTES: usize = 4;
@@ -50,32 +51,61 @@ pub(super) async fn model_infer(
     let within = body::BodyTimeouts::new(&shared.server);
     let body = body::read_as_sent(body, bytes_max + frame::PREFIX_BYTES, within).await?;
     let message = frame::message(body, coding, bytes_max, &charge).await?;
-    let (served, mut request) = read(message, &charge, shared).await?;
+    let inferred = run(&context, message, &charge, early).await?;
+    let times = StageTimes {
+        timings: inferred.timings,
+        postprocess: Duration::ZERO,
+    };
+    let mut response = frame::response_of(encode(inferred, |response| frame::framed(&response)).await?);
+    times.attach(&mut response);
+    Ok(response)
+}
+
+/// What a model computed for a request.
+pub(super) struct Inferred {
+    served: Arc<Served>,
+    request: InferRequest,
+    rows: Vec<Row>,
+    pub(super) timings: Timings,
+}
+
+/// Runs the request in a message, which has a place already where that is for its model.
+pub(super) async fn run(
+    context: &RunContext,
+    message: Bytes,
+    charge: &BodyCharge,
+    early: Option<(Arc<Served>, Admitted)>,
+) -> Result<Inferred, Problem> {
+    let (served, mut request) = read(message, charge, &context.shared).await?;
     let admitted = match early {
         Some((model, admitted)) if Arc::ptr_eq(&model, &served) => admitted,
         _ => context.admit(&served).await?,
     };
     let Ran { rows, timings } = context.run(&served, &mut request, admitted).await?;
-
-    let values = rows
-        .iter()
-        .flat_map(|row| request.values(row))
-        .map(<[f32]>::len)
-        .sum::<usize>();
-    let (outputs, id) = (request.outputs, request.id);
-    let mut response = offload(values * VALUE_BYTES, move || {
-        let began = Instant::now();
-        let response = frame::respond(&encode(&served, &rows, &outputs, id.unwrap_or_default()));
-        served.statistics().output(rows.len(), began.elapsed());
-        response
-    })
-    .await??;
-    let times = StageTimes {
+    Ok(Inferred {
+        served,
+        request,
+        rows,
         timings,
-        postprocess: Duration::ZERO,
-    };
-    times.attach(&mut response);
-    Ok(response)
+    })
+}
+
+/// The response to a request in its frame, of which `frame` makes it.
+pub(super) async fn encode(
+    inferred: Inferred,
+    frame: impl FnOnce(ModelInferResponse) -> Result<Bytes, Problem> + Send + 'static,
+) -> Result<Bytes, Problem> {
+    let Inferred {
+        served, request, rows, ..
+    } = inferred;
+    let values: usize = rows.iter().flat_map(|row| request.values(row)).map(<[f32]>::len).sum();
+    offload(values * VALUE_BYTES, move || {
+        let began = Instant::now();
+        let framed = frame(response(&served, &rows, &request));
+        served.statistics().output(rows.len(), began.elapsed());
+        framed
+    })
+    .await?
 }
 
 /// A place before the message is read, where it can only be for the one model that is served: its name stands in the message.
@@ -110,7 +140,7 @@ async fn read(message: Bytes, charge: &BodyCharge, shared: &Shared) -> Result<(A
     Ok((served, request))
 }
 
-fn encode(served: &Served, rows: &[Row], wanted: &[OutputOptions], id: String) -> ModelInferResponse {
+fn response(served: &Served, rows: &[Row], request: &InferRequest) -> ModelInferResponse {
     let model_output = ModelOutput {
         signature: served.signature(),
         rows,
@@ -119,10 +149,10 @@ fn encode(served: &Served, rows: &[Row], wanted: &[OutputOptions], id: String) -
     let mut response = ModelInferResponse {
         model_name: served.name().to_owned(),
         model_version: served.version().to_owned(),
-        id,
+        id: request.id.clone().unwrap_or_default(),
         ..ModelInferResponse::default()
     };
-    for wanted in wanted {
+    for wanted in &request.outputs {
         let tensor = model_output.tensor(*wanted, |index| served.label(index));
         let mut contents = InferTensorContents::default();
         match tensor.elements {

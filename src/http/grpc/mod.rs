@@ -1,7 +1,7 @@
 //! The Open Inference Protocol, version 2, over gRPC, with the standard services for health and reflection.
 //!
 //! [`proto`] are the messages, [`frame`] how they are framed, [`bounds`] what a request may hold, [`timeout`] how long its client waits.
-//! [`infer`] runs a model; [`request`] makes images of a message. [`about`] describes, by way of [`unary`]; [`control`] loads and unloads models. [`status`] makes a problem a
+//! [`infer`] runs a model, [`stream`] on the many messages of a call; [`request`] makes images of a message. [`about`] describes, by way of [`unary`]; [`control`] loads and unloads models. [`status`] makes a problem a
 //! status. A method is a route like any other: who sends a request, what its body may hold, whether there is room, and how it is counted
 //! is the same as over HTTP, and so is everything in [`super::inference`].
 
@@ -14,6 +14,7 @@ mod infer;
 mod proto;
 mod request;
 mod status;
+mod stream;
 mod timeout;
 mod unary;
 mod within;
@@ -48,9 +49,15 @@ pub(super) fn methods() -> Router<Shared> {
         .route(&path("ModelConfig"), unary(about::model_config))
         .route(&path("ModelStatistics"), unary(about::model_statistics))
         .route(&path("ModelInfer"), post(infer::model_infer))
+        .route(&path("ModelStreamInfer"), post(stream::model_stream_infer))
         .route(&path("RepositoryIndex"), unary(about::repository_index))
         .route(&path("RepositoryModelLoad"), post(control::load))
         .route(&path("RepositoryModelUnload"), post(control::unload))
+}
+
+/// Whether a call has many responses, each of which is charged by itself.
+pub(super) fn is_stream(path: &str) -> bool {
+    path.ends_with("/ModelStreamInfer")
 }
 
 /// The probes, and what describes the services: they need no key.

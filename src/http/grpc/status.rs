@@ -61,6 +61,22 @@ fn become_status(problem: &ProblemDetail, response: &mut Response) {
     }
 }
 
+/// The trailers that end a call.
+pub(super) fn trailers(outcome: Result<(), &Problem>) -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    let (code, detail) = match outcome {
+        Ok(()) => (tonic::Code::Ok, ""),
+        Err(problem) => {
+            trailers.insert(CODE, HeaderValue::from_static(problem.code().name()));
+            (problem.code().grpc(), problem.detail())
+        }
+    };
+    if Status::new(code, bounded(detail)).add_header(&mut trailers).is_err() {
+        trailers.insert(Status::GRPC_STATUS, HeaderValue::from(code as i32));
+    }
+    trailers
+}
+
 /// As much of a message as a head may hold.
 fn bounded(detail: &str) -> &str {
     let mut bytes = 0;
@@ -93,6 +109,19 @@ mod tests {
         assert_eq!(bounded(&"a".repeat(9000)).len(), 4096);
         let wide = "\u{4e00}".repeat(1000);
         assert_eq!(bounded(&wide).chars().count(), 4096 / 9);
+    }
+
+    #[test]
+    fn a_call_ends_with_its_status() {
+        let ended = trailers(Ok(()));
+        assert_eq!(
+            (&ended["grpc-status"], ended.len()),
+            (&HeaderValue::from_static("0"), 1)
+        );
+        let ended = trailers(Err(&Problem::new(Code::Draining, "it goes down")));
+        let trailer = |name: &str| ended[name].to_str().unwrap();
+        assert_eq!((trailer("grpc-status"), trailer("repserve-code")), ("14", "draining"));
+        assert_eq!(trailer("grpc-message"), "it%20goes%20down");
     }
 
     #[test]
