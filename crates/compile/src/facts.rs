@@ -61,12 +61,12 @@ pub struct Int8Facts {
     pub layers_fp32: Vec<String>,
 }
 
-/// How fast the served graph is beside the train-time graph: one image alone, on all cores where that is how it is served.
+/// How fast the served graph is beside the train-time graph: one image on one core, in CPU time, which other processes change least.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Speed {
-    /// Milliseconds that the train-time graph takes for an image, in ONNX Runtime on all cores.
+    /// Milliseconds that the train-time graph takes for an image in ONNX Runtime.
     pub train_time_ms: f64,
-    /// Milliseconds that the session takes which serves a lone image.
+    /// Milliseconds that a session takes that serves.
     pub served_ms: f64,
     /// The first by the second.
     pub times_as_fast: f64,
@@ -75,12 +75,12 @@ pub struct Speed {
 impl Speed {
     /// From what the train-time graph took and what was measured of the sessions.
     pub(super) fn of(train_time_ms: f64, plan: &Plan) -> Option<Self> {
-        let points = if plan.wide_threads > 0 {
-            &plan.curve.wide
-        } else {
-            &plan.curve.narrow
-        };
-        let served_ms = points.first().filter(|point| point.batch_size == 1)?.latency_ms;
+        let served_ms = plan
+            .curve
+            .narrow
+            .first()
+            .filter(|point| point.batch_size == 1)?
+            .latency_ms;
         (served_ms > 0.0).then(|| Self {
             train_time_ms,
             served_ms,

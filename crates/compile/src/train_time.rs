@@ -1,6 +1,6 @@
 //! The train-time graph in ONNX Runtime: what it returns for probes, and how many images it takes at a time.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::arithmetic::Arithmetic;
 use super::error::CompileError;
@@ -11,7 +11,8 @@ use repserve_graph::ops::{BatchNormalization, Dropout, GraphView};
 use repserve_graph::shapes::Shapes;
 use repserve_graph::{Model, onnx};
 use repserve_reparam::equivalence::{Output, Probe, relative_error};
-use repserve_runtime::{Batching, ModelSession, Runtime, RuntimeError, SessionOptions};
+use repserve_runtime::{Batching, Curve, ImageSession, ModelSession, Runtime, RuntimeError, SessionOptions};
+use repserve_scheduler::Sessions;
 
 /// Batches that are tried where a graph does not run single images.
 const BATCHES_TRIED: [usize; 9] = [2, 4, 8, 16, 32, 3, 6, 64, 128];
@@ -37,13 +38,12 @@ pub(super) struct Expected {
     pub(super) outputs: Vec<Output>,
     /// How many images it takes at a time.
     pub(super) batching: Batching,
-    /// Milliseconds of a run of one image, on all cores; `None` where it takes no single one.
+    /// Milliseconds of CPU time of a run of one image on one core; `None` where it takes no single one.
     pub(super) single_ms: Option<f64>,
 }
 
-/// Time that runs of one image may take beside those of the probes, and how many of them there are at most.
+/// CPU time that runs of one image may take beside those of the probes.
 const TIMING: Duration = Duration::from_millis(20);
-const TIMED_RUNS_MAX: usize = 10;
 
 /// Runs the train-time graph on the probes; alone, image by image, where the result of an image depends on the others of its batch.
 ///
@@ -57,7 +57,7 @@ pub(super) fn expected(
     relative_error_max: f64,
     probes: &[Probe],
 ) -> Result<Expected, CompileError> {
-    let mut session = load(runtime, source, output)?;
+    let mut session = load(runtime, source, output, cores())?;
     let mut batching = Batching::Free;
     let mut known: Vec<Option<Output>> = probes.iter().map(|_| None).collect();
     if let (Some(single), Some(known)) = (probes.first(), known.first_mut()) {
@@ -92,28 +92,26 @@ pub(super) fn expected(
         None => run(&mut session, probe).map(|answer| answer.main),
     });
     let outputs = outputs.collect::<Result<_, _>>().map_err(CompileError::TrainTime)?;
+    drop(session);
     let single = probes.first().filter(|_| !matches!(batching, Batching::Fixed(2..)));
-    let single_ms = single.map(|single| shortest_ms(&mut session, single)).transpose();
     Ok(Expected {
         outputs,
         batching,
-        single_ms: single_ms.map_err(CompileError::TrainTime)?,
+        single_ms: single.and_then(|single| one_core_ms(runtime, source, output, single)),
     })
 }
 
-/// The shortest of a few runs, which others disturbed least.
-fn shortest_ms(session: &mut ModelSession, probe: &Probe) -> Result<f64, RuntimeError> {
-    let began = Instant::now();
-    let mut shortest = f64::INFINITY;
-    for _ in 0..TIMED_RUNS_MAX {
-        let start = Instant::now();
-        run(session, probe)?;
-        shortest = shortest.min(start.elapsed().as_secs_f64() * 1e3);
-        if began.elapsed() > TIMING {
-            break;
-        }
-    }
-    Ok(shortest)
+/// What a run of one image takes in a session on one core, in milliseconds of CPU time, as the sessions that will serve are measured.
+/// `None` where that fails: nothing depends on it.
+fn one_core_ms(runtime: &Runtime, source: &Source, output: Option<&str>, single: &Probe) -> Option<f64> {
+    let shape = single.shape.get(1..)?.try_into().ok()?;
+    let session = load(runtime, source, output, 1).ok()?;
+    let mut sessions = Sessions {
+        narrow: vec![ImageSession::new(session, shape)],
+        wide: None,
+    };
+    let curve = Curve::measure(&mut sessions, &single.data, 1, TIMING).ok()?;
+    Some(curve.narrow.first()?.latency_ms)
 }
 
 /// Whether two outputs are the same up to an error. What is not a number in both is the same.
@@ -149,15 +147,20 @@ impl Fused {
     /// # Errors
     /// ONNX Runtime refuses the graph.
     pub fn train_time_session(&self, runtime: &Runtime) -> Result<ModelSession, CompileError> {
-        let session = load(runtime, self.source(), self.output())?;
+        let session = load(runtime, self.source(), self.output(), cores())?;
         Ok(session.with_batching(Batching::Alone))
     }
 }
 
 /// The train-time graph; loaded from its file where there is one, since weights may lie beside it.
-fn load(runtime: &Runtime, source: &Source, output: Option<&str>) -> Result<ModelSession, CompileError> {
+fn load(
+    runtime: &Runtime,
+    source: &Source,
+    output: Option<&str>,
+    threads: usize,
+) -> Result<ModelSession, CompileError> {
     let options = SessionOptions {
-        threads: cores(),
+        threads,
         output: output.map(str::to_owned),
         ..SessionOptions::default()
     };

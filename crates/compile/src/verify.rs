@@ -60,7 +60,7 @@ pub struct Verified {
     pub embedded: Vec<Vec<Output>>,
     /// How many images a run of the deploy graph takes.
     pub batching: Batching,
-    /// Milliseconds that the train-time graph took for one image in ONNX Runtime on all cores; `None` where that was not measured at this start.
+    /// Milliseconds of CPU time that the train-time graph took for one image in ONNX Runtime on one core; `None` where that was not measured at this start.
     pub train_time_ms: Option<f64>,
 }
 

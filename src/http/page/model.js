@@ -137,7 +137,7 @@ function speed({ speed: measured, kernels, int8 }) {
   const sentences = [];
   if (measured) {
     sentences.push(`The original graph takes ${ms(measured.train_time_ms)} for an image in ONNX Runtime, the served one ${ms(measured.served_ms)}: `
-      + `${measured.times_as_fast.toFixed(2)} times as fast (one image at a time, measured at the start).`);
+      + `${measured.times_as_fast.toFixed(2)} times as fast (on one core, CPU time measured at the start).`);
   }
   if (kernels?.lowered) {
     const times = kernels.ms_onnxruntime / kernels.ms_lowered;
