@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use futures_util::FutureExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
@@ -97,7 +96,7 @@ impl Server {
                 }
             }
         }
-        while let Some(Ok((stream, _))) = self.listener.accept().now_or_never() {
+        for stream in waiting(&self.listener) {
             self.serve(stream, &router);
         }
         Draining {
@@ -117,6 +116,27 @@ impl Server {
         let (connections, router, speaks) = (Arc::clone(&self.connections), router.clone(), self.speaks);
         tokio::spawn(async move { connections.serve(stream, slot, router, speaks).await });
     }
+}
+
+/// The connections that the kernel holds ready. It is asked itself: the runtime may not have heard of them yet, and those that are left when the
+/// listener closes are reset.
+fn waiting(listener: &TcpListener) -> impl Iterator<Item = TcpStream> {
+    let socket = socket2::SockRef::from(listener);
+    std::iter::from_fn(move || {
+        loop {
+            match socket.accept() {
+                Ok((accepted, _)) => {
+                    let usable = accepted.set_nonblocking(true);
+                    if let Ok(stream) = usable.and_then(|()| TcpStream::from_std(accepted.into())) {
+                        return Some(stream);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return None,
+            }
+        }
+    })
 }
 
 fn prepare(stream: &TcpStream) -> io::Result<()> {
@@ -141,5 +161,18 @@ impl Draining {
         let _ = tokio::time::timeout(LAST_REQUESTS, self.live.wait_for(none)).await;
         self.connections.finish();
         let _ = self.live.wait_for(none).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn connections_of_which_the_runtime_has_not_heard_are_taken() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let _clients = [(); 3].map(|()| std::net::TcpStream::connect(address).unwrap());
+        assert_eq!(waiting(&listener).count(), 3);
     }
 }
