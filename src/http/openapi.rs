@@ -296,7 +296,10 @@ mod tests {
         assert!(request["required"].as_array().unwrap().contains(&"inputs".into()));
         let inputs = &request["properties"]["inputs"];
         assert_eq!((&inputs["minItems"], &inputs["maxItems"]), (&1.into(), &1.into()));
-        assert_eq!(request["properties"]["outputs"]["maxItems"], 1);
+        assert_eq!(
+            request["properties"]["outputs"]["maxItems"],
+            1 + repserve_compile::EMBEDDINGS_MAX
+        );
     }
 
     #[test]

@@ -156,7 +156,7 @@ fn an_output_that_is_not_there_is_refused() {
     let head = r#"{"inputs":[],"outputs":[{"name":"y"}]}"#;
     assert_eq!(
         parse(head, b"").unwrap_err().to_string(),
-        "there is no output \"y\"; the model's is \"logits\""
+        "there is no output \"y\"; the model's is \"logits\" or \"pool\""
     );
 }
 

@@ -22,6 +22,8 @@ pub const EMBEDDINGS_MAX: usize = 8;
 /// Values that an error names at most.
 const NAMED_MAX: usize = 8;
 
+const GONE: &str = "the deploy graph has no such value; fusing keeps none of those within a block";
+
 /// An inner value of a graph that is returned on request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Embedding {
@@ -74,7 +76,8 @@ impl<'a> Known<'a> {
     /// The embedding that a value is, or why it is none.
     fn embedding(&self, value: ValueId) -> Result<Embedding, String> {
         if self.graph.producer(value).is_none() {
-            return Err("it is an input or a constant".to_owned());
+            let there = self.graph.inputs.contains(&value) || self.graph.constant(value).is_some();
+            return Err(if there { "it is an input or a constant" } else { GONE }.to_owned());
         }
         let kind = self.dtype(value);
         if !kind.is_float() {
@@ -165,7 +168,7 @@ pub(super) fn expose(fused: &mut repserve_reparam::Fused, source: &Source) -> Re
         let value = fused.model.graph.find(name);
         let checked = match value {
             Some(value) => known.embedding(value).map(|embedding| (value, embedding)),
-            None => Err("the deploy graph has no such value; fusing keeps none of those within a block".to_owned()),
+            None => Err(GONE.to_owned()),
         };
         let dtype = value.map(|value| known.dtype(value));
         let (value, embedding) = checked.map_err(|reason| refused(name, reason, &fused.model, source))?;
@@ -240,10 +243,8 @@ mod tests {
     fn what_fusing_removes_is_refused_with_what_there_is() {
         let plain = fused(TRAIN, &[]).unwrap();
         let train = onnx::read(Bytes::from_static(TRAIN), &Default::default()).unwrap();
-        let values = train
-            .graph
-            .nodes()
-            .flat_map(|(_, node)| node.produces().collect::<Vec<_>>());
+        let convolutions = train.graph.nodes().filter(|(_, node)| node.is("Conv"));
+        let values = convolutions.flat_map(|(_, node)| node.produces().collect::<Vec<_>>());
         let mut names = values.map(|value| train.graph.value(value).name.clone());
         let gone = names.find(|name| plain.model().graph.find(name).is_none()).unwrap();
         let error = fused(TRAIN, &[&gone]).unwrap_err().to_string();

@@ -175,7 +175,7 @@ pub struct ModelInferRequest {
     /// The model's input.
     #[prost(message, repeated, tag = "5")]
     pub inputs: ::prost::alloc::vec::Vec<model_infer_request::InferInputTensor>,
-    /// The outputs that are to be returned; none: all.
+    /// The outputs that are to be returned; none: that of the classes.
     #[prost(message, repeated, tag = "6")]
     pub outputs: ::prost::alloc::vec::Vec<
         model_infer_request::InferRequestedOutputTensor,
@@ -271,6 +271,16 @@ pub mod model_infer_response {
         #[prost(message, optional, tag = "5")]
         pub contents: ::core::option::Option<super::InferTensorContents>,
     }
+}
+/// The response to one request of a stream.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ModelStreamInferResponse {
+    /// Why the request was refused; empty where it was not.
+    #[prost(string, tag = "1")]
+    pub error_message: ::prost::alloc::string::String,
+    /// What the model computed; of a request that was refused, its id.
+    #[prost(message, optional, tag = "2")]
+    pub infer_response: ::core::option::Option<ModelInferResponse>,
 }
 /// Asks for a model's configuration.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -631,11 +641,4 @@ impl DataType {
             _ => None,
         }
     }
-}
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct ModelStreamInferResponse {
-    #[prost(string, tag = "1")]
-    pub error_message: ::prost::alloc::string::String,
-    #[prost(message, optional, tag = "2")]
-    pub infer_response: ::core::option::Option<ModelInferResponse>,
 }
