@@ -167,3 +167,53 @@ fn what_is_wrong_is_named() {
         "/nowhere is no folder and no CSV file",
     );
 }
+
+#[test]
+fn what_a_start_up_cache_holds_is_evaluated_as_it_is_served() {
+    let images = labelled(3);
+    let cache = tempfile::tempdir().unwrap();
+    let folder = cache.path().to_str().unwrap();
+    let variants = format!("train,{folder}");
+    // Measuring would take long, and is part of the key.
+    let measured = ["--set", "runtime.measure_ms_max=20"];
+    let compiled = run(&[&["compile", "-o", folder][..], &measured].concat());
+    assert_eq!(compiled.status.code(), Some(0), "{}", stderr(&compiled));
+    let ask = |more: &[&str]| eval(images.path(), &[&["--variants", &variants, "--json"], more].concat());
+    let found = json(&ask(&measured));
+    assert_eq!(found["variants"][1]["name"], folder);
+    assert_eq!(found["comparisons"][0]["agreement"]["count"], 12);
+    let other = ask(&["--set", "runtime.measure_ms_max=21"]);
+    assert_eq!(other.status.code(), Some(1));
+    assert!(
+        stderr(&other).contains("holds nothing for this model, these settings"),
+        "{}",
+        stderr(&other)
+    );
+}
+
+#[test]
+fn pictures_whose_class_changed_are_drawn() {
+    let images = labelled(5);
+    // The same network with its classes in another order: most classes change.
+    let other = tempfile::tempdir().unwrap();
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/repvgg-cifar10");
+    for name in ["labels.txt", "model.onnx"] {
+        std::fs::copy(model.join(name), other.path().join(name)).unwrap();
+    }
+    let manifest = std::fs::read_to_string(model.join("model.toml")).unwrap();
+    // Red and blue are weighed as if the pictures had other colours.
+    let changed = manifest.replace("mean = [0.4914, 0.4822, 0.4465]", "mean = [0.0, 0.9, 0.9]");
+    assert_ne!(changed, manifest);
+    std::fs::write(other.path().join("model.toml"), changed).unwrap();
+    let variants = format!("fused,{}", other.path().display());
+    let page = other.path().join("eval.html");
+    let output = eval(
+        images.path(),
+        &["--variants", &variants, "--json", "--report", page.to_str().unwrap()],
+    );
+    let found = json(&output);
+    let changed = found["comparisons"][0]["changed"].as_array().unwrap().len();
+    assert!(changed > 0, "the models agree on all pictures");
+    let html = std::fs::read_to_string(page).unwrap();
+    assert_eq!(html.matches("src=\"data:image/jpeg;base64,").count(), changed);
+}

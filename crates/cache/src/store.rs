@@ -106,6 +106,14 @@ impl Store {
         &self.folder
     }
 
+    /// Whether a folder holds entries.
+    pub fn is_at(folder: &Path) -> bool {
+        let files = fs::read_dir(folder).into_iter().flatten().flatten();
+        files
+            .map(|file| file.path())
+            .any(|path| path.extension() == Some(OsStr::new(ENTRY)))
+    }
+
     /// Maps an entry of that kind (a word) and checks it; `None` where there is none.
     ///
     /// # Errors

@@ -82,7 +82,7 @@ mod train_time;
 mod verify;
 
 pub use beside::Measured;
-pub use cache::{Started, Unsaved, start};
+pub use cache::{Started, Unsaved, cached, start};
 pub use calibrate::{CalibrationImages, calibrate};
 pub use compiled::{Compiled, Description, compile};
 pub use draft::{Draft, Preset};

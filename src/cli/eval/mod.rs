@@ -35,8 +35,8 @@ pub(super) struct Args {
     /// Folder of images, of which each folder in it is a class (label, index or WordNet id), or a CSV file of `file,label`
     #[arg(long, value_name = "DIR|CSV")]
     images: PathBuf,
-    /// Forms to evaluate side by side, the first compared with each other one: train, fused, int8, or the path of another model; default:
-    /// train,fused, and int8 where the model has a calibration.json
+    /// Forms to evaluate side by side, the first compared with each other one: train, fused, int8, the folder of a start-up cache that holds the
+    /// model, or the path of another model; default: train,fused, and int8 where the model has a calibration.json
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     variants: Vec<String>,
     /// Images to use at most, evenly spread over those found
@@ -59,14 +59,7 @@ pub(super) struct Args {
     settings: SettingsArgs,
 }
 
-const USED: Used = &[
-    "decode",
-    "limits",
-    "model.path",
-    "quantize.confidence",
-    "runtime",
-    "verify",
-];
+const USED: Used = &["decode", "limits", "model", "quantize", "runtime", "verify"];
 
 pub(super) fn run(args: &Args) -> Outcome {
     let flags = [model_flag(args.model.as_deref()), args.library.flag()];

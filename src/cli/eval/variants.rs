@@ -7,7 +7,8 @@ use anyhow::{Context, ensure};
 use crate::app;
 use crate::config::Settings;
 use crate::model::ModelSettings;
-use repserve_compile::{Clock, CompileSettings, Compiled, Fused, Package, Scores, compile};
+use repserve_cache::Store;
+use repserve_compile::{Clock, CompileSettings, Compiled, Fused, Package, Scores, cached, compile};
 use repserve_preprocess::Preprocess;
 use repserve_quantize::{GateSettings, Precision};
 use repserve_runtime::{ModelSession, Runtime};
@@ -38,6 +39,8 @@ pub(super) enum Form {
     Fused,
     /// The fused graph in int8, as it is served; whatever the gate says.
     Int8,
+    /// The model as it is served from a start-up cache, in the arithmetic that the settings say.
+    Cache(PathBuf),
     /// Another model, fused, in fp32.
     Other(PathBuf),
 }
@@ -48,6 +51,7 @@ impl Form {
             "train" => Self::Train,
             "fused" => Self::Fused,
             "int8" => Self::Int8,
+            path if Store::is_at(Path::new(path)) => Self::Cache(PathBuf::from(path)),
             path => Self::Other(PathBuf::from(path)),
         }
     }
@@ -84,6 +88,7 @@ pub(super) fn load(
     for (name, form) in names {
         let variant = match form {
             Form::Other(path) => other(runtime, settings, path),
+            Form::Cache(folder) => from_cache(runtime, settings, package, folder),
             form => one(runtime, settings, package.clone(), form),
         };
         let variant = Variant {
@@ -111,10 +116,22 @@ fn other(runtime: &Runtime, settings: &Settings, path: &Path) -> anyhow::Result<
     one(runtime, settings, model.open()?, &Form::Fused)
 }
 
+fn from_cache(runtime: &Runtime, settings: &Settings, package: &Package, folder: &Path) -> anyhow::Result<Variant> {
+    let precision = settings.model.precision.of(&package.manifest);
+    let settings = app::compile_settings(settings, precision);
+    let store = Store::new(folder.to_owned(), u64::MAX);
+    let compiled = cached(runtime, package, &store, &settings, &mut Clock::silent())?;
+    let compiled = compiled.context(
+        "the start-up cache holds nothing for this model, these settings, this program and this processor; \
+         `repserve compile --model MODEL -o CACHE` fills it",
+    )?;
+    variant(compiled, None)
+}
+
 fn one(runtime: &Runtime, settings: &Settings, package: Package, form: &Form) -> anyhow::Result<Variant> {
     let precision = match form {
         Form::Int8 => Precision::Int8,
-        Form::Train | Form::Fused | Form::Other(_) => Precision::Fp32,
+        Form::Train | Form::Fused | Form::Cache(_) | Form::Other(_) => Precision::Fp32,
     };
     let settings = CompileSettings {
         gate: GateSettings::open(),
@@ -123,14 +140,22 @@ fn one(runtime: &Runtime, settings: &Settings, package: Package, form: &Form) ->
     let fused = Fused::new(package.source())?;
     let train = match form {
         Form::Train => Some(fused.train_time_session(runtime)?),
-        Form::Fused | Form::Int8 | Form::Other(_) => None,
+        Form::Fused | Form::Int8 | Form::Cache(_) | Form::Other(_) => None,
     };
+    variant(
+        compile(runtime, package, fused, &settings, &mut Clock::silent())?,
+        train,
+    )
+}
+
+/// What is evaluated of a compiled model; `train` is run in its place.
+fn variant(compiled: Compiled, train: Option<ModelSession>) -> anyhow::Result<Variant> {
     let Compiled {
         description,
         facts,
         pool,
         ..
-    } = compile(runtime, package, fused, &settings, &mut Clock::silent())?;
+    } = compiled;
     Ok(Variant {
         name: String::new(),
         precision: facts.precision,

@@ -99,19 +99,11 @@ fn start_with(
     settings: &CompileSettings,
     clock: &mut Clock<'_>,
 ) -> Result<Started, CompileError> {
-    let found = clock.time(Phase::Cache, || {
-        Ok::<_, CompileError>(open(store, SESSIONS, &keys.sessions))
-    })?;
-    if let Some(entry) = found {
-        match sessions::restored(runtime, &package, &entry, settings, clock) {
-            Ok(compiled) => {
-                return Ok(Started {
-                    compiled,
-                    unsaved: Unsaved::default(),
-                });
-            }
-            Err(error) => warn(store, SESSIONS, &error),
-        }
+    if let Some(compiled) = stored(runtime, &package, store, keys, settings, clock) {
+        return Ok(Started {
+            compiled,
+            unsaved: Unsaved::default(),
+        });
     }
     let mut unsaved = Unsaved::in_store(store.clone());
     let external = external::Files::of(&package)?;
@@ -138,6 +130,37 @@ fn start_with(
         unsaved.sessions(keys.sessions, &mut compiled, checks, external)?;
     }
     Ok(Started { compiled, unsaved })
+}
+
+/// The model as `store` holds it, compiled; `None` where it holds none for this model, settings, program and processor that can be used. The log
+/// says why one cannot.
+///
+/// # Errors
+/// A calibration that cannot be read.
+pub fn cached(
+    runtime: &Runtime,
+    package: &Package,
+    store: &Store,
+    settings: &CompileSettings,
+    clock: &mut Clock<'_>,
+) -> Result<Option<Compiled>, CompileError> {
+    let keys = || Keys::of(runtime, Hashes::of(package), package, settings);
+    let keys = clock.time(Phase::Cache, keys)?;
+    Ok(stored(runtime, package, store, &keys, settings, clock))
+}
+
+fn stored(
+    runtime: &Runtime,
+    package: &Package,
+    store: &Store,
+    keys: &Keys,
+    settings: &CompileSettings,
+    clock: &mut Clock<'_>,
+) -> Option<Compiled> {
+    let open = || Ok::<_, CompileError>(open(store, SESSIONS, &keys.sessions));
+    let entry = clock.time(Phase::Cache, open).ok().flatten()?;
+    let restored = sessions::restored(runtime, package, &entry, settings, clock);
+    restored.inspect_err(|error| warn(store, SESSIONS, error)).ok()
 }
 
 /// The kinds of entries.
