@@ -47,19 +47,22 @@ pub enum Closed {
     Evicted,
     /// Its client went away while its request was being handled.
     HangUp,
+    /// Its client, one of HTTP/2, reset more requests than it let end.
+    Resets,
     /// No slot was left, not even in the reserve.
     Refused,
 }
 
 impl Closed {
     /// All reasons.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Idle,
         Self::HeadTimeout,
         Self::WriteTimeout,
         Self::LingerTimeout,
         Self::Evicted,
         Self::HangUp,
+        Self::Resets,
         Self::Refused,
     ];
 
@@ -72,6 +75,7 @@ impl Closed {
             Self::LingerTimeout => "linger_timeout",
             Self::Evicted => "evicted",
             Self::HangUp => "hang_up",
+            Self::Resets => "resets",
             Self::Refused => "refused",
         }
     }

@@ -9,6 +9,7 @@ mod bodies;
 mod connections;
 mod decoding;
 mod files;
+mod http2;
 mod logging;
 mod raw;
 mod tensors;

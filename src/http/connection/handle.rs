@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Instant;
 
-use super::phase::{ConnectionState, Phase};
+use super::phase::{ConnectionState, Leaving, Phase};
 use super::slots::Slot;
 use crate::http::response_budget::ResponseCharge;
 use crate::http::timeouts::Timeouts;
@@ -89,18 +89,17 @@ impl ConnectionHandle {
     }
 
     /// As [`ConnectionState::stream_began`].
-    pub(super) fn stream_began(&self) -> bool {
+    pub(super) fn stream_began(&self) {
         let mut inner = self.lock();
-        let only = inner.state.stream_began(Instant::now());
-        if only {
+        if inner.state.stream_began(Instant::now()) {
             inner.slot.iter_mut().for_each(Slot::busy);
         }
-        only
     }
 
-    pub(super) fn stream_ended(&self) {
+    /// As [`ConnectionState::stream_ended`].
+    pub(super) fn stream_ended(&self, complete: bool) {
         let mut inner = self.lock();
-        if inner.state.stream_ended(Instant::now()) {
+        if inner.state.stream_ended(complete, Instant::now()) {
             inner.slot.iter_mut().for_each(Slot::idle);
         }
     }
@@ -169,9 +168,9 @@ impl ConnectionHandle {
         self.past(ConnectionState::deadline).await
     }
 
-    /// Waits until a connection of HTTP/2 has had no request for too long. It must be polled after whatever changes the state.
-    pub(super) async fn idle(&self) {
-        self.past(|state| Some((state.idle_deadline()?, ()))).await;
+    /// Waits until the client of a connection of HTTP/2 is to be told to go. It must be polled after whatever changes the state.
+    pub(super) async fn leaving(&self) -> Leaving {
+        self.past(ConnectionState::leave_deadline).await
     }
 
     /// Waits until the deadline has passed that the state has, as it changes.

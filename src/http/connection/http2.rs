@@ -1,8 +1,8 @@
 //! A connection of HTTP/2: many requests at a time, driven in the connection's one task.
 //!
-//! What bounds it: the windows (what is buffered of bodies that no handler reads), the number of streams, the size of a head, and
+//! What bounds it: its [`Allotment`] (requests, and what is buffered of bodies that no handler reads), the size of a head, and
 //! [`ConnectionHandle`], which closes it where its client does not take the responses. A connection without requests is told to go (GOAWAY)
-//! before it is closed, so that no request is lost.
+//! before it is closed, so that no request is lost; so is one whose client resets more requests than it lets end.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -18,17 +18,16 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
-use super::HEAD_BYTES_MAX;
+use super::allotment::Allotment;
 use super::handle::ConnectionHandle;
+use super::phase::Leaving;
 use super::stream::SharedStream;
 use super::streams::StreamService;
 
 /// What every client of HTTP/2 sends first (RFC 9113, section 3.4).
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// What a client may send of bodies that are not read yet: of each, and of all of a connection together.
-const WINDOW_BYTES: u32 = 128 << 10;
-/// Requests of one connection at a time.
-const STREAMS_MAX: u32 = 128;
+/// Largest request head, as HTTP/2 counts it.
+const HEAD_BYTES_MAX: u32 = 16 << 10;
 /// Streams that a client has reset, and whose handlers have not been told yet (the attack called rapid reset).
 const RESETS_PENDING_MAX: usize = 32;
 /// What hyper may buffer of each response.
@@ -61,6 +60,8 @@ pub(super) enum Ended {
     Done(hyper::Result<()>),
     /// It had no request for too long.
     Idle,
+    /// Its client reset too many requests.
+    Resets,
 }
 
 /// Serves a connection until it ends. Dropping the future drops its requests.
@@ -68,6 +69,7 @@ pub(super) async fn serve<S>(
     stream: SharedStream<S>,
     requests: StreamService,
     handle: &ConnectionHandle,
+    allotment: &Allotment,
     finishing: &CancellationToken,
 ) -> Ended
 where
@@ -75,19 +77,23 @@ where
 {
     handle.multiplexed();
     let executor = StreamExecutor::default();
-    let mut connection = pin!(builder(executor.clone()).serve_connection(TokioIo::new(stream), requests));
+    let mut connection = pin!(builder(executor.clone(), allotment).serve_connection(TokioIo::new(stream), requests));
     let mut running = FuturesUnordered::new();
-    let (mut leaving, mut idle) = (false, false);
+    let mut leaving = None;
     loop {
         tokio::select! {
             biased;
             outcome = poll_fn(|context| poll(connection.as_mut(), &executor, &mut running, context)) => {
-                return if idle { Ended::Idle } else { Ended::Done(outcome) };
+                return match leaving {
+                    Some(Leaving::Idle) => Ended::Idle,
+                    Some(Leaving::Resets) => Ended::Resets,
+                    Some(Leaving::Drained) | None => Ended::Done(outcome),
+                };
             }
-            () = finishing.cancelled(), if !leaving => leaving = true,
-            () = handle.idle(), if !leaving => (leaving, idle) = (true, true),
+            () = finishing.cancelled(), if leaving.is_none() => leaving = Some(Leaving::Drained),
+            why = handle.leaving(), if leaving.is_none() => leaving = Some(why),
         }
-        if leaving {
+        if leaving.is_some() {
             handle.closing();
             connection.as_mut().graceful_shutdown();
         }
@@ -112,16 +118,16 @@ fn poll(
     }
 }
 
-fn builder(executor: StreamExecutor) -> http2::Builder<StreamExecutor> {
+fn builder(executor: StreamExecutor, allotment: &Allotment) -> http2::Builder<StreamExecutor> {
     let mut builder = http2::Builder::new(executor);
     builder
         .timer(TokioTimer::new())
-        .initial_stream_window_size(WINDOW_BYTES)
-        .initial_connection_window_size(WINDOW_BYTES)
-        .max_concurrent_streams(STREAMS_MAX)
+        .initial_stream_window_size(allotment.stream_window_bytes())
+        .initial_connection_window_size(allotment.connection_window_bytes())
+        .max_concurrent_streams(allotment.streams())
         .max_pending_accept_reset_streams(RESETS_PENDING_MAX)
         .max_send_buf_size(SEND_BUFFER_BYTES_MAX)
-        .max_header_list_size(HEAD_BYTES_MAX as u32)
+        .max_header_list_size(HEAD_BYTES_MAX)
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_INTERVAL);
     builder

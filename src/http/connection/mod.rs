@@ -2,9 +2,10 @@
 //!
 //! [`Connections`] drives it: TLS, then hyper. [`phase`] is the state machine: what a connection is doing and until when it may.
 //! [`slots`] bounds how many there are. [`handle`] holds the state that the parts share: [`stream`] (the socket), [`service`] (the
-//! router, called for each request), [`http2`] and [`streams`] (the same for HTTP/2, which a client's first bytes tell), [`early_response`] (responses before the end of a body), [`hang_up`] (clients that go away),
+//! router, called for each request), [`http2`], [`streams`] and [`allotment`] (the same for HTTP/2, which a client's first bytes tell), [`early_response`] (responses before the end of a body), [`hang_up`] (clients that go away),
 //! [`linger`] (the end). [`memory`] returns what closed connections leave.
 
+mod allotment;
 mod early_response;
 mod handle;
 mod hang_up;
@@ -30,9 +31,9 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use self::allotment::StreamPool;
 use self::handle::ConnectionHandle;
 use self::hang_up::HangUp;
 use self::linger::linger;
@@ -60,8 +61,8 @@ pub(super) struct Connections {
     tls: Option<Arc<Tls>>,
     timeouts: Timeouts,
     metrics: Arc<Metrics>,
-    /// Requests of HTTP/2 that may be open at a time, besides the first of each connection.
-    further_streams: Arc<Semaphore>,
+    /// Requests of HTTP/2 that may be open at a time, besides those of every connection.
+    streams: Arc<StreamPool>,
     /// The number of the next one.
     next: AtomicU64,
     /// No further requests are taken.
@@ -93,7 +94,7 @@ impl Connections {
             tls,
             timeouts: settings.connection_timeouts(),
             metrics,
-            further_streams: Arc::new(Semaphore::new(settings.connections_max.min(Semaphore::MAX_PERMITS))),
+            streams: StreamPool::new(settings.connections_max),
             next: AtomicU64::new(1),
             finishing: CancellationToken::new(),
         }
@@ -211,14 +212,15 @@ impl Connections {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let further = Arc::clone(&self.further_streams);
-        let requests = StreamService::new(router, Arc::clone(handle), reserve, peer, further);
-        match http2::serve(stream, requests, handle, &self.finishing).await {
+        let allotment = self.streams.allot(reserve);
+        let requests = StreamService::new(router, Arc::clone(handle), reserve, peer);
+        match http2::serve(stream, requests, handle, &allotment, &self.finishing).await {
             http2::Ended::Done(outcome) => {
                 self.ended(outcome);
                 None
             }
             http2::Ended::Idle => Some(Closed::Idle),
+            http2::Ended::Resets => Some(Closed::Resets),
         }
     }
 

@@ -12,6 +12,9 @@ const LINGER_PAUSE: Duration = Duration::from_secs(2);
 const LINGER_TOTAL: Duration = Duration::from_secs(30);
 /// How long a client of HTTP/2 that was told to go has for it.
 const GOAWAY_TIME: Duration = Duration::from_secs(2);
+/// Requests of a connection of HTTP/2 that its client may reset, beyond as many as it lets end: then it is told to go. After as many
+/// again it is closed. A client that resets what it has asked for costs work and waits for nothing.
+const RESETS_MAX: u32 = 256;
 /// How much of what a lingering peer sends is read and discarded.
 const LINGER_BYTES_MAX: u64 = 256 << 20;
 
@@ -26,6 +29,17 @@ pub(super) enum Phase {
     Busy,
     /// The last response is written and the write side is shut; what still comes is read and discarded.
     Lingering,
+}
+
+/// Why the client of a connection of HTTP/2 is told to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leaving {
+    /// It has had no request for too long.
+    Idle,
+    /// Its client resets more requests than it lets end.
+    Resets,
+    /// The server stops.
+    Drained,
 }
 
 /// How long the peer may still hold up writing by not reading. Waiting for it uses that time up, each byte that it takes earns some.
@@ -91,6 +105,8 @@ struct Exchange {
 #[derive(Debug, Default)]
 struct Streams {
     open: usize,
+    /// Requests that ended without a whole response, less those that had one.
+    resets: u32,
     /// Responses that have begun and are not with hyper whole, by number.
     responses: BTreeMap<u64, WriteAllowance>,
     next: u64,
@@ -168,9 +184,14 @@ impl ConnectionState {
         only
     }
 
-    /// Such a request has ended. Returns whether none is left.
-    pub(super) fn stream_ended(&mut self, now: Instant) -> bool {
+    /// Such a request has ended, with a whole response or without. Returns whether none is left.
+    pub(super) fn stream_ended(&mut self, complete: bool, now: Instant) -> bool {
         let streams = self.streams.get_or_insert_default();
+        streams.resets = if complete {
+            streams.resets.saturating_sub(1)
+        } else {
+            streams.resets.saturating_add(1)
+        };
         streams.open = streams.open.saturating_sub(1);
         let last = streams.open == 0 && self.phase == Phase::Busy;
         if last {
@@ -216,9 +237,13 @@ impl ConnectionState {
         }
     }
 
-    /// Until when a connection of HTTP/2 may stay without a request before its client is told to go.
-    pub(super) fn idle_deadline(&self) -> Option<Instant> {
-        (self.streams.is_some() && self.phase == Phase::Idle).then(|| self.since + self.timeouts.idle)
+    /// When the client of a connection of HTTP/2 is to be told to go, and why.
+    pub(super) fn leave_deadline(&self) -> Option<(Instant, Leaving)> {
+        let streams = self.streams.as_ref()?;
+        if streams.resets > RESETS_MAX {
+            return Some((self.since, Leaving::Resets));
+        }
+        (self.phase == Phase::Idle).then(|| (self.since + self.timeouts.idle, Leaving::Idle))
     }
 
     /// The handler reads the request's body from now on.
@@ -304,6 +329,13 @@ impl ConnectionState {
 
     /// Until when the connection may go on like this, and what it is closed for then.
     pub(super) fn deadline(&self) -> Option<(Instant, Closed)> {
+        if self
+            .streams
+            .as_ref()
+            .is_some_and(|streams| streams.resets > 2 * RESETS_MAX)
+        {
+            return Some((self.since, Closed::Resets));
+        }
         let streams = self.streams.iter().flat_map(|streams| streams.responses.values());
         let writes = std::iter::once(&self.allowance).chain(streams);
         if let Some(end) = writes.filter_map(WriteAllowance::deadline).min() {
@@ -380,14 +412,41 @@ mod tests {
         state.read(start);
         state.multiplexed(start + seconds(1));
         state.read(start + seconds(9));
-        assert_eq!(state.idle_deadline(), Some(start + seconds(16)), "a ping is no request");
+        let idle = |at| Some((start + seconds(at), Leaving::Idle));
+        assert_eq!(state.leave_deadline(), idle(16), "a ping is no request");
         check(&state, Some((start + seconds(16) + GOAWAY_TIME, Closed::Idle)));
         assert!(state.stream_began(start + seconds(10)));
         assert!(!state.stream_began(start + seconds(11)));
-        assert!(!state.stream_ended(start + seconds(12)));
-        assert_eq!((state.idle_deadline(), state.deadline()), (None, None));
-        assert!(state.stream_ended(start + seconds(20)));
-        assert_eq!(state.idle_deadline(), Some(start + seconds(35)));
+        assert!(!state.stream_ended(true, start + seconds(12)));
+        assert_eq!((state.leave_deadline(), state.deadline()), (None, None));
+        assert!(state.stream_ended(true, start + seconds(20)));
+        assert_eq!(state.leave_deadline(), idle(35));
+    }
+
+    #[test]
+    fn who_resets_more_requests_than_end_is_told_to_go_and_then_closed() {
+        let start = Instant::now();
+        let mut state = ConnectionState::new(TIMEOUTS, start);
+        state.multiplexed(start);
+        state.stream_began(start);
+        let mut end = |complete| {
+            state.stream_began(start);
+            state.stream_ended(complete, start);
+            (
+                state.leave_deadline().map(|(_, why)| why),
+                state.deadline().map(|(_, why)| why),
+            )
+        };
+        for complete in [false, true].repeat(10_000) {
+            assert_eq!(end(complete), (None, None), "as many end as are reset");
+        }
+        for _ in 0..RESETS_MAX {
+            assert_eq!(end(false), (None, None));
+        }
+        for _ in 0..RESETS_MAX {
+            assert_eq!(end(false), (Some(Leaving::Resets), None));
+        }
+        assert_eq!(end(false), (Some(Leaving::Resets), Some(Closed::Resets)));
     }
 
     #[test]

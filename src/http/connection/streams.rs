@@ -11,7 +11,6 @@ use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::{Request, Response};
 use hyper::body::{Frame, Incoming, SizeHint};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::ServiceExt;
 
 use super::handle::ConnectionHandle;
@@ -29,24 +28,15 @@ pub(super) struct StreamService {
     handle: Arc<ConnectionHandle>,
     reserve: bool,
     peer: Peer,
-    /// For all requests of all connections, besides the first of each.
-    further: Arc<Semaphore>,
 }
 
 impl StreamService {
-    pub(super) fn new(
-        router: Router,
-        handle: Arc<ConnectionHandle>,
-        reserve: bool,
-        peer: Peer,
-        further: Arc<Semaphore>,
-    ) -> Self {
+    pub(super) fn new(router: Router, handle: Arc<ConnectionHandle>, reserve: bool, peer: Peer) -> Self {
         Self {
             router,
             handle,
             reserve,
             peer,
-            further,
         }
     }
 }
@@ -55,12 +45,13 @@ impl StreamService {
 #[derive(Debug)]
 struct OpenStream {
     handle: Arc<ConnectionHandle>,
-    _further: Option<OwnedSemaphorePermit>,
+    /// Its response is whole.
+    complete: bool,
 }
 
 impl Drop for OpenStream {
     fn drop(&mut self) {
-        self.handle.stream_ended();
+        self.handle.stream_ended(self.complete);
     }
 }
 
@@ -70,15 +61,14 @@ impl hyper::service::Service<Request<Incoming>> for StreamService {
     type Future = Pin<Box<dyn Future<Output = Result<Response<StreamBody>, Infallible>> + Send>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        let first = self.handle.stream_began();
-        let further = (!first).then(|| Arc::clone(&self.further).try_acquire_owned());
+        self.handle.stream_began();
         request.extensions_mut().insert(self.peer);
-        if self.reserve || matches!(further, Some(Err(_))) {
+        if self.reserve {
             request.extensions_mut().insert(Reserved);
         }
         let open = OpenStream {
             handle: Arc::clone(&self.handle),
-            _further: further.and_then(Result::ok),
+            complete: false,
         };
         Box::pin(respond(self.router.clone(), open, request))
     }
@@ -126,9 +116,15 @@ impl HttpBody for StreamBody {
             match ready!(Pin::new(&mut self.body).poll_frame(context)) {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => self.rest = data,
-                    Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+                    Err(trailers) => {
+                        self.open.complete = true;
+                        return Poll::Ready(Some(Ok(trailers)));
+                    }
                 },
-                ended => return Poll::Ready(ended),
+                ended => {
+                    self.open.complete = ended.is_none();
+                    return Poll::Ready(ended);
+                }
             }
         }
         let bytes = self.rest.len().min(SLICE_BYTES);
@@ -154,6 +150,7 @@ impl HttpBody for StreamBody {
 
 impl Drop for StreamBody {
     fn drop(&mut self) {
+        self.open.complete |= self.is_end_stream();
         self.open.handle.stream_response_ended(self.id, self.charge.take());
     }
 }
