@@ -1,6 +1,6 @@
 //! How long a start takes beside a bare session of ONNX Runtime: `cargo bench --bench start`.
 //!
-//! RepVGG-A0 with random weights, or with `-- --model DIR` the model in that folder. Both are processes, started in turn: the bare one loads the
+//! RepVGG-A0 with random weights, or with `-- --model DIR` the model in that folder; `--program FILE` is another build of the server. Both are processes, started in turn: the bare one loads the
 //! library, makes one session of the fused graph on all cores and runs one image; the server is asked for `/readyz` until that says 200. The
 //! first start, which fills the cache, is measured once. The last line compares the medians with what is wanted: 1.3 bare starts and 0.1 s.
 #![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)]
@@ -30,7 +30,8 @@ fn main() {
         return bare(Path::new(&file));
     }
     let folder = tempfile::tempdir().unwrap();
-    let model = given().unwrap_or_else(|| generated(folder.path()));
+    let program = given("--program").unwrap_or_else(|| env!("CARGO_BIN_EXE_repserve").into());
+    let model = given("--model").unwrap_or_else(|| generated(folder.path()));
     let settings = ModelSettings {
         path: model.clone(),
         ..ModelSettings::default()
@@ -41,13 +42,13 @@ fn main() {
     std::fs::write(&file, fused.onnx()).unwrap();
     drop((package, fused));
     let cache = folder.path().join("cache");
-    let first = served(&model, &cache);
+    let first = served(&program, &model, &cache);
     let (mut bares, mut seconds) = (Vec::new(), Vec::new());
     println!("first start, without a cache: {first:.3} s");
     println!("{:>8} {:>10} {:>12}", "round", "bare s", "from cache s");
     for round in 1..=ROUNDS {
         bares.push(bare_process(&file));
-        seconds.push(served(&model, &cache));
+        seconds.push(served(&program, &model, &cache));
         println!("{round:>8} {:>10.3} {:>12.3}", bares[round - 1], seconds[round - 1]);
     }
     let (bare, second) = (median(&mut bares), median(&mut seconds));
@@ -59,9 +60,9 @@ fn main() {
     );
 }
 
-/// The folder after `--model`.
-fn given() -> Option<PathBuf> {
-    let mut words = std::env::args().skip_while(|word| word != "--model").skip(1);
+/// The path after a flag.
+fn given(flag: &str) -> Option<PathBuf> {
+    let mut words = std::env::args().skip_while(|word| word != flag).skip(1);
     words.next().map(PathBuf::from)
 }
 
@@ -105,8 +106,8 @@ fn bare_process(file: &Path) -> f64 {
 }
 
 /// Seconds from the start of a server until it is ready; it is then stopped, once both entries of the cache are there.
-fn served(model: &Path, cache: &Path) -> f64 {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_repserve"));
+fn served(program: &Path, model: &Path, cache: &Path) -> f64 {
+    let mut command = Command::new(program);
     command.args([
         "serve",
         "--listen",

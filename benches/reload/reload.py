@@ -1,9 +1,10 @@
-"""Reloads a model again and again under load, and says what that cost: requests that failed, p99, memory, threads and open files.
+"""Reloads a model again and again under load, and says what that cost: requests that failed, p99, memory, threads and open files. Before that it
+says what the models cost while nothing is asked of them: seconds of CPU in ten seconds.
 
-    python3 benches/reload/reload.py target/release/repserve [--reloads 100] [--connections 4] [--models 1]
+    python3 benches/reload/reload.py target/release/repserve [--reloads 100] [--connections 4] [--models 1] [--model DIR]
 
 Needs wrk (https://github.com/wg/wrk) and nothing else. Exits with 1 where a bound is not kept: no request failed, p99 at most 1.3 times that without (1.5 with two
-cores), memory within 5 % of that after the third reload, no thread and no file left over.
+cores), memory within 5 % of that after the third reload, no thread and no file left over, less than a thousandth of a core while idle.
 """
 
 import argparse
@@ -24,6 +25,7 @@ import urllib.request
 
 ROOT = pathlib.Path(__file__).parents[2]
 MODEL = ROOT / "models/repvgg-cifar10"
+IDLE_SECONDS = 10
 LUA = """
 wrk.method = "POST"
 wrk.headers["content-type"] = "application/octet-stream"
@@ -48,6 +50,7 @@ def arguments():
     parser.add_argument("--reloads", type=int, default=100)
     parser.add_argument("--connections", type=int, default=4)
     parser.add_argument("--models", type=int, default=1)
+    parser.add_argument("--model", type=pathlib.Path, default=MODEL)
     parser.add_argument("--seconds", type=int, default=10, help="of load without reloads")
     parser.add_argument("--image", help="default: 32x32 pixels of noise")
     return parser.parse_args()
@@ -77,6 +80,20 @@ def measured(pid):
     }
 
 
+def cpu_seconds(pid):
+    """CPU time of each thread of a process so far, to the nanosecond."""
+    tasks = pathlib.Path(f"/proc/{pid}/task").iterdir()
+    return {task.name: int((task / "schedstat").read_text().split()[0]) / 1e9 for task in tasks}
+
+
+def idle(pid):
+    """Seconds of CPU of all threads in so many seconds in which nothing is asked."""
+    time.sleep(3)
+    before = cpu_seconds(pid)
+    time.sleep(IDLE_SECONDS)
+    return sum(seconds - before.get(name, 0) for name, seconds in cpu_seconds(pid).items())
+
+
 def wrk(url, script, connections, seconds, image):
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "60s", "-s", script, url]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "IMAGE": image})
@@ -102,7 +119,7 @@ def main():
         folder = pathlib.Path(folder)
         models = folder / "models"
         for index in range(options.models):
-            shutil.copytree(MODEL, models / f"m{index}")
+            shutil.copytree(options.model, models / f"m{index}")
         script = folder / "load.lua"
         script.write_text(LUA)
         image = options.image or str(folder / "image.bmp")
@@ -118,6 +135,7 @@ def main():
             address = re.search(r'"address":"([^"]+)"', log.read_text())[1]
             classify = f"http://{address}/classify?model=m0"
             load = f"http://{address}/v2/repository/models/m0/load"
+            idle_seconds = idle(server.pid)
             before = result(wrk(classify, str(script), options.connections, options.seconds, image))
             marks, began = {}, time.monotonic()
             reloading = threading.Thread(target=reload, args=(load, options.reloads, server.pid, marks))
@@ -132,6 +150,7 @@ def main():
     early, late = marks[min(marks)], marks[max(marks)]
     p99 = sorted(one["p99_ms"] for one in during)[len(during) // 2]
     report = {
+        "idle_cpu_seconds": round(idle_seconds, 4),
         "reloads": options.reloads,
         "seconds": round(took, 1),
         "requests": sum(one["requests"] for one in during),
@@ -147,6 +166,7 @@ def main():
     bound = 1.5 if (os.cpu_count() or 1) <= 2 else 1.3
     kept = report["failed"] == 0 and report["p99_ratio"] <= bound and report["memory_ratio"] <= 1.05
     kept &= late["threads"] <= early["threads"] and late["files"] <= early["files"]
+    kept &= idle_seconds < IDLE_SECONDS / 1000
     return 0 if kept else 1
 
 
