@@ -123,9 +123,28 @@ pub(super) fn loaded(description: &Description, facts: &Facts) {
 
 /// That JPEGs are decoded more slowly than they could be, in a build for which a tool was missing.
 pub(super) fn decoder() {
-    if !cfg!(feature = "jpeg-turbo-simd") {
-        tracing::warn!(
-            "this binary decodes JPEG without SIMD, about 1.7 times as slowly; install nasm (`make deps`) and build it again (`make build`)"
+    if let Some(warning) = decoder_warning(cfg!(feature = "jpeg-turbo-simd")) {
+        tracing::warn!("{warning}");
+    }
+}
+
+fn decoder_warning(has_simd: bool) -> Option<&'static str> {
+    (!has_simd).then_some(
+        "this binary decodes JPEG without SIMD, about 1.7 times as slowly; install nasm (`make deps`) and build it again (`make build`)",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_without_simd_says_what_mends_it() {
+        assert_eq!(decoder_warning(true), None);
+        let warning = decoder_warning(false).unwrap();
+        assert!(
+            warning.contains("`make deps`") && warning.contains("`make build`"),
+            "{warning}"
         );
     }
 }

@@ -87,6 +87,33 @@ def test_an_image_that_was_loaded_into_the_cluster_is_not_pulled():
                 assert tag not in ("latest", container["image"]), container["image"]
 
 
+def test_images_are_tagged_with_the_version_of_this_checkout():
+    version = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"]
+    tags = set()
+    for overlay in OVERLAYS:
+        for manifest in built(overlay):
+            if manifest["kind"] in ("Deployment", "ServingRuntime"):
+                spec = manifest["spec"]
+                containers = spec["template"]["spec"]["containers"] if "template" in spec else spec["containers"]
+                tags |= {container["image"].rpartition(":")[2] for container in containers}
+    assert tags == {version}
+    assert f"docker build --tag repserve:{version} ." in (ROOT / "docs/scaling.md").read_text()
+    assert f"kind load docker-image repserve:{version}" in (ROOT / "docs/scaling.md").read_text()
+
+
+def test_keda_scales_the_deployment_as_the_autoscaler_does():
+    (overlay,) = [overlay for overlay in OVERLAYS if overlay.name == "production"]
+    manifests = {manifest["kind"]: manifest for manifest in built(overlay)}
+    keda = yaml.safe_load((ROOT / "deploy/keda/scaledobject.yaml").read_text())
+    target, deployment = keda["spec"]["scaleTargetRef"], manifests["Deployment"]
+    assert (target["kind"], target["name"]) == ("Deployment", deployment["metadata"]["name"])
+    (backlog,) = [m["pods"] for m in manifests["HorizontalPodAutoscaler"]["spec"]["metrics"] if m["type"] == "Pods"]
+    (trigger,) = keda["spec"]["triggers"]
+    assert trigger["type"] == "prometheus" and trigger["metricType"] == backlog["target"]["type"]
+    assert backlog["metric"]["name"] in trigger["metadata"]["query"]
+    assert backlog["target"]["averageValue"] == f"{float(trigger['metadata']['threshold']) * 1000:.0f}m"
+
+
 def test_pods_are_locked_down_and_drain():
     for overlay in OVERLAYS:
         for manifest in built(overlay):
