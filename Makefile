@@ -12,7 +12,7 @@ WHEEL_PROFILE ?= release
 WHEELS ?= target/wheels
 
 .DEFAULT_GOAL := help
-.PHONY: help run build wheel sbom test test-python test-interop compose-test lint dependencies doc onnxruntime cmake deps bench microbench clean
+.PHONY: help run build wheel deb sbom test test-python test-interop compose-test lint dependencies doc onnxruntime cmake deps bench microbench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ wheel: cmake ## Build the Python wheel, which holds the binary, into target/whee
 	@echo "== Building the wheel"
 	.tools/maturin/bin/maturin build --quiet --locked --profile $(WHEEL_PROFILE) --strip --out $(WHEELS)
 	@ls $(WHEELS)/repserve-*.whl
+
+deb: onnxruntime cmake ## Build the Debian package, with ONNX Runtime and the systemd unit, into target/debian/ (needs nasm)
+	@docker/make-deb.sh
 
 sbom: ## Write target/repserve.cdx.json: what the release binary is made of (CycloneDX)
 	@mkdir -p target
