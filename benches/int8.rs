@@ -1,9 +1,10 @@
-//! fp32 and int8 of whole models, alternating in one process: `cargo bench --bench int8`.
+//! fp32 and int8 of whole models, alternating in one process: `cargo bench --bench int8 [-- OPTIONS] [DIR]`.
 //!
-//! Measures the built-in model and a generated RepVGG-A0 of 224x224 pixels, which is calibrated on 32 generated pictures
-//! first (that takes a minute; its predictions mean nothing, its speed does). `-- DIR` measures a model's folder instead, which must
-//! hold a calibration.json. Prints the median milliseconds of a run, their quotient, and the memory of a pool's sessions, each
-//! in a process of its own.
+//! Measures the built-in model, and a generated RepVGG-A0 and EfficientNet-Lite0 of 224x224 pixels, which are calibrated on 32 generated
+//! pictures first (that takes minutes; their predictions mean nothing, their speed does). DIR measures a model's folder instead, which must
+//! hold a calibration.json. Prints the median milliseconds of a run: fp32 in ONNX Runtime alone, fp32 as the server runs it, int8 as the
+//! server runs it; and the memory of a pool's sessions, each in a process of its own.
+//! `--rounds N` (21); `--keep DIR`: the generated models stay there, and are not generated again; `--speed`: no memory.
 #![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)]
 
 use std::path::{Path, PathBuf};
@@ -12,55 +13,87 @@ use std::time::Instant;
 
 use repserve::model::built_in;
 use repserve_compile::{CalibrationImages, Fused, Package, calibrate};
+use repserve_graph::Model;
 use repserve_graph::onnx::{self, ExternalData};
 use repserve_measure::{picture, synth};
 use repserve_preprocess::{JpegDecode, Limits};
 use repserve_quantize::{Calibration, Goal, rewrite};
 use repserve_runtime::{
-    ModelSession, Pool, Runtime, RuntimeSettings, SessionModel, SessionOptions, median, return_freed_memory,
+    KernelMode, ModelSession, Pool, Runtime, RuntimeSettings, SessionModel, SessionOptions, lower, median,
+    return_freed_memory,
 };
 use repserve_scheduler::Width;
 
 const CHILD: &str = "REPSERVE_INT8_BENCH";
-const PAIRS: usize = 21;
+const VALUED: [&str; 2] = ["--rounds", "--keep"];
 const PICTURES: u32 = 32;
-const TOML: &str = "name = \"repvgg-a0\"\nversion = \"1\"\nfile = \"model.onnx\"\n[input]\nsize = [224, 224]\nresize = 256\n\
+const TOML: &str = "version = \"1\"\nfile = \"model.onnx\"\n[input]\nsize = [224, 224]\nresize = 256\n\
                     mean = [0.485, 0.456, 0.406]\nstd = [0.229, 0.224, 0.225]\n";
 
 /// A model's two graphs, as files.
 struct Graphs {
+    fused: Fused,
     files: [PathBuf; 2],
     shape: [usize; 3],
+}
+
+/// What the command line says.
+struct Options {
+    rounds: usize,
+    memory: bool,
+    folder: Option<String>,
+    keep: Option<String>,
+}
+
+impl Options {
+    fn read() -> Self {
+        let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+        let after = |name: &str| arguments.iter().skip_while(|a| *a != name).nth(1).cloned();
+        let is_value = |i: usize| i > 0 && VALUED.contains(&arguments[i - 1].as_str());
+        let free = arguments.iter().enumerate();
+        let mut free = free.filter(|(i, a)| !a.starts_with("--") && !is_value(*i));
+        Self {
+            rounds: after("--rounds").map_or(21, |n| n.parse().unwrap()),
+            memory: !arguments.iter().any(|a| a == "--speed"),
+            folder: free.next().map(|(_, a)| a.clone()),
+            keep: after("--keep"),
+        }
+    }
 }
 
 fn main() {
     if let Ok(job) = std::env::var(CHILD) {
         return memory(&job);
     }
-    let folder = std::env::args().skip(1).find(|argument| argument != "--bench");
+    let options = Options::read();
     let scratch = tempfile::tempdir().unwrap();
-    match folder {
-        Some(folder) => report(&Package::open(Path::new(&folder)).unwrap(), scratch.path()),
-        None => {
-            report(&built_in().unwrap(), scratch.path());
-            report(&generated(scratch.path()), scratch.path());
-        }
+    if let Some(folder) = &options.folder {
+        return report(&Package::open(Path::new(folder)).unwrap(), scratch.path(), &options);
     }
+    report(&built_in().unwrap(), scratch.path(), &options);
+    let kept = options.keep.as_ref().map_or(scratch.path().to_owned(), PathBuf::from);
+    let generate = |name: &str, train: fn() -> Model| {
+        report(&generated(&kept.join(name), name, train), scratch.path(), &options);
+    };
+    generate("repvgg-a0", || synth::repvgg(&synth::ARCHITECTURES[0], 224, 1000, 1));
+    generate("efficientnet-lite0", || synth::efficientnet_lite0(224, 1000, 1));
 }
 
-fn report(package: &Package, scratch: &Path) {
+fn report(package: &Package, scratch: &Path, options: &Options) {
     let graphs = graphs(package, scratch);
     println!("{}", package.manifest.name);
     for threads in [1, 2] {
         for batch in [1, 8] {
-            let [fp32, int8] = speed(&graphs, batch, threads);
+            let [alone, fp32, int8] = speed(&graphs, batch, threads, options.rounds);
             println!(
-                "  {threads} threads, batch {batch}: fp32 {fp32:.2} ms, int8 {int8:.2} ms, {:.2} times",
+                "  {threads} threads, batch {batch}: fp32 {alone:.2} ms in ONNX Runtime, {fp32:.2} ms as served, int8 {int8:.2} ms; \
+                 {:.2} and {:.2} times",
+                alone / int8,
                 fp32 / int8
             );
         }
     }
-    for sessions in [1, 3] {
+    for sessions in [1, 3].into_iter().filter(|_| options.memory) {
         let [fp32, int8] = [0, 1].map(|which| loaded_mb(&graphs, which, sessions));
         println!(
             "  {sessions} sessions: fp32 {fp32:.1} MB, int8 {int8:.1} MB, {:.2} times",
@@ -69,23 +102,27 @@ fn report(package: &Package, scratch: &Path) {
     }
 }
 
-/// A RepVGG-A0 with random weights and its calibration.
-fn generated(folder: &Path) -> Package {
-    let train = onnx::write(synth::repvgg(&synth::ARCHITECTURES[0], 224, 1000, 1)).unwrap();
-    std::fs::write(folder.join("model.onnx"), train).unwrap();
-    std::fs::write(folder.join("model.toml"), TOML).unwrap();
-    let package = Package::open(folder).unwrap();
-    let mut images = CalibrationImages::new(&package, Limits::default(), JpegDecode::default()).unwrap();
-    for i in 0..PICTURES {
-        images.add(&picture::jpeg(256 + i, 256 + 2 * i).unwrap(), None).unwrap();
+/// A network with random weights and its calibration, in a folder.
+fn generated(folder: &Path, name: &str, train: fn() -> Model) -> Package {
+    std::fs::create_dir_all(folder).unwrap();
+    let calibrated = folder.join("calibration.json");
+    if !calibrated.exists() {
+        std::fs::write(folder.join("model.onnx"), onnx::write(train()).unwrap()).unwrap();
+        std::fs::write(folder.join("model.toml"), format!("name = \"{name}\"\n{TOML}")).unwrap();
+        let package = Package::open(folder).unwrap();
+        let mut images = CalibrationImages::new(&package, Limits::default(), JpegDecode::default()).unwrap();
+        for i in 0..PICTURES {
+            images.add(&picture::jpeg(256 + i, 256 + 2 * i).unwrap(), None).unwrap();
+        }
+        let goal = Goal {
+            top1_agreement: 0.0,
+            fp32_share_max: 0.0,
+        };
+        let runtime = Runtime::load(None).unwrap();
+        let calibration = calibrate(&runtime, &package, images, goal, &mut |_, _, _| ()).unwrap();
+        std::fs::write(calibrated, calibration.to_text()).unwrap();
     }
-    let goal = Goal {
-        top1_agreement: 0.0,
-        fp32_share_max: 0.0,
-    };
-    let calibration = calibrate(&Runtime::load(None).unwrap(), &package, images, goal, &mut |_, _, _| ()).unwrap();
-    std::fs::write(folder.join("calibration.json"), calibration.to_text()).unwrap();
-    package
+    Package::open(folder).unwrap()
 }
 
 fn graphs(package: &Package, scratch: &Path) -> Graphs {
@@ -97,29 +134,34 @@ fn graphs(package: &Package, scratch: &Path) -> Graphs {
     std::fs::write(&files[1], int8).unwrap();
     let [height, width] = package.manifest.input.size.map(|side| side as usize);
     Graphs {
+        fused,
         files,
         shape: [3, height, width],
     }
 }
 
-/// Median milliseconds of a run, of runs that take turns.
-fn speed(graphs: &Graphs, batch: usize, threads: usize) -> [f64; 2] {
+/// Median milliseconds of a run, of runs that take turns: fp32 in ONNX Runtime alone, fp32 and int8 as the server runs them.
+fn speed(graphs: &Graphs, batch: usize, threads: usize, rounds: usize) -> [f64; 3] {
     let runtime = Runtime::load(None).unwrap();
-    // ONNX Runtime's own, then what the server makes of it.
     let options = SessionOptions {
         threads,
         ..SessionOptions::default()
     };
-    let fp32 = ModelSession::from_memory(&runtime, &std::fs::read(&graphs.files[0]).unwrap(), &options).unwrap();
+    let alone = ModelSession::from_memory(&runtime, &std::fs::read(&graphs.files[0]).unwrap(), &options).unwrap();
     let settings = RuntimeSettings {
         cores: threads,
         ..RuntimeSettings::default()
     };
-    let pool = Pool::new(&runtime, session_model(&graphs.files[1]), None, &settings).unwrap();
-    let mut sessions = [fp32, pool.session(Width::Wide).unwrap()];
+    let served = |model: SessionModel| {
+        let pool = Pool::new(&runtime, model, None, &settings).unwrap();
+        pool.session(Width::Wide).unwrap()
+    };
+    let (fused, mode) = (&graphs.fused, KernelMode::Auto);
+    let lowered = lower(&runtime, fused.model(), fused.plain(), mode, graphs.shape, None).unwrap();
+    let mut sessions = [alone, served(lowered.model), served(session_model(&graphs.files[1]))];
     let images = vec![image(graphs.shape); batch];
-    let mut times = [Vec::new(), Vec::new()];
-    for _ in 0..=PAIRS {
+    let mut times = [const { Vec::new() }; 3];
+    for _ in 0..=rounds {
         for (session, times) in sessions.iter_mut().zip(&mut times) {
             let start = Instant::now();
             session.run(&images, graphs.shape).unwrap();

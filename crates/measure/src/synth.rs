@@ -100,6 +100,48 @@ pub fn resnet18(size: usize, classes: usize, seed: u64) -> Model {
     builder.finish(value, channels, classes)
 }
 
+/// EfficientNet-Lite0 as [`repvgg`] makes its models: EfficientNet-B0 (Tan and Le, "EfficientNet: Rethinking Model Scaling for
+/// Convolutional Neural Networks", arXiv 1905.11946, table 1) without squeeze-and-excitation and with ReLU6.
+pub fn efficientnet_lite0(size: usize, classes: usize, seed: u64) -> Model {
+    // Blocks, kernel, stride of the first block, expansion, output channels.
+    const STAGES: [[usize; 5]; 7] = [
+        [1, 3, 1, 1, 16],
+        [2, 3, 2, 6, 24],
+        [2, 5, 2, 6, 40],
+        [3, 3, 2, 6, 80],
+        [3, 5, 1, 6, 112],
+        [4, 5, 2, 6, 192],
+        [1, 3, 1, 6, 320],
+    ];
+    let (mut builder, input) = Builder::new("efficientnet-lite0", size, seed);
+    let block = |channels, stride, groups| Block {
+        channels,
+        stride,
+        groups,
+    };
+    let mut value = builder.conv_relu6(input, "stem", block([3, 32], 2, 1), 3);
+    let mut channels = 32;
+    for (stage, [blocks, kernel, first, expansion, width]) in STAGES.into_iter().enumerate() {
+        for index in 0..blocks {
+            let name = format!("stage{}.{index}", stage + 1);
+            let (source, inner) = (value, channels * expansion);
+            let stride = if index == 0 { first } else { 1 };
+            if expansion > 1 {
+                value = builder.conv_relu6(value, &format!("{name}.expand"), block([channels, inner], 1, 1), 1);
+            }
+            let depthwise = block([inner, inner], stride, inner);
+            value = builder.conv_relu6(value, &format!("{name}.depthwise"), depthwise, kernel);
+            value = builder.conv_bn(value, &format!("{name}.project"), block([inner, width], 1, 1), 1);
+            if channels == width && stride == 1 {
+                value = builder.apply("Add", &[value, source], &format!("{name}.sum"));
+            }
+            channels = width;
+        }
+    }
+    value = builder.conv_relu6(value, "features", block([channels, 1280], 1, 1), 1);
+    builder.finish(value, 1280, classes)
+}
+
 #[derive(Clone, Copy)]
 struct Block {
     channels: [usize; 2],
@@ -164,6 +206,15 @@ impl Builder {
             sum = self.apply("Add", &[sum, identity], &format!("{name}.sum_identity"));
         }
         self.apply("Relu", &[sum], &format!("{name}.relu"))
+    }
+
+    fn conv_relu6(&mut self, source: ValueId, name: &str, block: Block, kernel: usize) -> ValueId {
+        let [low, high] = [("low", 0.0), ("high", 6.0)].map(|(part, limit)| {
+            let limit = Tensor::from_f32(&[], &[limit]);
+            self.graph.add_constant(format!("{name}.{part}"), limit)
+        });
+        let sum = self.conv_bn(source, name, block, kernel);
+        self.apply("Clip", &[sum, low, high], &format!("{name}.relu6"))
     }
 
     fn conv_bn(&mut self, source: ValueId, name: &str, block: Block, kernel: usize) -> ValueId {
