@@ -53,6 +53,11 @@ impl PaddedRow {
         let inside = &mut row[left * self.pixel..(left + real) * self.pixel];
         if self.pixel == self.channels {
             inside.copy_from_slice(source);
+        } else if (self.channels, self.pixel) == (3, 4) {
+            // A network's first layer; with counts that are known, a pixel is no call.
+            for (to, from) in inside.as_chunks_mut::<4>().0.iter_mut().zip(source.as_chunks::<3>().0) {
+                to[..3].copy_from_slice(from);
+            }
         } else {
             let pixels = inside.chunks_exact_mut(self.pixel);
             for (to, from) in pixels.zip(source.chunks_exact(self.channels)) {

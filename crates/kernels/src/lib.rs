@@ -2,7 +2,7 @@
 //!
 //! Activations are *blocked*: `[N, ⌈C/B⌉, H, W, B]` with `B` the vector width of the instruction set, so that one load takes one
 //! pixel of `B` channels. [`layout`] converts, [`geometry`] says what a layer is, [`cost`] which algorithm it gets, [`conv`] runs it,
-//! [`winograd`] and [`direct`] are its two algorithms. [`int8`] computes on 8-bit quantized values in NHWC. `vector` is the only module
+//! [`winograd`] and [`direct`] are its two algorithms. [`int8`] computes on 8-bit quantized values in NHWC, depthwise layers and residual sums too. `vector` is the only module
 //! with `unsafe` and the only one that knows instruction sets.
 //!
 //! ```
@@ -55,4 +55,4 @@ pub use cost::fastest;
 pub use executor::{Executor, Sequential};
 pub use geometry::{Algorithm, Convolution, KernelError, SourceLayout, supports};
 pub use int8::{Int8Bytes, PreparedInt8Conv};
-pub use vector::{Int8Isa, Isa};
+pub use vector::{Int8Isa, Int8Sum, Isa};

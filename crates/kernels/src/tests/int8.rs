@@ -114,6 +114,7 @@ fn check(case: &Case, threads: usize) {
             .run_to_f32(&case.input, case.size, &mut found, &Backwards(threads))
             .unwrap();
         assert_eq!(found, floats, "{} {:?} {:?}", isa.name(), case.conv, case.size);
+        check_sum(case, isa, &quantized, threads);
         #[cfg(target_os = "linux")]
         for at_end in [true, false] {
             let input = Guarded::new(&case.input, at_end);
@@ -122,6 +123,25 @@ fn check(case: &Case, threads: usize) {
             assert_eq!(output[..], quantized);
         }
     }
+}
+
+/// Codes that are added to the outputs make the sums that they stand for.
+#[track_caller]
+fn check_sum(case: &Case, isa: Int8Isa, outputs: &[u8], threads: usize) {
+    let mut random = fastrand::Rng::with_seed(outputs.len() as u64);
+    let other: Vec<u8> = outputs.iter().map(|_| random.u8(..)).collect();
+    let (scales, zeros) = ([0.5, 0.03125, 0.25], [case.zeros[1], case.zeros[0], random.u8(..)]);
+    let layer = case.layer(isa).with_sum(Int8Sum::new(scales, zeros));
+    let mut found = vec![0; outputs.len()];
+    layer
+        .run_adding(&case.input, case.size, &other, &mut found, &Backwards(threads))
+        .unwrap();
+    let real = |code: u8, i: usize| (f64::from(code) - f64::from(zeros[i])) * f64::from(scales[i]);
+    let sums = outputs.iter().zip(&other).map(|(a, b)| {
+        let steps = (real(*a, 0) + real(*b, 1)) / f64::from(scales[2]);
+        (steps + f64::from(zeros[2])).round_ties_even() as u8
+    });
+    assert!(sums.eq(found), "{} {:?} {:?}", isa.name(), case.conv, case.size);
 }
 
 fn conv(channels: [usize; 2], groups: usize, kernel: [usize; 2], strides: [usize; 2], pads: [usize; 4]) -> Convolution {
@@ -140,10 +160,11 @@ fn any_case() -> impl Strategy<Value = Case> {
     let channels = prop_oneof![
         3 => (1usize..20, 1usize..60, Just(1usize)),
         1 => (1usize..4, 1usize..30, 1usize..4).prop_map(|(depth, rows, groups)| (4 * depth * groups, rows * groups, groups)),
+        2 => (2usize..70).prop_map(|channels| (channels, channels, channels)),
     ];
     let window = (
+        [1usize..6, 1usize..6],
         [1usize..4, 1usize..4],
-        [1usize..3, 1usize..3],
         [0usize..3, 0usize..3, 0usize..3, 0usize..3],
     );
     let size = [1usize..3, 1usize..14, 1usize..25];
@@ -183,6 +204,17 @@ fn layers_of_several_bands_and_panels() {
 }
 
 #[test]
+fn depthwise_layers_of_the_usual_kernels_and_several_bands() {
+    for (seed, (kernel, stride)) in [(3, 1), (3, 2), (5, 1), (5, 2), (7, 1)].into_iter().enumerate() {
+        let layer = conv([48, 48], 48, [kernel; 2], [stride; 2], [kernel / 2; 4]);
+        check(&Case::new(layer, [2, 112, 41], false, seed as u64), 1);
+        check(&Case::new(layer, [1, 9, 9], true, seed as u64), 3);
+    }
+    let layer = conv([672, 672], 672, [5, 5], [2, 2], [2, 2, 1, 1]);
+    check(&Case::new(layer, [1, 14, 14], false, 7), 2);
+}
+
+#[test]
 fn the_largest_products_do_not_saturate() {
     check(
         &Case::new(conv([64, 16], 1, [3, 3], [1, 1], [0; 4]), [1, 5, 5], true, 6),
@@ -206,7 +238,7 @@ fn refuses_what_it_cannot_do_with_the_reason() {
             .to_string()
     };
     assert_eq!(
-        refusal(conv([6, 6], 6, [3, 3], [1, 1], [1; 4]), 54),
+        refusal(conv([6, 6], 3, [3, 3], [1, 1], [1; 4]), 108),
         "a convolution with groups whose channels are no multiple of four is impossible"
     );
     assert_eq!(
@@ -218,4 +250,23 @@ fn refuses_what_it_cannot_do_with_the_reason() {
     assert_eq!(small.to_string(), "an input of 2x1 is smaller than the kernel");
     let short = layer.run(&[0; 35], [1, 3, 3], &mut [0; 4], &Sequential).unwrap_err();
     assert_eq!(short.to_string(), "input holds 35 values where the layer needs 36");
+    let alone = layer
+        .run_adding(&[0; 36], [1, 3, 3], &[0; 4], &mut [0; 4], &Sequential)
+        .unwrap_err();
+    assert_eq!(
+        alone.to_string(),
+        "a convolution with a summand that it does not know is impossible"
+    );
+    let sum = Int8Sum::new([1.0; 3], [0; 3]);
+    assert!(
+        sum.is_some() && Int8Sum::new([1e9, 1.0, 1.0], [0; 3]).is_none() && Int8Sum::new([0.0; 3], [0; 3]).is_none()
+    );
+    let short = layer
+        .with_sum(sum)
+        .run_adding(&[0; 36], [1, 3, 3], &[0; 3], &mut [0; 4], &Sequential)
+        .unwrap_err();
+    assert_eq!(
+        short.to_string(),
+        "the other summand holds 3 values where the layer needs 4"
+    );
 }

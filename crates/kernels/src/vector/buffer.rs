@@ -180,6 +180,9 @@ impl<T: Copy> SharedOutput<'_, T> {
             let to = self.start.add(at);
             if count == N {
                 to.cast::<[T; N]>().write_unaligned(values);
+            } else if count == N / 2 {
+                // Of a count that is known, which is no call.
+                to.copy_from_nonoverlapping(values.as_ptr(), N / 2);
             } else {
                 to.copy_from_nonoverlapping(values.as_ptr(), count);
             }

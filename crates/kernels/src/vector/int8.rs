@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::buffer::SharedOutput;
 use super::portable;
 use super::register::{balanced, with_rows, within};
-use super::sums::{Int8Output, LANES, Sums, TOGETHER};
+use super::sums::{Finish, Int8Output, LANES, Residual, Sums, TOGETHER};
 #[cfg(target_arch = "x86_64")]
 use super::x86_int8::{Avx512Vnni, AvxVnni};
 
@@ -34,10 +34,16 @@ impl Int8Isa {
         let mut sets = vec![Self(Set::Portable)];
         #[cfg(target_arch = "x86_64")]
         {
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("avxvnni") {
+            if is_x86_feature_detected!("avx2")
+                && is_x86_feature_detected!("fma")
+                && is_x86_feature_detected!("avxvnni")
+            {
                 sets.push(Self(Set::AvxVnni));
             }
-            if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vnni") {
+            if is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512vnni")
+            {
                 sets.push(Self(Set::Avx512Vnni));
             }
         }
@@ -86,6 +92,8 @@ pub(crate) struct Int8Band<'a, T> {
     pub(crate) scale: &'a [f32],
     /// The zero point of an output of quantized values.
     pub(crate) zero: u8,
+    /// What is added to the quantized output.
+    pub(crate) residual: Option<Residual<'a>>,
     /// `[images, H, W, out_channels]`.
     pub(crate) output: SharedOutput<'a, T>,
     pub(crate) out_channels: usize,
@@ -137,19 +145,27 @@ impl<T> Int8Band<'_, T> {
             && weights.0 <= self.weights.len()
             && vectors * LANES <= self.bias.len()
             && vectors * LANES <= self.scale.len()
+            && self.residual.is_none_or(|residual| numbers.0 <= residual.codes.len())
             && numbers.0 <= self.output.len()
     }
 }
 
-fn dispatch<T: Int8Output>(isa: Int8Isa, work: Int8Band<'_, T>) {
+/// Code over any [`Sums`]. `run` and all that it calls must be `#[inline(always)]`, so that it is compiled for the set.
+pub(super) trait Int8Work {
+    /// # Safety
+    /// Only [`dispatch`] calls it.
+    unsafe fn run<S: Sums>(self);
+}
+
+pub(super) fn dispatch(isa: Int8Isa, work: impl Int8Work) {
     #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,avxvnni")]
-    unsafe fn avx_vnni<T: Int8Output>(work: Int8Band<'_, T>) {
+    #[target_feature(enable = "avx2,fma,avxvnni")]
+    unsafe fn avx_vnni(work: impl Int8Work) {
         unsafe { work.run::<AvxVnni>() }
     }
     #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx512f,avx512vnni")]
-    unsafe fn avx512_vnni<T: Int8Output>(work: Int8Band<'_, T>) {
+    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+    unsafe fn avx512_vnni(work: impl Int8Work) {
         unsafe { work.run::<Avx512Vnni>() }
     }
     // SAFETY: a set exists only on a processor that has it.
@@ -164,7 +180,7 @@ fn dispatch<T: Int8Output>(isa: Int8Isa, work: Int8Band<'_, T>) {
     }
 }
 
-impl<T: Int8Output> Int8Band<'_, T> {
+impl<T: Int8Output> Int8Work for Int8Band<'_, T> {
     #[inline(always)]
     unsafe fn run<S: Sums>(self) {
         let vectors = self.out.len().div_ceil(LANES);
@@ -185,7 +201,9 @@ impl<T: Int8Output> Int8Band<'_, T> {
             }
         }
     }
+}
 
+impl<T: Int8Output> Int8Band<'_, T> {
     /// `R` neighbouring pixels of `C` vectors of output channels.
     #[inline(always)]
     unsafe fn pixels<S: Sums, const R: usize, const C: usize>(&self, row: usize, x: usize) {
@@ -222,14 +240,22 @@ impl<T: Int8Output> Int8Band<'_, T> {
             }
             let (height, width) = self.out_size;
             let pixel = (self.image * height + self.rows.0 + row) * width + x;
-            for r in 0..R {
-                for v in 0..C {
-                    let outputs = T::finish(sums[r][v], self.scale.as_ptr().add(v * LANES), self.zero);
-                    let first = self.out.start + v * LANES;
-                    let count = LANES.min(self.out.end - first);
-                    self.output
-                        .write((pixel + r) * self.out_channels + first, outputs, count);
+            for v in 0..C {
+                let first = self.out.start + v * LANES;
+                let finish = Finish {
+                    scale: self.scale.as_ptr().add(v * LANES),
+                    zero: self.zero,
+                    residual: self.residual,
+                    output: self.output,
+                    at: pixel * self.out_channels + first,
+                    step: self.out_channels,
+                    count: LANES.min(self.out.end - first),
+                };
+                let mut column = [sums[0][v]; R];
+                for r in 1..R {
+                    column[r] = sums[r][v];
                 }
+                finish.write(column);
             }
         }
     }

@@ -17,6 +17,7 @@
 #![allow(clippy::needless_range_loop)]
 
 mod buffer;
+mod depthwise;
 mod gemm;
 mod grid;
 mod int8;
@@ -36,12 +37,14 @@ mod x86;
 mod x86_int8;
 
 pub(super) use buffer::{Buffer, Plain, SharedOutput};
+pub(super) use depthwise::{GROUP as INT8_GROUP, Int8Channels, RowGroups, rows_of_channels};
 pub(super) use gemm::{Products, products};
 pub(super) use grid::TileGrid;
 pub use int8::Int8Isa;
 pub(super) use int8::{Int8Band, rows_of_int8};
 pub use isa::Isa;
 pub(super) use pixels::{Band, rows_of_pixels};
-pub(super) use sums::{Int8Output, LANES as INT8_LANES, TOGETHER as INT8_TOGETHER};
+pub use sums::Int8Sum;
+pub(super) use sums::{Int8Output, LANES as INT8_LANES, Residual, TOGETHER as INT8_TOGETHER};
 pub(super) use tiles::{OutputTiles, input_tiles, output_tiles};
 pub(super) use values::Values;

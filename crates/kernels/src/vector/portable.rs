@@ -1,7 +1,7 @@
 //! Vectors as arrays: correct everywhere, vectorized by the compiler where it can.
 
 use super::register::Vector;
-use super::sums::{LANES, Sums, TOGETHER};
+use super::sums::{Int8Sum, LANES, Sums, TOGETHER};
 
 #[derive(Clone, Copy)]
 #[repr(align(32))]
@@ -117,6 +117,30 @@ unsafe impl Sums for Int32Sums {
             }
         }
         self
+    }
+
+    #[inline(always)]
+    unsafe fn interleave(rows: [*const u8; TOGETHER], to: *mut u8) {
+        let rows = rows.map(|row| unsafe { row.cast::<[u8; LANES]>().read_unaligned() });
+        let lanes: [[u8; TOGETHER]; LANES] = std::array::from_fn(|lane| rows.map(|row| row[lane]));
+        unsafe { to.cast::<[[u8; TOGETHER]; LANES]>().write_unaligned(lanes) }
+    }
+
+    #[inline(always)]
+    unsafe fn dot_each(mut self, inputs: *const u8, weights: Self::Weights) -> Self {
+        let inputs = unsafe { inputs.cast::<[[u8; TOGETHER]; LANES]>().read_unaligned() };
+        for ((sum, inputs), weights) in self.0.iter_mut().zip(inputs).zip(weights) {
+            for (input, weight) in inputs.into_iter().zip(weights) {
+                *sum = sum.wrapping_add(i32::from(input) * i32::from(weight));
+            }
+        }
+        self
+    }
+
+    #[inline(always)]
+    unsafe fn added(codes: [u8; LANES], other: *const u8, sum: &Int8Sum) -> [u8; LANES] {
+        let other = unsafe { other.cast::<[u8; LANES]>().read_unaligned() };
+        std::array::from_fn(|i| sum.code(codes[i], other[i]))
     }
 
     #[inline(always)]

@@ -143,6 +143,7 @@ proptest! {
             bias: &BIAS,
             scale: &FLOATS,
             zero: 0,
+            residual: None,
             output: SharedOutput::new(&mut output),
             out_channels,
             out: out.clone(),

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::sums::{LANES, Sums};
+use super::sums::{Int8Sum, LANES, Sums, TOGETHER};
 
 /// Sixteen sums in one register, by `vpdpbusd`.
 #[derive(Clone, Copy)]
@@ -36,6 +36,29 @@ unsafe impl Sums for Avx512Vnni {
     #[inline(always)]
     unsafe fn dot(self, inputs: __m512i, weights: __m512i) -> Self {
         Self(unsafe { _mm512_dpbusd_epi32(self.0, inputs, weights) })
+    }
+
+    #[inline(always)]
+    unsafe fn interleave(rows: [*const u8; TOGETHER], to: *mut u8) {
+        unsafe { interleaved(rows, to) }
+    }
+
+    #[inline(always)]
+    unsafe fn dot_each(self, inputs: *const u8, weights: __m512i) -> Self {
+        Self(unsafe { _mm512_dpbusd_epi32(self.0, _mm512_loadu_si512(inputs.cast()), weights) })
+    }
+
+    #[inline(always)]
+    unsafe fn added(codes: [u8; LANES], other: *const u8, sum: &Int8Sum) -> [u8; LANES] {
+        unsafe {
+            let ([a, b], fixed) = sum.parts();
+            let inner = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(other.cast())));
+            let inner = _mm512_fmadd_ps(inner, _mm512_set1_ps(b), _mm512_set1_ps(fixed));
+            let codes = _mm512_cvtepu8_epi32(std::mem::transmute::<[u8; LANES], __m128i>(codes));
+            let steps = _mm512_fmadd_ps(_mm512_cvtepi32_ps(codes), _mm512_set1_ps(a), inner);
+            let values = _mm512_max_epi32(_mm512_cvtps_epi32(steps), _mm512_setzero_si512());
+            std::mem::transmute::<__m128i, [u8; LANES]>(_mm512_cvtusepi32_epi8(values))
+        }
     }
 
     #[inline(always)]
@@ -92,6 +115,36 @@ unsafe impl Sums for AvxVnni {
     }
 
     #[inline(always)]
+    unsafe fn interleave(rows: [*const u8; TOGETHER], to: *mut u8) {
+        unsafe { interleaved(rows, to) }
+    }
+
+    #[inline(always)]
+    unsafe fn dot_each(self, inputs: *const u8, weights: [__m256i; 2]) -> Self {
+        unsafe {
+            let ([low, high], inputs) = (self.0, halves(inputs.cast()));
+            Self([
+                _mm256_dpbusd_avx_epi32(low, inputs[0], weights[0]),
+                _mm256_dpbusd_avx_epi32(high, inputs[1], weights[1]),
+            ])
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn added(codes: [u8; LANES], other: *const u8, sum: &Int8Sum) -> [u8; LANES] {
+        unsafe {
+            let ([a, b], fixed) = sum.parts();
+            let eight = |at: *const u8| _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(at.cast())));
+            let [low, high] = [0, 8].map(|first| {
+                let inner = _mm256_fmadd_ps(eight(other.add(first)), _mm256_set1_ps(b), _mm256_set1_ps(fixed));
+                let steps = _mm256_fmadd_ps(eight(codes.as_ptr().add(first)), _mm256_set1_ps(a), inner);
+                _mm256_cvtps_epi32(steps)
+            });
+            packed(_mm256_packs_epi32(low, high))
+        }
+    }
+
+    #[inline(always)]
     unsafe fn requantized(self, scale: *const f32, zero: u8) -> [u8; LANES] {
         unsafe {
             let least = _mm256_set1_ps(-f32::from(zero));
@@ -101,16 +154,42 @@ unsafe impl Sums for AvxVnni {
                 let steps = _mm256_min_ps(_mm256_max_ps(steps, least), most);
                 _mm256_add_epi32(_mm256_cvtps_epi32(steps), zero)
             });
-            // Packing goes by halves of registers: the permutation puts them in order.
-            let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packus_epi32(low, high));
-            let bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
-            std::mem::transmute::<__m128i, [u8; LANES]>(bytes)
+            packed(_mm256_packus_epi32(low, high))
         }
     }
 
     #[inline(always)]
     unsafe fn scaled(self, scale: *const f32) -> [f32; LANES] {
         unsafe { std::mem::transmute::<[__m256; 2], [f32; LANES]>(scaled(self.0, scale)) }
+    }
+}
+
+/// As [`Sums::interleave`]. In 128 bits: of wider permutations compilers make more of them.
+#[inline(always)]
+unsafe fn interleaved(rows: [*const u8; TOGETHER], to: *mut u8) {
+    unsafe {
+        let [a, b, c, d] = rows.map(|row| _mm_loadu_si128(row.cast()));
+        let (low, high) = (_mm_unpacklo_epi8(a, b), _mm_unpackhi_epi8(a, b));
+        let (other_low, other_high) = (_mm_unpacklo_epi8(c, d), _mm_unpackhi_epi8(c, d));
+        let lanes = [
+            _mm_unpacklo_epi16(low, other_low),
+            _mm_unpackhi_epi16(low, other_low),
+            _mm_unpacklo_epi16(high, other_high),
+            _mm_unpackhi_epi16(high, other_high),
+        ];
+        for (i, four) in lanes.into_iter().enumerate() {
+            _mm_storeu_si128(to.cast::<__m128i>().add(i), four);
+        }
+    }
+}
+
+/// The bytes nearest to sixteen 16-bit numbers that were packed by halves of registers: the permutation puts them in order.
+#[inline(always)]
+unsafe fn packed(words: __m256i) -> [u8; LANES] {
+    unsafe {
+        let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(words);
+        let bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
+        std::mem::transmute::<__m128i, [u8; LANES]>(bytes)
     }
 }
 
