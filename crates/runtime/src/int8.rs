@@ -2,15 +2,22 @@
 //! (`kernels::int8`).
 //!
 //! ONNX Runtime's kernels pack the weights of `QLinearConv` and `QGemm` anew for every session, and keep them once more where sessions
-//! share what they read. Here all sessions read one packed copy. The outputs are the same to the bit.
+//! share what they read. Here all sessions read one packed copy. A residual sum (`QLinearAdd`) is part of the convolution before it.
+//! The outputs are the same to the bit.
 
-use repserve_graph::ops::{GraphView, MICROSOFT_DOMAIN, NodeView, QGemm, QLinearConv, QuantizedInputs};
+use std::sync::LazyLock;
+
+use repserve_graph::ops::{GraphView, MICROSOFT_DOMAIN, NodeView, QGemm, QLinearAdd, QLinearConv, QuantizedInputs};
 use repserve_graph::shapes::Shapes;
-use repserve_graph::{AttributeValue, DType, Graph, Model, Node};
+use repserve_graph::{AttributeValue, DType, Graph, Model, Node, NodeId, ValueId};
 use repserve_kernels::int8::Int8Parameters;
-use repserve_kernels::{Convolution, Int8Isa, PreparedInt8Conv};
+use repserve_kernels::{Convolution, Int8Isa, Int8Sum, PreparedInt8Conv};
 
 use super::operators::{DOMAIN, Int8Op, Layers, operator};
+
+mod extents;
+
+use extents::Extents;
 
 /// Output channels of a group that make a vector of them worth it.
 const GROUP_MIN: usize = 8;
@@ -25,18 +32,27 @@ pub(super) fn computes_in_int8(model: &Model) -> bool {
 pub(super) fn lower(model: &mut Model, before: Layers, isa: Int8Isa) -> Layers {
     let graph = &mut model.graph;
     let mut layers = Vec::new();
-    let nodes: Vec<_> = graph
+    let extents = Extents::of(graph);
+    let sites: Vec<Site> = graph
         .nodes()
         .filter(|(_, node)| node.domain == MICROSOFT_DOMAIN)
-        .filter_map(|(id, node)| Some((id, node.input(0)?, node.output(0)?, prepare(graph, node, isa)?)))
+        .filter_map(|(id, node)| Site::of(graph, id, node, isa))
         .collect();
-    for (id, input, output, (op, layer)) in nodes {
-        let name = graph.value(output).name.clone();
-        let node =
-            operator(op.name(), name, vec![input], output).with("layer", AttributeValue::Int(layers.len() as i64));
-        graph.remove_node(id);
-        graph.insert_node(Some(id), node);
-        layers.push(layer);
+    for site in sites {
+        let site = match site.read_sum(graph, &extents) {
+            Some(sum) => site.adding(sum),
+            None => site,
+        };
+        let name = graph.value(site.output).name.clone();
+        let node = operator(site.op.name(), name, site.inputs, site.output)
+            .with("layer", AttributeValue::Int(layers.len() as i64));
+        // In the place of the last node, before which all is at hand that it reads.
+        let last = site.nodes.last().copied();
+        for id in site.nodes {
+            graph.remove_node(id);
+        }
+        graph.insert_node(last, node);
+        layers.push(site.layer);
     }
     if !layers.is_empty() {
         if !model.opsets.iter().any(|(domain, _)| domain == DOMAIN) {
@@ -47,15 +63,80 @@ pub(super) fn lower(model: &mut Model, before: Layers, isa: Int8Isa) -> Layers {
     before.with_int8(layers)
 }
 
+/// Nodes that one operator computes.
+struct Site {
+    op: Int8Op,
+    nodes: Vec<NodeId>,
+    inputs: Vec<ValueId>,
+    output: ValueId,
+    layer: PreparedInt8Conv,
+}
+
+/// A node that adds another value to what a site returns.
+struct ReadSum {
+    node: NodeId,
+    other: ValueId,
+    output: ValueId,
+    sum: Int8Sum,
+}
+
+impl Site {
+    fn of(graph: &Graph, id: NodeId, node: &Node, isa: Int8Isa) -> Option<Self> {
+        let (op, layer) = prepare(graph, node, isa)?;
+        Some(Self {
+            op,
+            nodes: vec![id],
+            inputs: vec![node.input(0)?],
+            output: node.output(0)?,
+            layer,
+        })
+    }
+
+    /// The sum whose first term is what this site, a convolution, returns, if nothing else reads that.
+    fn read_sum(&self, graph: &Graph, extents: &Extents) -> Option<ReadSum> {
+        let id = graph.only_user(self.output).filter(|_| self.op == Int8Op::Conv)?;
+        let node = graph.node(id)?;
+        let terms = QLinearAdd::of(&plain_view(graph).node(node)).ok()??.terms;
+        if terms[0] != self.output || !extents.alike(terms[0], terms[1]) {
+            return None;
+        }
+        let parameters = Parameters { graph, node };
+        let zeros = QLinearAdd::ZEROS.map(|place| parameters.code(place));
+        let scales = QLinearAdd::SCALES.map(|place| parameters.scale(place));
+        let ([Some(a), Some(b), Some(sum)], [Some(scale_a), Some(scale_b), Some(scale)]) = (zeros, scales) else {
+            return None;
+        };
+        Some(ReadSum {
+            node: id,
+            other: terms[1],
+            output: node.output(0)?,
+            sum: Int8Sum::new([scale_a, scale_b, scale], [a, b, sum])?,
+        })
+    }
+
+    fn adding(mut self, sum: ReadSum) -> Self {
+        self.op = Int8Op::ConvAdd;
+        self.nodes.push(sum.node);
+        self.inputs.push(sum.other);
+        self.output = sum.output;
+        self.layer = self.layer.with_sum(Some(sum.sum));
+        self
+    }
+}
+
+/// The graph is ONNX Runtime's, whose pads are resolved; no operator that is read has changed since its first version.
+fn plain_view(graph: &Graph) -> GraphView<'_> {
+    static SHAPES: LazyLock<Shapes> = LazyLock::new(Shapes::default);
+    GraphView {
+        graph,
+        shapes: &SHAPES,
+        opset: 1,
+    }
+}
+
 /// A layer, where the node's parameters are all constants and the kernels compute it.
 fn prepare(graph: &Graph, node: &Node, isa: Int8Isa) -> Option<(Int8Op, PreparedInt8Conv)> {
-    let shapes = Shapes::default();
-    // Neither operator has changed since its first version; the graph is ONNX Runtime's, whose pads are resolved.
-    let view = GraphView {
-        graph,
-        shapes: &shapes,
-        opset: 1,
-    };
+    let view = plain_view(graph);
     let parameters = Parameters { graph, node };
     let (op, conv, inputs) = match convolution(&view.node(node)) {
         Some(conv) => (Int8Op::Conv, conv, QLinearConv::INPUTS),
@@ -65,7 +146,8 @@ fn prepare(graph: &Graph, node: &Node, isa: Int8Isa) -> Option<(Int8Op, Prepared
         .bytes(inputs.weight_zero, DType::I8)?
         .iter()
         .all(|zero| *zero == 0);
-    if !symmetric || conv.out_channels / conv.groups < GROUP_MIN {
+    let depthwise = conv.in_channels == conv.groups && conv.out_channels == conv.groups;
+    if !symmetric || conv.out_channels / conv.groups < GROUP_MIN && !depthwise {
         return None;
     }
     let weights: Vec<i8> = parameters
@@ -75,7 +157,7 @@ fn prepare(graph: &Graph, node: &Node, isa: Int8Isa) -> Option<(Int8Op, Prepared
         .collect();
     let output_zero = match op {
         Int8Op::Conv => parameters.code(inputs.output_zero)?,
-        Int8Op::Gemm => 0,
+        Int8Op::ConvAdd | Int8Op::Gemm => 0,
     };
     let values = Int8Parameters {
         weights: &weights,
@@ -153,14 +235,10 @@ impl<'a> Parameters<'a> {
     /// The input's times the weight's over the output's scale, in f32 and in ONNX Runtime's order.
     fn scales(&self, inputs: &QuantizedInputs, op: Int8Op, count: usize) -> Option<Vec<f32>> {
         let weights = self.floats(inputs.weight_scale)?;
-        let single = |place: usize| match self.floats(place)?[..] {
-            [scale] => Some(scale),
-            _ => None,
-        };
-        let input = single(inputs.input_scale)?;
+        let input = self.scale(inputs.input_scale)?;
         let output = match op {
-            Int8Op::Conv => Some(single(inputs.output_scale)?),
-            Int8Op::Gemm => None,
+            Int8Op::Conv => Some(self.scale(inputs.output_scale)?),
+            Int8Op::ConvAdd | Int8Op::Gemm => None,
         };
         let of = |channel: usize| {
             let weight = weights.get(if weights.len() == 1 { 0 } else { channel })?;
@@ -168,6 +246,14 @@ impl<'a> Parameters<'a> {
             Some(output.map_or(scale, |output| scale / output))
         };
         (0..count).map(of).collect()
+    }
+
+    /// A constant of one f32.
+    fn scale(&self, place: usize) -> Option<f32> {
+        match self.floats(place)?[..] {
+            [scale] => Some(scale),
+            _ => None,
+        }
     }
 
     fn floats(&self, place: usize) -> Option<Vec<f32>> {

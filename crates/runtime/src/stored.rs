@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use repserve_graph::DType;
 use repserve_kernels::int8::Int8Bytes;
-use repserve_kernels::{Algorithm, Convolution, Int8Isa, Isa, PreparedConv, PreparedInt8Conv, SourceLayout};
+use repserve_kernels::{Algorithm, Convolution, Int8Isa, Int8Sum, Isa, PreparedConv, PreparedInt8Conv, SourceLayout};
 use serde::{Deserialize, Serialize};
 
 use super::cores::Cores;
@@ -54,6 +54,7 @@ struct Int8LayerRecord {
     conv: Convolution,
     isa: String,
     zeros: [u8; 2],
+    sum: Option<Int8Sum>,
 }
 
 /// What a pool is made of, to be kept.
@@ -176,7 +177,9 @@ fn restored_layers(
             bias: part(&name("int8", number, "bias"))?,
             scales: part(&name("int8", number, "scales"))?,
         };
-        PreparedInt8Conv::restored(layer.conv, isa, layer.zeros, ready).map_err(|error| refused(&error))
+        let restored = PreparedInt8Conv::restored(layer.conv, isa, layer.zeros, ready);
+        let restored = restored.map(|restored| restored.with_sum(layer.sum));
+        restored.map_err(|error| refused(&error))
     };
     let layers = record.layers.iter().enumerate().map(layer);
     let int8_layers = record.int8_layers.iter().enumerate().map(int8);
@@ -214,6 +217,7 @@ impl Int8LayerRecord {
             conv: *layer.convolution(),
             isa: layer.isa().name().to_owned(),
             zeros: layer.zeros(),
+            sum: layer.sum(),
         }
     }
 }

@@ -15,6 +15,7 @@ mod error;
 mod matrix;
 mod movement;
 mod pool;
+mod quantized_sum;
 mod scatter;
 mod table;
 #[cfg(test)]
@@ -32,6 +33,7 @@ pub use error::OperatorError;
 pub use matrix::{Gemm, MatMul, QGemm};
 pub use movement::{AxisCut, Cast, Expand, Pad, Reshape, ReshapeExtent, ShapeOf, Slice, Transpose};
 pub use pool::{GlobalAverage, Pool};
+pub use quantized_sum::QLinearAdd;
 pub use scatter::Scatter;
 pub use table::{Elementwise, LinearForm, MovedInputs, Operator, ShapeRule};
 pub use view::{GraphView, NodeView, axis_of};

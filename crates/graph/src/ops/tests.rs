@@ -212,6 +212,18 @@ fn a_convolution_of_quantized_values_may_lie_with_its_channels_last() {
 }
 
 #[test]
+fn a_sum_of_quantized_values_has_two_terms() {
+    let constants: Vec<Tensor> = (0..7).map(|_| Tensor::from_f32(&[], &[1.0])).collect();
+    let mut net = net("QLinearAdd", &[8, 7, 4], &constants);
+    assert_eq!(net.decode(QLinearAdd::of), Ok(None), "ONNX has none");
+    net.node.domain = MICROSOFT_DOMAIN.to_owned();
+    let sum = net.decode(QLinearAdd::of).unwrap().unwrap();
+    assert_eq!(sum.terms.map(Some), [net.node.input(0), net.node.input(3)]);
+    net.node.inputs.truncate(3);
+    assert!(net.decode(QLinearAdd::of).is_err());
+}
+
+#[test]
 fn other_operators_are_none() {
     let relu = net("Relu", &[4, 9, 9], &[]);
     assert_eq!(relu.decode(Conv::of), Ok(None));

@@ -126,6 +126,18 @@ impl Net {
         self.append(node, inputs, name);
     }
 
+    /// The sum with another value, whose zero has the code `zero`.
+    fn add(&mut self, other: [ValueId; 3], name: &str, zero: u8) {
+        let mut inputs = vec![self.value, self.scale, self.zero];
+        inputs.extend(other);
+        self.scale = self.floats(format!("{name}_s"), &[], &[0.17]);
+        self.zero = self.constant(format!("{name}_z"), DType::U8, &[], vec![zero]);
+        inputs.extend([self.scale, self.zero]);
+        let mut sum = Node::new("QLinearAdd", vec![], vec![]);
+        MICROSOFT_DOMAIN.clone_into(&mut sum.domain);
+        self.append(sum, inputs, name);
+    }
+
     /// The mean of each of `channels`, a linear layer of ten classes, and done.
     fn finish(mut self, channels: usize) -> Model {
         let inputs = vec![self.value, self.scale, self.zero];
@@ -163,7 +175,13 @@ fn check(convolutions: &[([usize; 4], usize, i64)], own: usize) {
     for (i, (shape, groups, stride)) in convolutions.iter().enumerate() {
         net.conv(&format!("conv{i}"), *shape, *groups, *stride, 3 * i as u8);
     }
-    let model = SessionModel::encode(net.finish(convolutions.last().unwrap().0[0])).unwrap();
+    check_net(net, convolutions.last().unwrap().0[0], own);
+}
+
+/// As [`check`], of a network under construction.
+#[track_caller]
+fn check_net(net: Net, channels: usize, own: usize) -> BTreeMap<String, usize> {
+    let model = SessionModel::encode(net.finish(channels)).unwrap();
     let runtime = Runtime::load(None).unwrap();
     let images = images();
     let options = SessionOptions {
@@ -172,6 +190,7 @@ fn check(convolutions: &[([usize; 4], usize, i64)], own: usize) {
     };
     let mut plain = ModelSession::from_memory(&runtime, &model.onnx, &options).unwrap();
     let expected = plain.run(&images, [3, SIDE, SIDE]).unwrap();
+    let mut operators = BTreeMap::new();
     for isa in Int8Isa::available() {
         let shared = OptimizedModel::new(&runtime, &model, Int8::Own(isa), true).unwrap();
         let of_ours = shared.operators.iter().filter(|(name, _)| name.starts_with(DOMAIN));
@@ -187,7 +206,9 @@ fn check(convolutions: &[([usize; 4], usize, i64)], own: usize) {
             let found = session.run(&images, [3, SIDE, SIDE]).unwrap();
             assert_eq!(found, expected, "{}", isa.name());
         }
+        operators.clone_from(&shared.operators);
     }
+    operators
 }
 
 #[test]
@@ -200,12 +221,37 @@ fn operators_compute_what_onnx_runtime_does() {
 }
 
 #[test]
-fn what_the_kernels_do_not_compute_stays() {
-    // Depthwise, and groups of few channels.
+fn depthwise_convolutions_are_computed_too() {
+    check(&[([20, 3, 3, 3], 1, 1), ([20, 1, 3, 3], 20, 1)], 3);
     check(
-        &[([16, 3, 3, 3], 1, 1), ([16, 1, 3, 3], 16, 1), ([16, 4, 3, 3], 4, 1)],
-        2,
+        &[([32, 3, 3, 3], 1, 1), ([32, 1, 5, 5], 32, 2), ([24, 32, 1, 1], 1, 1)],
+        4,
     );
+}
+
+#[test]
+fn residual_sums_are_part_of_the_convolution_before_them() {
+    for (own_first, added) in [(true, 1), (false, 0)] {
+        let mut net = Net::new(0);
+        net.conv("stem", [24, 3, 3, 3], 1, 1, 0);
+        let stem = [net.value, net.scale, net.zero];
+        net.conv("depthwise", [24, 1, 3, 3], 24, 1, 0);
+        net.conv("project", [24, 24, 1, 1], 1, 1, 120);
+        let branch = [net.value, net.scale, net.zero];
+        let (first, second) = if own_first { (branch, stem) } else { (stem, branch) };
+        [net.value, net.scale, net.zero] = first;
+        net.add(second, "sum", 9);
+        let operators = check_net(net, 24, 4);
+        let count = |op: &str| operators.get(op).copied().unwrap_or(0);
+        assert_eq!(count("repserve::Int8ConvAdd"), added, "{operators:?}");
+        assert_eq!(count("com.microsoft::QLinearAdd"), 1 - added, "{operators:?}");
+    }
+}
+
+#[test]
+fn what_the_kernels_do_not_compute_stays() {
+    // Groups of few channels.
+    check(&[([16, 3, 3, 3], 1, 1), ([16, 4, 3, 3], 4, 1)], 2);
 }
 
 #[test]
@@ -254,6 +300,33 @@ fn sessions_of_an_int8_graph_share_the_weights_of_its_f32_convolutions() {
             assert_eq!(session.run(&images(), [3, SIDE, SIDE]).unwrap(), expected, "{int8:?}");
         }
     }
+}
+
+#[test]
+fn values_are_alike_only_where_that_follows_from_their_convolutions() {
+    let mut net = Net::new(0);
+    let channels_last = |net: &mut Net, name: &str, shape: [usize; 4], stride: i64| {
+        net.conv(name, shape, 1, stride, 0);
+        let id = net.graph.producer(net.value).unwrap();
+        let mut node = net.graph.node(id).cloned().unwrap();
+        MICROSOFT_DOMAIN.clone_into(&mut node.domain);
+        net.graph.remove_node(id);
+        net.graph
+            .insert_node(Some(id), node.with("channels_last", AttributeValue::Int(1)));
+        net.value
+    };
+    let stem = channels_last(&mut net, "stem", [16, 3, 3, 3], 2);
+    let same = channels_last(&mut net, "same", [16, 16, 3, 3], 1);
+    let wider = channels_last(&mut net, "wider", [24, 16, 1, 1], 1);
+    net.value = same;
+    let smaller = channels_last(&mut net, "smaller", [16, 16, 3, 3], 2);
+    net.value = stem;
+    let shortcut = channels_last(&mut net, "shortcut", [16, 16, 1, 1], 2);
+    let extents = Extents::of(&net.graph);
+    assert!(extents.alike(stem, same) && extents.alike(smaller, shortcut));
+    assert!(!extents.alike(stem, wider) && !extents.alike(same, smaller) && !extents.alike(stem, stem));
+    let input = net.graph.inputs[0];
+    assert!(!extents.alike(input, stem));
 }
 
 /// What a pool's session returns, and the operators of its graph.

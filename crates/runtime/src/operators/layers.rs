@@ -37,7 +37,7 @@ impl Layers {
         }
     }
 
-    /// These and layers of 8-bit quantized values, for `Int8Conv` and `Int8Gemm`.
+    /// These and layers of 8-bit quantized values, for `Int8Conv`, `Int8ConvAdd` and `Int8Gemm`.
     pub(crate) fn with_int8(self, layers: Vec<PreparedInt8Conv>) -> Self {
         Self {
             int8: Arc::new(layers),
@@ -106,6 +106,7 @@ impl Layers {
             .add(conversion(blocked::Kind::Leave))?
             .add(conversion(blocked::Kind::Mean))?
             .add(int8(Int8Op::Conv))?
+            .add(int8(Int8Op::ConvAdd))?
             .add(int8(Int8Op::Gemm))
     }
 }
