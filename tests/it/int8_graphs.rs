@@ -250,11 +250,41 @@ fn operators_that_are_not_known_compute_in_f32() {
     let (agreement, operators) = quantized(net.finish(third, 16));
     assert_eq!(count(&operators, "QLinearConv"), 3, "{operators:?}");
     assert_eq!(
-        (count(&operators, "Softplus"), count(&operators, "Add")),
+        (count(&operators, "Softplus"), count(&operators, "QLinearAdd")),
         (1, 1),
         "{operators:?}"
     );
     assert!(agreement.snr_db > 30.0, "{agreement}");
+}
+
+#[test]
+fn residual_sums_and_the_mean_of_pixels_are_of_quantized_values() {
+    let (mut net, input) = Net::new();
+    let first = net.random_conv(input, [24, 3, 3, 3], "first");
+    let mut value = net.op("Relu", vec![first], "first.relu");
+    for (name, relu) in [("linear", false), ("clipped", true)] {
+        let expanded = net.random_conv(value, [48, 24, 1, 1], &format!("{name}.expand"));
+        let expanded = net.relu6(expanded, &format!("{name}.relu6"));
+        let weights = net.random(&[48, 1, 3, 3]);
+        let attributes = [
+            ("group", AttributeValue::Int(48)),
+            ("pads", AttributeValue::Ints(vec![1; 4])),
+        ];
+        let depthwise = format!("{name}.depthwise");
+        let spread = net.conv_with(expanded, [48, 1, 3, 3], &weights, &depthwise, &attributes);
+        let projected = net.random_conv(spread, [24, 48, 1, 1], &format!("{name}.project"));
+        value = net.op("Add", vec![projected, value], &format!("{name}.sum"));
+        if relu {
+            value = net.op("Relu", vec![value], &format!("{name}.sum.relu"));
+        }
+    }
+    let last = net.random_conv(value, [32, 24, 1, 1], "last");
+    let (agreement, operators) = quantized(net.finish(last, 32));
+    let counts = ["QLinearConv", "QLinearAdd", "QLinearGlobalAveragePool"].map(|op| count(&operators, op));
+    assert_eq!(counts, [8, 2, 1], "{operators:?}");
+    let through_f32 = ["DequantizeLinear", "Add", "Relu", "Clip", "GlobalAveragePool"];
+    assert_eq!(through_f32.map(|op| count(&operators, op)), [0; 5], "{operators:?}");
+    assert!(agreement.snr_db > 25.0, "{agreement}");
 }
 
 #[test]

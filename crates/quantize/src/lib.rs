@@ -29,6 +29,7 @@
 //! ```
 
 mod agreement;
+mod between;
 mod calibrate;
 mod calibration;
 mod cholesky;

@@ -1,8 +1,8 @@
 //! A deploy graph and its calibration in, the int8 graph out.
 //!
 //! A convolution with its ReLU or ReLU6 becomes one `QLinearConv`: the output range starts at zero and ends at six at most, so
-//! clipping does what the activation did. The linear layer becomes `QGemm` (ONNX Runtime's own operator set), which returns f32. Everything else
-//! stays as it is and reads f32: behind every quantized convolution stands a `DequantizeLinear`, which is swept away
+//! clipping does what the activation did. The linear layer becomes `QGemm` (ONNX Runtime's own operator set), which returns f32. Sums and
+//! means between them are of quantized values too (`between`). Everything else stays as it is and reads f32: behind every quantized convolution stands a `DequantizeLinear`, which is swept away
 //! where no node reads it, and before the first one a `QuantizeLinear`.
 
 use std::collections::{HashMap, HashSet};
@@ -12,6 +12,7 @@ use bytes::Bytes;
 use repserve_graph::ops::MICROSOFT_DOMAIN;
 use repserve_graph::{AttributeValue, DType, Graph, Model, Node, Tensor, Value, ValueId, verify};
 
+use crate::between::{Between, Quantized};
 use crate::calibration::{Calibration, LayerRecord, Precision, ValueRange};
 use crate::error::Error;
 use crate::layers::{Layer, LayerKind, layers};
@@ -60,11 +61,12 @@ pub(super) fn rewrite_exposing(mut model: Model, calibration: &Calibration, expo
         .iter()
         .map(|r| (r.value.clone(), affine(r)))
         .collect();
+    let between = Between::find(&model);
     let mut rewriter = Rewriter {
         graph: &mut model.graph,
         ranges,
         tensors: HashMap::new(),
-        linear: false,
+        microsoft: false,
     };
     for layer in &layers {
         if let Some(record) = records
@@ -78,7 +80,8 @@ pub(super) fn rewrite_exposing(mut model: Model, calibration: &Calibration, expo
             }
         }
     }
-    if rewriter.linear && !model.opsets.iter().any(|(domain, _)| domain == MICROSOFT_DOMAIN) {
+    rewriter.microsoft |= between.quantize(rewriter.graph, &rewriter.tensors);
+    if rewriter.microsoft && !model.opsets.iter().any(|(domain, _)| domain == MICROSOFT_DOMAIN) {
         model.opsets.push((MICROSOFT_DOMAIN.to_owned(), 1));
     }
     model.graph.sweep();
@@ -105,9 +108,9 @@ struct Rewriter<'a> {
     graph: &'a mut Graph,
     ranges: HashMap<String, Affine>,
     /// For each quantized tensor its values, scale and zero point.
-    tensors: HashMap<ValueId, [ValueId; 3]>,
-    /// Whether a linear layer was quantized.
-    linear: bool,
+    tensors: HashMap<ValueId, Quantized>,
+    /// Whether there are operators of ONNX Runtime's own set.
+    microsoft: bool,
 }
 
 /// The constants of a quantized layer.
@@ -153,7 +156,7 @@ impl Rewriter<'_> {
                     .with("strides", ints(&window.strides))
             }
             LayerKind::Gemm { .. } => {
-                self.linear = true;
+                self.microsoft = true;
                 inputs.push(bias);
                 let node = Node::new("QGemm", inputs, vec![layer.output]);
                 Node {
@@ -177,7 +180,7 @@ impl Rewriter<'_> {
     }
 
     /// The quantized input of a layer, made before it where it does not exist yet.
-    fn input(&mut self, layer: &Layer) -> Result<[ValueId; 3], Error> {
+    fn input(&mut self, layer: &Layer) -> Result<Quantized, Error> {
         if let Some(tensors) = self.tensors.get(&layer.input) {
             return Ok(*tensors);
         }
@@ -189,7 +192,7 @@ impl Rewriter<'_> {
     }
 
     /// A new tensor for the quantized `value`, with its scale and zero point.
-    fn quantize_value(&mut self, value: ValueId) -> Result<[ValueId; 3], Error> {
+    fn quantize_value(&mut self, value: ValueId) -> Result<Quantized, Error> {
         let Affine { scale, zero_point } = self.affine(value)?;
         let name = self.graph.value(value).name.clone();
         let scale = self
