@@ -14,8 +14,10 @@ use crate::evidence::Evidence;
 use crate::range::Range;
 use crate::{packed, text};
 
+mod format2;
+
 /// The version of the file's layout.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// The content of a `calibration.json`. Which weights follow from it depends on the model's bytes, so it is good for one
 /// model only.
@@ -32,7 +34,7 @@ pub struct Calibration {
     pub model_sha256: String,
     /// On which images.
     pub images: Images,
-    /// How far channels are equalized: 1 wholly, 0.5 half.
+    /// How far channels are equalized: 1 wholly, 0.75 by three quarters.
     pub equalization_power: f64,
     /// The error's power that the ranges minimise.
     pub range_power: f64,
@@ -101,7 +103,8 @@ pub struct LayerRecord {
     /// How much the logits' signal-to-noise ratio rises if this layer alone computes in fp32, dB; if that was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gain_if_fp32_db: Option<f64>,
-    /// Powers of two that the output channels are divided by; none where that is not possible. In the file a character a channel.
+    /// Quarters of powers of two: the output channels are divided by 2 to the power of a quarter of each. None where that is not
+    /// possible. In the file a byte a channel.
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "packed::exponents")]
     pub equalization: Vec<i8>,
     /// What is added to each output channel's bias. In the file 16 bits a channel.
@@ -136,17 +139,20 @@ impl GateImages {
 }
 
 impl Calibration {
-    /// Reads a file's text.
+    /// Reads a file's text, of this format or of the one before.
     ///
     /// # Errors
     /// What is wrong and where; an unknown key, a missing one, a number that is none.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        let value: Value = serde_json::from_str(text).map_err(|e| Error::Calibration(e.to_string()))?;
+        let mut value: Value = serde_json::from_str(text).map_err(|e| Error::Calibration(e.to_string()))?;
         let format = value.get("format").and_then(Value::as_u64);
-        if format != Some(u64::from(FORMAT)) {
+        if format == Some(format2::FORMAT) {
+            format2::upgrade(&mut value).map_err(Error::Calibration)?;
+        } else if format != Some(u64::from(FORMAT)) {
             let found = format.map_or_else(|| "no format".to_owned(), |f| format!("format {f}"));
             return Err(Error::Calibration(format!(
-                "it has {found}, and this program reads format {FORMAT}; run `repserve calibrate` again"
+                "it has {found}, and this program reads formats {} and {FORMAT}; run `repserve calibrate` again",
+                format2::FORMAT
             )));
         }
         let calibration: Self = serde_json::from_value(value).map_err(|e| Error::Calibration(e.to_string()))?;
@@ -172,7 +178,7 @@ impl Calibration {
                 return wrong(format!("the layer {layer:?} is there twice"));
             }
             if equalization.iter().any(|e| e.abs() > EXPONENT_MAX) {
-                return wrong(format!("an exponent of {layer:?} is beyond ±{EXPONENT_MAX}"));
+                return wrong(format!("an exponent of {layer:?} is beyond ±{EXPONENT_MAX} quarters"));
             }
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! Post-training int8 quantization of convolutional ONNX graphs: from a deploy graph and some images to the int8 graph.
 //!
 //! [`calibrate`] looks at what the fp32 graph computes on images and decides: factors that equalize channels across layers
-//! (`equalize`), the range of every quantized value (`range`), which way each weight is rounded (`rounding`, from the
+//! (`equalize`, by the `magnitudes` of each channel), the range of every quantized value (`range`), which way each weight is rounded (`rounding`, from the
 //! `moments` of a layer's inputs), what each bias must make up for, and which layers stay in fp32 (`sensitivity`).
 //! The result is a [`Calibration`]. [`rewrite()`] makes the int8 graph of it, in the same IR; [`compare`] measures how far
 //! both are apart. Nothing here knows a runtime: graphs run through closures ([`Load`]). The method, its sources and
@@ -40,6 +40,7 @@ mod evidence;
 mod gate;
 mod job;
 mod layers;
+mod magnitudes;
 mod moments;
 mod observe;
 mod packed;

@@ -3,32 +3,28 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::equalize::EXPONENT_MAX;
-
-/// Exponents of -5 to 5, a character each: `0` to `9` and `a`; `5` is 0.
+/// Exponents in quarters: a signed byte a channel, in base64.
 pub(super) mod exponents {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serializer};
 
-    use super::EXPONENT_MAX;
-
-    const RADIX: u32 = 2 * EXPONENT_MAX as u32 + 1;
-
     pub(crate) fn serialize<S: Serializer>(exponents: &[i8], serializer: S) -> Result<S::Ok, S::Error> {
-        let digit = |e: &i8| char::from_digit((e.clamp(&-EXPONENT_MAX, &EXPONENT_MAX) + EXPONENT_MAX) as u32, RADIX);
-        let text: Option<String> = exponents.iter().map(digit).collect();
-        serializer.serialize_str(&text.unwrap_or_default())
+        serializer.serialize_str(&super::exponents_text(exponents))
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<i8>, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let exponent = |c: char| {
-            let digit = c.to_digit(RADIX);
-            let wrong = || D::Error::custom(format!("{c:?} is no exponent; each is one of 0 to 9 and a"));
-            digit.map(|d| d as i8 - EXPONENT_MAX).ok_or_else(wrong)
-        };
-        text.chars().map(exponent).collect()
+        let bytes = STANDARD.decode(text);
+        let bytes = bytes.map_err(|e| D::Error::custom(format!("exponents are signed bytes in base64: {e}")))?;
+        Ok(bytes.into_iter().map(u8::cast_signed).collect())
     }
+}
+
+/// The text of exponents in quarters.
+pub(super) fn exponents_text(exponents: &[i8]) -> String {
+    STANDARD.encode(exponents.iter().map(|e| e.cast_unsigned()).collect::<Vec<u8>>())
 }
 
 /// Numbers as 16-bit multiples of a power of two: the power's exponent, a colon, and the multiples in base64, little-endian.

@@ -3,7 +3,7 @@
 use repserve_graph::{Model, ValueId, onnx};
 
 use super::calibrator::Calibrator;
-use super::measure::{Extremes, merged};
+use super::measure::{Channels, together};
 use super::powers::Powers;
 use crate::agreement::Snr;
 use crate::calibration::{Calibration, Precision};
@@ -29,14 +29,14 @@ pub(super) struct Fold {
 impl Calibrator<'_, '_> {
     /// A calibration for each part of the images that is left out: ranges, roundings, biases and factors of the others alone. Only the powers, of
     /// which there are few, are those that all images chose.
-    pub(super) fn folds(&mut self, extremes: &[Extremes], powers: Powers) -> Result<Vec<Fold>, Error> {
+    pub(super) fn folds(&mut self, channels: &[Channels], powers: Powers) -> Result<Vec<Fold>, Error> {
         let count = self.job.images.len();
         let mut folds = Vec::with_capacity(FOLDS);
         for number in 0..FOLDS {
             let (left_out, images): (Vec<usize>, Vec<usize>) = (0..count).partition(|i| i % FOLDS == number);
-            let others = extremes.iter().enumerate().filter(|(i, _)| *i != number);
-            let extremes = merged(others.map(|(_, part)| part));
-            let (base, calibration) = self.fit(&images, &extremes, powers)?;
+            let others = channels.iter().enumerate().filter(|(i, _)| *i != number);
+            let channels = together(others.map(|(_, part)| part));
+            let (base, calibration) = self.fit(&images, &channels, powers)?;
             folds.push(Fold {
                 base,
                 calibration,

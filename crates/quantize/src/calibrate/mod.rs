@@ -14,7 +14,7 @@ use repserve_graph::Model;
 
 use calibrator::Calibrator;
 use cross_validate::FOLDS;
-use measure::{Extremes, merged};
+use measure::{Channels, together};
 use powers::{EQUALIZATION_POWERS, Powers, RANGE_POWERS};
 
 use crate::agreement::compare;
@@ -53,16 +53,16 @@ pub fn calibrate(job: &Job<'_>, load: &Load<'_>, progress: &mut Progress<'_>) ->
         layers,
         progress,
     };
-    let extremes = calibrator.extremes()?;
+    let channels = calibrator.channels()?;
     let Trial {
         observed,
         mut calibration,
-    } = calibrator.best(&merged(&extremes))?;
+    } = calibrator.best(&together(&channels))?;
     let powers = Powers {
         equalization: calibration.equalization_power,
         range: calibration.range_power,
     };
-    let folds = calibrator.folds(&extremes, powers)?;
+    let folds = calibrator.folds(&channels, powers)?;
     let fp32 = calibrator.reach_goal(&observed, &folds, &mut calibration)?;
     calibration.leave_in_fp32(&fp32);
     let all = calibrator.spread(job.images.len());
@@ -89,11 +89,11 @@ struct Trial {
 
 impl Calibrator<'_, '_> {
     /// The calibration on all images whose int8 outputs are nearest to fp32's.
-    fn best(&mut self, extremes: &Extremes) -> Result<Trial, Error> {
+    fn best(&mut self, channels: &Channels) -> Result<Trial, Error> {
         let images = self.spread(self.job.images.len());
         let mut best: Option<(f64, Trial)> = None;
         for power in EQUALIZATION_POWERS {
-            let mut calibration = self.equalized(extremes, power);
+            let mut calibration = self.equalized(channels, power);
             let exponents = |c: &Calibration| c.layers.iter().map(|l| l.equalization.clone()).collect::<Vec<_>>();
             if best
                 .as_ref()
@@ -101,7 +101,7 @@ impl Calibrator<'_, '_> {
             {
                 continue;
             }
-            let (_, observed) = self.rounded(&images, extremes, &mut calibration)?;
+            let (_, observed) = self.rounded(&images, channels, &mut calibration)?;
             let divergence = self.choose_ranges(&observed, &mut calibration)?;
             if best.as_ref().is_none_or(|(least, _)| divergence < *least) {
                 best = Some((divergence, Trial { observed, calibration }));
@@ -111,9 +111,9 @@ impl Calibrator<'_, '_> {
     }
 
     /// A calibration on some images, by their places, with powers that are known; and the equalized graph.
-    fn fit(&mut self, images: &[usize], extremes: &Extremes, powers: Powers) -> Result<(Model, Calibration), Error> {
-        let mut calibration = self.equalized(extremes, powers.equalization);
-        let (base, observed) = self.rounded(images, extremes, &mut calibration)?;
+    fn fit(&mut self, images: &[usize], channels: &Channels, powers: Powers) -> Result<(Model, Calibration), Error> {
+        let mut calibration = self.equalized(channels, powers.equalization);
+        let (base, observed) = self.rounded(images, channels, &mut calibration)?;
         calibration.range_power = powers.range;
         calibration.ranges = self.ranges(&observed, powers.range);
         Ok((base, calibration))
@@ -123,14 +123,14 @@ impl Calibrator<'_, '_> {
     fn rounded(
         &mut self,
         images: &[usize],
-        extremes: &Extremes,
+        channels: &Channels,
         calibration: &mut Calibration,
     ) -> Result<(Model, Observed), Error> {
         let mut base = self.model.clone();
         equalize_all(&mut base.graph, &self.layers, calibration)?;
         let job = self.job;
         let images: Vec<&[f32]> = images.iter().map(|i| job.images[*i].as_slice()).collect();
-        let observed = self.observe(&base, calibration, extremes, &images)?;
+        let observed = self.observe(&base, calibration, &channels.extremes, &images)?;
         for pass in observe::passes(&self.layers, MOMENT_BYTES_MAX) {
             self.round(&base, pass, &images, calibration)?;
         }
@@ -138,13 +138,10 @@ impl Calibrator<'_, '_> {
     }
 
     /// A calibration that knows only the factors of the cross-layer equalization.
-    fn equalized(&self, extremes: &Extremes, power: f64) -> Calibration {
-        let most = |layer: &Layer| {
-            let bounds = extremes.get(&layer.output).into_iter().flatten();
-            (layer.name.clone(), bounds.map(|[low, high]| high.max(-low)).collect())
-        };
-        let most: BTreeMap<String, Vec<f32>> = self.layers.iter().map(most).collect();
-        let mut exponents = equalize::exponents(&self.model.graph, &self.layers, &most, power);
+    fn equalized(&self, channels: &Channels, power: f64) -> Calibration {
+        let ends = |layer: &Layer| Some((layer.name.clone(), channels.spread.get(&layer.output)?.ends()));
+        let ends: BTreeMap<String, Vec<f32>> = self.layers.iter().filter_map(ends).collect();
+        let mut exponents = equalize::exponents(&self.model.graph, &self.layers, &ends, power);
         let record = |layer: &Layer| LayerRecord {
             layer: layer.name.clone(),
             precision: Precision::Int8,
@@ -157,7 +154,7 @@ impl Calibrator<'_, '_> {
         Calibration {
             format: Calibration::format(),
             written_by: format!("repserve {}", env!("CARGO_PKG_VERSION")),
-            method: "cross-layer equalization by powers of two; error-minimising ranges; weights per channel, no neighbours of one \
+            method: "cross-layer equalization by each channel's range; error-minimising ranges; weights per channel, no neighbours of one \
                      sign above 128, rounded by the inputs' covariance; bias correction"
                 .to_owned(),
             model_sha256: self.job.model_sha256.clone(),

@@ -24,7 +24,7 @@ fn example() -> Calibration {
             precision: Precision::Int8,
             snr_db: 33.5,
             gain_if_fp32_db: None,
-            equalization: vec![-1, 0, 2],
+            equalization: vec![-4, 0, 7],
             bias_correction: vec![0.5, -0.25, 0.125],
             rounding: "AAA=".into(),
         }],
@@ -44,7 +44,21 @@ fn what_is_written_is_read_again() {
         text.contains("\n    {\"value\":\"input\",\"low\":-2.0,\"high\":2.5}\n"),
         "{text}"
     );
-    assert!(text.contains("\"equalization\":\"457\""), "{text}");
+    assert!(text.contains("\"equalization\":\"/AAH\""), "{text}");
+}
+
+#[test]
+fn whole_powers_of_two_of_format_2_are_read() {
+    let text = example().to_text().replace("\"format\": 3", "\"format\": 2");
+    let of = |digits: &str| Calibration::parse(&text.replace("/AAH", digits));
+    let read = of("457").unwrap();
+    assert_eq!((read.format, &read.layers[0].equalization[..]), (3, &[-4, 0, 8][..]));
+    assert_eq!(of("0a5").unwrap().layers[0].equalization, [-20, 20, 0]);
+    let error = of("45b").unwrap_err().to_string();
+    assert!(
+        error.contains("'b' is no exponent; each is one of 0 to 9 and a"),
+        "{error}"
+    );
 }
 
 #[track_caller]
@@ -83,11 +97,11 @@ fn a_calibration_belongs_to_one_file() {
 #[test]
 fn what_is_wrong_is_named() {
     check(
-        "\"format\": 2",
+        "\"format\": 3",
         "\"format\": 1",
-        "it has format 1, and this program reads format 2; run `repserve calibrate` again",
+        "it has format 1, and this program reads formats 2 and 3; run `repserve calibrate` again",
     );
-    check("\"format\": 2,", "", "it has no format");
+    check("\"format\": 3,", "", "it has no format");
     check(
         "\"low\":-2.0",
         "\"low\":2.0",
@@ -95,7 +109,8 @@ fn what_is_wrong_is_named() {
     );
     check("\"method\"", "\"methods\"", "unknown field `methods`");
     check("\"int8\"", "\"int4\"", "unknown variant `int4`");
-    check("\"457\"", "\"45b\"", "'b' is no exponent; each is one of 0 to 9 and a");
+    check("\"/AAH\"", "\"/AAV\"", "an exponent of \"relu\" is beyond ±20 quarters");
+    check("\"/AAH\"", "\"?\"", "exponents are signed bytes in base64");
     check(
         "\"bias_correction\":\"-",
         "\"bias_correction\":\"-9",
