@@ -100,7 +100,7 @@ pub struct LayerRecord {
     pub precision: Precision,
     /// Signal-to-noise ratio of its output in the int8 graph, dB; errors of the layers before it included.
     pub snr_db: f64,
-    /// How much the logits' signal-to-noise ratio rises if this layer alone computes in fp32, dB; if that was measured.
+    /// How much the logits' signal-to-noise ratio rises if this layer and those that read it compute in fp32, dB; if that was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gain_if_fp32_db: Option<f64>,
     /// Quarters of powers of two: the output channels are divided by 2 to the power of a quarter of each. None where that is not

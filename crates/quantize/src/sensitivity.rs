@@ -1,17 +1,34 @@
-//! Which layers hurt most, measured: each alone in fp32, all others in int8.
+//! Which layers hurt most, measured: each in fp32 with those that read it, all others in int8.
+//!
+//! A value is quantized unless the layer that returns it and all that read it compute in fp32. So a layer alone in fp32 shows what the rounding
+//! of its weights costs, but not what the value behind it does, which is often more.
 
 use crate::agreement::Agreement;
 use crate::error::Error;
+use crate::layers::Layer;
 
-/// A layer's gain and price.
+/// By how much the outputs' signal-to-noise ratio must rise for more layers to be left in fp32, dB.
+const GAIN_MIN_DB: f64 = 0.1;
+
+/// Each layer with the layers that read it, by their places.
+pub(super) fn with_readers(layers: &[Layer]) -> Vec<Vec<usize>> {
+    let of = |first: usize| {
+        let readers = layers
+            .iter()
+            .enumerate()
+            .filter(|(_, l)| l.input == layers[first].output);
+        std::iter::once(first).chain(readers.map(|(i, _)| i)).collect()
+    };
+    (0..layers.len()).map(of).collect()
+}
+
+/// A layer's gain, with the layers that read it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Candidate {
     /// The layer's place among all layers.
     pub(super) layer: usize,
-    /// How much the outputs' signal-to-noise ratio rises with this layer in fp32, dB.
+    /// How much the outputs' signal-to-noise ratio rises with these in fp32, dB.
     pub(super) gain_db: f64,
-    /// Its share of all multiplications.
-    pub(super) share: f64,
 }
 
 /// What a calibration is to reach.
@@ -41,42 +58,39 @@ impl Default for Goal {
     }
 }
 
-/// Measures every layer, then puts layers into fp32, the one with the largest gain first, until the goal is reached or
+/// Measures each layer with its readers (`sets`), then puts these into fp32, those with the largest gain first, until the goal is reached or
 /// what may be spent is spent. `measure` is given the layers in fp32. Returns the candidates, best first, and the
-/// layers chosen.
+/// layers chosen, ascending.
 pub(super) fn choose(
     shares: &[f64],
+    sets: &[Vec<usize>],
     goal: &Goal,
     start: Agreement,
     measure: &mut dyn FnMut(&[usize]) -> Result<Agreement, Error>,
 ) -> Result<(Vec<Candidate>, Vec<usize>), Error> {
-    let mut candidates = Vec::with_capacity(shares.len());
-    for (layer, share) in shares.iter().enumerate() {
-        let gain_db = measure(&[layer])?.snr_db - start.snr_db;
-        candidates.push(Candidate {
-            layer,
-            gain_db,
-            share: *share,
-        });
+    let mut candidates = Vec::with_capacity(sets.len());
+    for (layer, set) in sets.iter().enumerate() {
+        let gain_db = measure(set)?.snr_db - start.snr_db;
+        candidates.push(Candidate { layer, gain_db });
     }
     candidates.sort_by(|a, b| b.gain_db.total_cmp(&a.gain_db));
-    let mut chosen = Vec::new();
-    let mut spent = 0.0;
+    let mut chosen: Vec<usize> = Vec::new();
     let mut reached = start;
-    for candidate in candidates.iter().filter(|c| c.gain_db > 0.0) {
+    for candidate in candidates.iter().filter(|c| c.gain_db >= GAIN_MIN_DB) {
         if goal.is_reached(&reached) {
             break;
         }
-        if spent + candidate.share > goal.fp32_share_max {
+        let mut more = chosen.clone();
+        more.extend(&sets[candidate.layer]);
+        more.sort_unstable();
+        more.dedup();
+        let spent: f64 = more.iter().map(|layer| shares[*layer]).sum();
+        if more.len() == chosen.len() || spent > goal.fp32_share_max {
             continue;
         }
-        chosen.push(candidate.layer);
-        let agreement = measure(&chosen)?;
-        if agreement.snr_db > reached.snr_db {
-            spent += candidate.share;
-            reached = agreement;
-        } else {
-            chosen.pop();
+        let agreement = measure(&more)?;
+        if agreement.snr_db >= reached.snr_db + GAIN_MIN_DB {
+            (chosen, reached) = (more, agreement);
         }
     }
     Ok((candidates, chosen))
@@ -101,7 +115,14 @@ mod tests {
                 ..Agreement::default()
             }
         };
-        let (ranked, chosen) = choose(shares, &goal, agreement(&[]), &mut |fp32| Ok(agreement(fp32))).unwrap();
+        let (ranked, chosen) = choose(
+            shares,
+            &[vec![0], vec![1], vec![2]],
+            &goal,
+            agreement(&[]),
+            &mut |fp32| Ok(agreement(fp32)),
+        )
+        .unwrap();
         assert_eq!(ranked.iter().map(|c| c.layer).collect::<Vec<_>>(), [1, 2, 0]);
         assert_eq!(chosen, expected);
     }
@@ -133,6 +154,34 @@ mod tests {
             top1_agreement: 1.0,
             fp32_share_max: 0.4,
         };
-        check(goal, &[0.1, 0.6, 0.3], 1.0, &[2, 0]);
+        check(goal, &[0.1, 0.6, 0.3], 1.0, &[0, 2]);
+    }
+
+    #[test]
+    fn layers_that_help_only_together_are_found() {
+        // Noise of the value between layers 1 and 2, and much less of their weights.
+        let agreement = |fp32: &[usize]| {
+            let between = if fp32.contains(&1) && fp32.contains(&2) {
+                0.0
+            } else {
+                10.0
+            };
+            Agreement {
+                images: 100,
+                top1_agreement: 0.9,
+                snr_db: -10.0 * f64::log10(1.0 + between + 0.01 * (3 - fp32.len()) as f64),
+                ..Agreement::default()
+            }
+        };
+        let sets = [vec![0, 1], vec![1, 2], vec![2]];
+        let goal = Goal {
+            top1_agreement: 0.98,
+            fp32_share_max: 0.5,
+        };
+        let mut measure = |fp32: &[usize]| Ok(agreement(fp32));
+        let (ranked, chosen) = choose(&[0.2; 3], &sets, &goal, agreement(&[]), &mut measure).unwrap();
+        assert_eq!((ranked[0].layer, chosen), (1, vec![1, 2]));
+        let (_, chosen) = choose(&[0.3; 3], &sets, &goal, agreement(&[]), &mut measure).unwrap();
+        assert!(chosen.is_empty(), "{chosen:?}");
     }
 }

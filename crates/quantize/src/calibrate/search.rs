@@ -100,14 +100,15 @@ impl Calibrator<'_, '_> {
             return Ok(Vec::new());
         }
         let shares = self.shares(observed);
+        let sets = sensitivity::with_readers(&self.layers);
         let mut done = 0;
-        let (candidates, chosen) = sensitivity::choose(&shares, &self.job.goal, start, &mut |fp32| {
+        let (candidates, chosen) = sensitivity::choose(&shares, &sets, &self.job.goal, start, &mut |fp32| {
             let outputs = self.left_out_outputs(folds, fp32, &among)?;
             done += 1;
             (self.progress)(Stage::Sensitivity, done.min(shares.len()), shares.len());
             Ok(compare(&exact, &outputs, self.job.probabilities))
         })?;
-        for Candidate { layer, gain_db, .. } in candidates {
+        for Candidate { layer, gain_db } in candidates {
             calibration.layers[layer].gain_if_fp32_db = Some(rounded(gain_db));
         }
         Ok(chosen)
