@@ -407,7 +407,10 @@ async fn requests_beyond_those_of_the_connection_are_refused_unread() {
         .collect();
     let expected: Vec<u32> = (STREAMS as u32..STREAMS as u32 + 34).map(|n| 2 * n + 1).collect();
     assert_eq!(refused, expected);
-    assert_eq!(metric(&server, "repserve_requests_in_flight"), STREAMS as f64);
+    until("the others are in flight", || {
+        metric(&server, "repserve_requests_in_flight") == STREAMS as f64
+    })
+    .await;
     drop(client);
     server.served().batcher().release();
     serves_on(&server).await;

@@ -40,6 +40,9 @@ pub struct Calibration {
     pub range_power: f64,
     /// int8 against fp32 on images that were not calibrated on.
     pub evidence: Evidence,
+    /// Whether residual sums and means of pixels between quantized layers are computed on quantized values too. Files of format 2 were judged
+    /// with these in f32, and stay so.
+    pub quantized_sums: bool,
     /// Ranges of the quantized values, in graph order.
     pub ranges: Vec<ValueRange>,
     /// The layers, in graph order.

@@ -61,7 +61,7 @@ pub(super) fn rewrite_exposing(mut model: Model, calibration: &Calibration, expo
         .iter()
         .map(|r| (r.value.clone(), affine(r)))
         .collect();
-    let between = Between::find(&model);
+    let between = calibration.quantized_sums.then(|| Between::find(&model));
     let mut rewriter = Rewriter {
         graph: &mut model.graph,
         ranges,
@@ -80,7 +80,9 @@ pub(super) fn rewrite_exposing(mut model: Model, calibration: &Calibration, expo
             }
         }
     }
-    rewriter.microsoft |= between.quantize(rewriter.graph, &rewriter.tensors);
+    if let Some(between) = between {
+        rewriter.microsoft |= between.quantize(rewriter.graph, &rewriter.tensors);
+    }
     if rewriter.microsoft && !model.opsets.iter().any(|(domain, _)| domain == MICROSOFT_DOMAIN) {
         model.opsets.push((MICROSOFT_DOMAIN.to_owned(), 1));
     }

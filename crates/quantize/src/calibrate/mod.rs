@@ -154,6 +154,7 @@ impl Calibrator<'_, '_> {
         Calibration {
             format: Calibration::format(),
             written_by: format!("repserve {}", env!("CARGO_PKG_VERSION")),
+            quantized_sums: true,
             method: "cross-layer equalization by each channel's range; error-minimising ranges; weights per channel, no neighbours of one \
                      sign above 128, rounded by the inputs' covariance; bias correction"
                 .to_owned(),

@@ -23,8 +23,9 @@ pub(super) fn upgrade(value: &mut Value) -> Result<(), String> {
             *text = packed::exponents_text(&text.chars().map(exponent).collect::<Result<Vec<_>, _>>()?);
         }
     }
-    if let Some(format) = value.get_mut("format") {
-        *format = WRITTEN.into();
+    if let Some(fields) = value.as_object_mut() {
+        fields.insert("format".to_owned(), WRITTEN.into());
+        fields.insert("quantized_sums".to_owned(), false.into());
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ fn example() -> Calibration {
     Calibration {
         format: FORMAT,
         written_by: "repserve".into(),
+        quantized_sums: true,
         method: "words".into(),
         model_sha256: "00".into(),
         images: Images {
@@ -52,6 +53,7 @@ fn whole_powers_of_two_of_format_2_are_read() {
     let text = example().to_text().replace("\"format\": 3", "\"format\": 2");
     let of = |digits: &str| Calibration::parse(&text.replace("/AAH", digits));
     let read = of("457").unwrap();
+    assert!(!read.quantized_sums);
     assert_eq!((read.format, &read.layers[0].equalization[..]), (3, &[-4, 0, 8][..]));
     assert_eq!(of("0a5").unwrap().layers[0].equalization, [-20, 20, 0]);
     let error = of("45b").unwrap_err().to_string();
