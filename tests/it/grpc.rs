@@ -117,10 +117,10 @@ async fn what_is_no_grpc_is_told_so() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_whose_client_is_gone_is_abandoned() {
-    let (server, connection) = ready(with_grpc()).await;
-    let held = server.served().snapshot();
-    assert_eq!(held.queue_depth, 0);
-    let many = framed(&images(&(0..64).map(png).collect::<Vec<_>>()));
+    let (server, mut connection) = ready(with_grpc()).await;
+    assert_eq!(server.served().snapshot().queue_depth, 0);
+    server.served().batcher().hold();
+    let many = framed(&images(&(0..4).map(png).collect::<Vec<_>>()));
     let calls: Vec<_> = (0..8)
         .map(|_| {
             let (mut one, many) = (connection.another(), many.clone());
@@ -135,7 +135,10 @@ async fn a_call_whose_client_is_gone_is_abandoned() {
             .any(|line| line.contains("reason=\"cancelled\"") && !line.ends_with(" 0"))
     };
     until("a call counts as cancelled", cancelled).await;
+    server.served().batcher().release();
     until("nothing waits", || server.served().snapshot().queue_depth == 0).await;
+    let after = connection.call("ModelInfer", &[], framed(&images(&[png(1)]))).await;
+    assert_eq!(after.status, "0");
 }
 
 #[tokio::test(flavor = "multi_thread")]
