@@ -182,12 +182,8 @@ fn load(
 /// Where it is one, with the operator and what to do.
 pub(super) fn check_mode(model: &Model) -> Result<(), CompileError> {
     let graph = &model.graph;
-    let shapes = Shapes::infer(graph, model.opset());
-    let view = GraphView {
-        graph,
-        shapes: &shapes,
-        opset: model.opset(),
-    };
+    let shapes = Shapes::of_model(model);
+    let view = GraphView::of(model, &shapes);
     for (_, node) in graph.nodes() {
         let seen = view.node(node);
         let normalizes = matches!(BatchNormalization::of(&seen), Ok(Some(normalization)) if normalization.trains);

@@ -37,11 +37,7 @@ impl InputNormalization {
     pub fn of(model: &Model) -> Option<Self> {
         let graph = &model.graph;
         let shapes = Shapes::default();
-        let view = GraphView {
-            graph,
-            shapes: &shapes,
-            opset: model.opset(),
-        };
+        let view = GraphView::of(model, &shapes);
         let mut value = *graph.inputs.iter().find(|value| graph.constant(**value).is_none())?;
         let mut affine = Affine {
             operator: None,

@@ -7,8 +7,7 @@
 use std::collections::HashMap;
 
 use repserve_graph::ops::{Clip, GlobalAverage, GraphView, MICROSOFT_DOMAIN, Sum};
-use repserve_graph::shapes::Shapes;
-use repserve_graph::{AttributeValue, DType, Dim, Graph, Model, Node, NodeId, Value, ValueId};
+use repserve_graph::{AttributeValue, DType, Dim, Graph, Node, NodeId, Value, ValueId};
 
 /// A quantized value, its scale and its zero point.
 pub(super) type Quantized = [ValueId; 3];
@@ -39,17 +38,10 @@ enum Site {
 
 impl Between {
     /// Looks for them.
-    pub(super) fn find(model: &Model) -> Self {
-        let (graph, opset) = (&model.graph, model.opset());
-        let shapes = Shapes::infer(graph, opset);
-        let view = GraphView {
-            graph,
-            shapes: &shapes,
-            opset,
-        };
-        let site = |(id, node): (NodeId, &Node)| sum(&view, id, node).or_else(|| mean(&view, id, node));
+    pub(super) fn find(view: &GraphView<'_>) -> Self {
+        let site = |(id, node): (NodeId, &Node)| sum(view, id, node).or_else(|| mean(view, id, node));
         Self {
-            sites: graph.nodes().filter_map(site).collect(),
+            sites: view.graph.nodes().filter_map(site).collect(),
         }
     }
 

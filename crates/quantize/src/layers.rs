@@ -83,20 +83,18 @@ impl Layer {
 
 /// Every layer of the graph, in its order.
 pub(super) fn layers(model: &Model) -> Vec<Layer> {
-    let (graph, opset) = (&model.graph, model.opset());
-    let shapes = Shapes::infer(graph, opset);
-    let view = GraphView {
-        graph,
-        shapes: &shapes,
-        opset,
-    };
-    let pooled = pooled(&view);
+    layers_of(&GraphView::of(model, &Shapes::of_model(model)))
+}
+
+/// [`layers`] of a graph whose shapes are known.
+pub(super) fn layers_of(view: &GraphView<'_>) -> Vec<Layer> {
+    let pooled = pooled(view);
     let of_image = |node: &Node| node.input(0).is_some_and(|input| !pooled.contains(&input));
-    let layer = |(id, node): (NodeId, &Node)| match conv(&view, id, node) {
+    let layer = |(id, node): (NodeId, &Node)| match conv(view, id, node) {
         Some(layer) => Some(layer).filter(|_| of_image(node)),
-        None => gemm(&view, id, node),
+        None => gemm(view, id, node),
     };
-    graph.nodes().filter_map(layer).collect()
+    view.graph.nodes().filter_map(layer).collect()
 }
 
 fn conv(view: &GraphView<'_>, id: NodeId, node: &Node) -> Option<Layer> {

@@ -9,13 +9,14 @@ use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 
-use repserve_graph::ops::MICROSOFT_DOMAIN;
+use repserve_graph::ops::{GraphView, MICROSOFT_DOMAIN};
+use repserve_graph::shapes::Shapes;
 use repserve_graph::{AttributeValue, DType, Graph, Model, Node, Tensor, Value, ValueId, verify};
 
 use crate::between::{Between, Quantized};
 use crate::calibration::{Calibration, LayerRecord, Precision, ValueRange};
 use crate::error::Error;
-use crate::layers::{Layer, LayerKind, layers};
+use crate::layers::{Layer, LayerKind, layers_of};
 use crate::range::{Affine, Range};
 use crate::{directions, equalize, rounding, scale};
 
@@ -38,7 +39,10 @@ pub(super) fn rewrite_exposing(mut model: Model, calibration: &Calibration, expo
             wanted: OPSET_MIN,
         });
     }
-    let layers = layers(&model);
+    let shapes = Shapes::of_model(&model);
+    let view = GraphView::of(&model, &shapes);
+    let layers = layers_of(&view);
+    let between = calibration.quantized_sums.then(|| Between::find(&view));
     equalize_all(&mut model.graph, &layers, calibration)?;
     let records: HashMap<&str, &LayerRecord> = calibration.layers.iter().map(|r| (r.layer.as_str(), r)).collect();
     let clips: HashMap<&str, f32> = layers
@@ -61,7 +65,6 @@ pub(super) fn rewrite_exposing(mut model: Model, calibration: &Calibration, expo
         .iter()
         .map(|r| (r.value.clone(), affine(r)))
         .collect();
-    let between = calibration.quantized_sums.then(|| Between::find(&model));
     let mut rewriter = Rewriter {
         graph: &mut model.graph,
         ranges,

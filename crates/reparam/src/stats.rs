@@ -20,13 +20,9 @@ pub(crate) fn stats(graph: &Graph, opset: i64, shapes: &Shapes) -> GraphStats {
 
 /// The layers that multiply, in graph order.
 pub fn layers(model: &Model) -> Vec<LayerStats> {
-    let (graph, opset) = (&model.graph, model.opset());
-    let shapes = Shapes::infer(graph, opset);
-    let view = GraphView {
-        graph,
-        shapes: &shapes,
-        opset,
-    };
+    let graph = &model.graph;
+    let shapes = Shapes::of_model(model);
+    let view = GraphView::of(model, &shapes);
     let layer = |node: &repserve_graph::Node| {
         let output = node.output(0)?;
         let macs = macs(&shapes, &view.node(node));

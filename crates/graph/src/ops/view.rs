@@ -4,6 +4,7 @@ use super::error::OperatorError;
 use crate::attribute::AttributeValue;
 use crate::body::Graph;
 use crate::known::{Shapes, fixed};
+use crate::model::Model;
 use crate::node::Node;
 use crate::tensor::Tensor;
 use crate::value::ValueId;
@@ -40,6 +41,15 @@ enum Operands<'a> {
 }
 
 impl<'a> GraphView<'a> {
+    /// A model's graph; `shapes` are those that [`Shapes::of_model`] infers, or none.
+    pub fn of(model: &'a Model, shapes: &'a Shapes) -> Self {
+        Self {
+            graph: &model.graph,
+            shapes,
+            opset: model.opset(),
+        }
+    }
+
     /// One node of the graph.
     pub fn node(&self, node: &'a Node) -> NodeView<'a> {
         NodeView {

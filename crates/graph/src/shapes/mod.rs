@@ -13,6 +13,7 @@ pub use crate::known::{Shapes, fixed};
 
 use crate::body::Graph;
 use crate::known::unknown;
+use crate::model::Model;
 use crate::ops::GraphView;
 use crate::value::{Dim, ValueId};
 
@@ -22,6 +23,11 @@ impl Shapes {
         let mut shapes = Self::default();
         shapes.update(graph, opset);
         shapes
+    }
+
+    /// [`Shapes::infer`] of a model's graph and operator set.
+    pub fn of_model(model: &Model) -> Self {
+        Self::infer(&model.graph, model.opset())
     }
 
     /// Adds what is not known by now, after an edit: no edit changes the shape that a value has.

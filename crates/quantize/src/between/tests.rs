@@ -1,6 +1,7 @@
 //! Small graphs whose values are quantized by hand.
 
-use repserve_graph::{Tensor, verify};
+use repserve_graph::shapes::Shapes;
+use repserve_graph::{Model, Tensor, verify};
 
 use super::*;
 
@@ -8,6 +9,10 @@ use super::*;
 struct Net {
     model: Model,
     tensors: HashMap<ValueId, Quantized>,
+}
+
+fn find(model: &Model) -> Between {
+    Between::find(&GraphView::of(model, &Shapes::of_model(model)))
 }
 
 impl Net {
@@ -57,7 +62,7 @@ impl Net {
     fn check(mut self, outputs: &[ValueId], expected: &[&str]) {
         let codes = |value: &ValueId| self.tensors.get(value).map_or(*value, |quantized| quantized[0]);
         self.model.graph.outputs = outputs.iter().map(codes).collect();
-        let any = Between::find(&self.model).quantize(&mut self.model.graph, &self.tensors);
+        let any = find(&self.model).quantize(&mut self.model.graph, &self.tensors);
         self.model.graph.sweep();
         verify::verify(&self.model.graph).unwrap();
         let found: Vec<_> = self.model.graph.nodes().map(|(_, node)| node.op.as_str()).collect();
@@ -108,7 +113,7 @@ fn the_term_that_is_made_last_comes_first() {
     net.quantize(sum, 1.0);
     let codes = net.tensors[&late][0];
     let mut graph = net.model.graph.clone();
-    assert!(Between::find(&net.model).quantize(&mut graph, &net.tensors));
+    assert!(find(&net.model).quantize(&mut graph, &net.tensors));
     let adds = |node: &&Node| node.op == "QLinearAdd";
     let node = graph.nodes().map(|(_, node)| node).find(adds).unwrap();
     assert_eq!((node.input(0), node.inputs.len()), (Some(codes), 8));
