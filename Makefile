@@ -5,7 +5,7 @@ CARGO ?= cargo
 # libjpeg-turbo decodes JPEG, with SIMD where nasm is at hand (`make deps` gets it); spans go to OpenTelemetry
 # collectors. FEATURES= builds without both.
 FEATURES ?= $(if $(shell command -v nasm),jpeg-turbo-simd,jpeg-turbo),otlp
-export CMAKE ?= $(or $(shell command -v cmake),$(CURDIR)/.tools/cmake/data/bin/cmake)
+export CMAKE ?= $(or $(shell command -v cmake),$(CURDIR)/.tools/cmake/cmake/data/bin/cmake)
 CARGO_FLAGS = --locked --no-default-features $(if $(FEATURES),--features $(FEATURES))
 
 WHEEL_PROFILE ?= release
@@ -28,7 +28,7 @@ build: onnxruntime cmake ## Build the release binary
 
 wheel: cmake ## Build the Python wheel, which holds the binary, into target/wheels/ (needs nasm)
 	@command -v nasm >/dev/null || { echo "the wheel's binary decodes JPEG with SIMD, for which nasm is missing: \`make deps\` installs it" >&2; exit 1; }
-	@sh docker/fetch-maturin.sh
+	@sh docker/fetch-tool.sh maturin
 	@echo "== Building the wheel"
 	.tools/maturin/bin/maturin build --quiet --locked --profile $(WHEEL_PROFILE) --strip --out $(WHEELS)
 	@ls $(WHEELS)/repserve-*.whl
@@ -74,7 +74,7 @@ onnxruntime: ## Fetch ONNX Runtime (pinned, by hash) into .onnxruntime/
 	@sh docker/fetch-onnxruntime.sh
 
 cmake:
-	@if [ -n "$(FEATURES)" ]; then sh docker/fetch-cmake.sh; fi
+	@if [ -n "$(FEATURES)" ]; then sh docker/fetch-tool.sh cmake; fi
 
 deps: ## Install cmake and nasm with the system's packages: libjpeg-turbo with its SIMD code
 	@sh docker/install-build-tools.sh
