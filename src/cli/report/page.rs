@@ -2,7 +2,7 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-const STYLE: &str = include_str!("page.css");
+const STYLE: [&str; 2] = [include_str!("../../style/colours.css"), include_str!("page.css")];
 
 /// A whole page. Nothing is loaded from elsewhere, and the page's own policy forbids it.
 pub(super) fn page(title: &str, subtitle: &str, body: &Markup) -> String {
@@ -17,7 +17,7 @@ pub(super) fn page(title: &str, subtitle: &str, body: &Markup) -> String {
                 meta name="color-scheme" content="light dark";
                 title { (title) }
                 link rel="icon" href="data:,";
-                style { (PreEscaped(STYLE)) }
+                style { (PreEscaped(STYLE.concat())) }
             }
             body {
                 header {

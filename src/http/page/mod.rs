@@ -19,6 +19,9 @@ use super::{LimitSettings, ServerSettings, Shared};
 
 const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
 
+const COLOURS: &str = include_str!("../../style/colours.css");
+const BASE: &str = include_str!("base.css");
+
 /// The drawings that the page offers: name and bytes of each.
 const EXAMPLES: [(&str, &[u8]); 3] = [
     (
@@ -60,7 +63,7 @@ fn index(limits: &LimitSettings, server: &ServerSettings) -> Page {
         include_str!("model.js"),
         include_str!("live.js"),
     ];
-    Page::new(&html, &[include_str!("base.css"), include_str!("index.css")], &scripts)
+    Page::new(&html, &[COLOURS, BASE, include_str!("index.css")], &scripts)
 }
 
 /// `/docs`
@@ -68,7 +71,7 @@ fn docs() -> Page {
     let scripts = [include_str!("base.js"), include_str!("docs.js")];
     Page::new(
         include_str!("docs.html"),
-        &[include_str!("base.css"), include_str!("docs.css")],
+        &[COLOURS, BASE, include_str!("docs.css")],
         &scripts,
     )
 }
