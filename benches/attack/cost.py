@@ -10,86 +10,23 @@ for some seconds, and prints a line of a Markdown table. The figures in docs/sec
 import argparse
 import collections
 import contextlib
-import http.client
 import io
-import json
 import multiprocessing
 import pathlib
 import socket
 import struct
-import subprocess
-import tempfile
+import sys
 import threading
 import time
 import zlib
 
 from PIL import Image
 
+sys.path.append(str(pathlib.Path(__file__).parents[1]))
+
+from server import Group, Server, request  # noqa: E402
+
 SECONDS = 6
-
-
-class Server:
-    """The binary on two free ports, with its log in a file."""
-
-    def __init__(self, binary, memory_mb, sets):
-        self.log = tempfile.NamedTemporaryFile("w+b")
-        command = [binary, "serve", "--listen", "127.0.0.1:0", "--set", "server.admin_listen=127.0.0.1:0", "--set", "log.format=json"]
-        for one in sets:
-            command += ["--set", one]
-        self.group = cgroup(memory_mb) if memory_mb else None
-        join = f"echo $$ > {self.group}/cgroup.procs && " if self.group else ""
-        self.process = subprocess.Popen(["sh", "-c", join + 'exec "$@"', "sh", *command], stderr=self.log, stdout=subprocess.DEVNULL)
-        self.address, self.admin = self.addresses()
-        while request(self.admin, "GET", "/readyz")[0] != 200:
-            time.sleep(0.05)
-
-    def addresses(self):
-        for _ in range(600):
-            for line in pathlib.Path(self.log.name).read_text().splitlines():
-                fields = json.loads(line)
-                fields = {**fields, **fields.get("fields", {})}
-                if fields.get("address") and fields.get("admin"):
-                    split = [fields[key].rsplit(":", 1) for key in ("address", "admin")]
-                    return [(host, int(port)) for host, port in split]
-            time.sleep(0.05)
-        raise SystemExit("the server does not start: " + pathlib.Path(self.log.name).read_text())
-
-    def memory_mb(self, key):
-        text = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(text.split(key + ":")[1].split()[0]) / 1024
-
-    def close(self):
-        alive = self.process.poll() is None
-        self.process.terminate()
-        self.process.wait(60)
-        if self.group:
-            with contextlib.suppress(OSError):
-                self.group.rmdir()
-        return alive
-
-
-def cgroup(memory_mb):
-    """A fresh memory cgroup of that limit."""
-    name = f"repserve-cost-{memory_mb}-{time.monotonic_ns()}"
-    v1, v2 = pathlib.Path("/sys/fs/cgroup/memory"), pathlib.Path("/sys/fs/cgroup")
-    group = (v1 if v1.is_dir() else v2) / name
-    group.mkdir()
-    limit = "memory.limit_in_bytes" if v1.is_dir() else "memory.max"
-    (group / limit).write_text(str(memory_mb << 20))
-    return group
-
-
-def request(address, method, path, body=None, headers=None, timeout=60):
-    """Status and body; status 0 where the connection ended without a response."""
-    connection = http.client.HTTPConnection(*address, timeout=timeout)
-    try:
-        connection.request(method, path, body, headers or {})
-        response = connection.getresponse()
-        return response.status, response.read()
-    except OSError:
-        return 0, b""
-    finally:
-        connection.close()
 
 
 def crowd(clients, once):
@@ -220,10 +157,11 @@ def main():
     for name, sets, attack in attacks():
         if args.only not in name:
             continue
-        server = Server(args.binary, args.memory_mb, sets)
-        rest, stop, times = server.memory_mb("VmRSS"), multiprocessing.Event(), [multiprocessing.Queue() for _ in range(2)]
+        group = Group(memory_mb=args.memory_mb) if args.memory_mb else None
+        server = Server(args.binary, (), sets, group, ("address", "admin"))
+        rest, stop, times = server.status_mb("VmRSS"), multiprocessing.Event(), [multiprocessing.Queue() for _ in range(2)]
         before = pathlib.Path(server.log.name).stat().st_size
-        probes = [multiprocessing.Process(target=probing, args=(a, stop, t)) for a, t in zip((server.address, server.admin), times)]
+        probes = [multiprocessing.Process(target=probing, args=(a, stop, t)) for a, t in zip(server.addresses.values(), times)]
         for probe in probes:
             probe.start()
         seen = attack(server)
@@ -232,11 +170,13 @@ def main():
         for probe in probes:
             probe.join()
         killed = server.process.poll() is not None
-        peak = float("nan") if killed else server.memory_mb("VmHWM")
+        peak = float("nan") if killed else server.status_mb("VmHWM")
         log = pathlib.Path(server.log.name).stat().st_size - before
         text = ", ".join(f"{key}: {count}" for key, count in sorted(seen.items(), key=str))
         print(f"| {name} | {rest:.0f} | {'KILLED' if killed else f'{peak:.0f}'} | {first:.1f}, {second:.1f} | {text} | {log} |", flush=True)
         server.close()
+        if group:
+            group.close()
 
 
 if __name__ == "__main__":

@@ -11,13 +11,9 @@ The figures in docs/grpc.md are its output.
 import argparse
 import base64
 import io
-import json
-import os
 import pathlib
 import statistics
-import subprocess
-import tempfile
-import time
+import sys
 
 import grpc
 import numpy
@@ -25,32 +21,14 @@ import tritonclient.http
 from PIL import Image
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-TICK = os.sysconf("SC_CLK_TCK")
+sys.path.append(str(pathlib.Path(__file__).parents[1]))
+
+from server import Server  # noqa: E402
 
 
-class Server:
-    """The binary on two free ports, with its log in a file."""
 
-    def __init__(self, binary, model):
-        self.log = tempfile.NamedTemporaryFile("w+b")
-        command = [binary, "serve", "--listen", "127.0.0.1:0", "--set", "log.format=json"]
-        command += ["--set", "server.grpc_listen=127.0.0.1:0", *(["--model", model] if model else [])]
-        self.process = subprocess.Popen(command, stderr=self.log, stdout=subprocess.DEVNULL)
-        self.http, self.grpc = self.addresses()
-
-    def addresses(self):
-        for _ in range(1200):
-            for line in pathlib.Path(self.log.name).read_text().splitlines():
-                fields = json.loads(line)
-                fields = {**fields, **fields.get("fields", {})}
-                if fields.get("address") and fields.get("grpc"):
-                    return fields["address"], fields["grpc"]
-            time.sleep(0.05)
-        raise SystemExit("the server does not start: " + pathlib.Path(self.log.name).read_text())
-
-    def cpu_seconds(self):
-        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / TICK
+def text(server, listener):
+    return "{}:{}".format(*server.addresses[listener])
 
 
 def picture(seed):
@@ -66,8 +44,8 @@ class Load:
     def __init__(self, server, metadata, name, datatype, value):
         self.model, self.output = metadata["name"], metadata["outputs"][0]["name"]
         self.name, self.datatype, self.value = name, datatype, value
-        self.http = tritonclient.http.InferenceServerClient(server.http)
-        self.stub = service_pb2_grpc.GRPCInferenceServiceStub(grpc.insecure_channel(server.grpc))
+        self.http = tritonclient.http.InferenceServerClient(text(server, "address"))
+        self.stub = service_pb2_grpc.GRPCInferenceServiceStub(grpc.insecure_channel(text(server, "grpc")))
         self.forms = {
             "JSON over HTTP": self.over_http(False),
             "binary over HTTP": self.over_http(True),
@@ -105,10 +83,8 @@ def main():
     arguments.add_argument("--rounds", type=int, default=5)
     arguments.add_argument("--requests", type=int, default=100)
     options = arguments.parse_args()
-    server = Server(options.binary, options.model)
-    with tritonclient.http.InferenceServerClient(server.http) as client:
-        while not client.is_server_ready():
-            time.sleep(0.05)
+    server = Server(options.binary, ["--model", options.model] if options.model else [], listeners=("address", "grpc"))
+    with tritonclient.http.InferenceServerClient(text(server, "address")) as client:
         (model,) = [one["name"] for one in client.get_model_repository_index()]
         metadata = client.get_model_metadata(model)
     name, shape = metadata["inputs"][0]["name"], metadata["inputs"][0]["shape"][1:]
@@ -132,8 +108,7 @@ def main():
         for form, all_ in seen.items():
             low, middle, high = statistics.quantiles(all_, n=4)
             print(f"| {title} | {form} | {middle:.3f} ({low:.3f} to {high:.3f}) |")
-    server.process.terminate()
-    server.process.wait()
+    server.close()
 
 
 if __name__ == "__main__":

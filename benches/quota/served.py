@@ -6,23 +6,37 @@ A row a quota. One core's rate is that of a quota of 1. Needs root (cgroups) and
 """
 
 import argparse
+import pathlib
+import sys
 
-from server import Group, Probes, Server, find, load
+sys.path.append(str(pathlib.Path(__file__).parents[1]))
+
+from server import Group, Probes, Server, find, load  # noqa: E402
+
+
+def served(server, image, connections, seconds):
+    """Images a second, and the 50th and 99th percentile of the latency in ms."""
+    figures = load(server.address, image, connections, seconds)
+    if figures["failed"]:
+        raise SystemExit(f"{figures['failed']} requests failed")
+    return figures["rate"], figures["p50"], figures["p99"]
 
 
 def serve(arguments, quota):
     group = Group(quota)
     try:
-        server = Server(arguments.binary, group, arguments.model, arguments.set)
+        model = ["--model", arguments.model] if arguments.model else []
+        server = Server(arguments.binary, model, arguments.set, group)
         try:
+            workers = find(server.model(), "threads")["cores"]
             with Probes(server) as probes:
-                figures = load(server, arguments.image, arguments.connections, arguments.seconds)
-            alone = load(server, arguments.image, 1, max(arguments.seconds // 2, 1))
+                figures = served(server, arguments.image, arguments.connections, arguments.seconds)
+            alone = served(server, arguments.image, 1, max(arguments.seconds // 2, 1))
         finally:
             server.close()
     finally:
         group.close()
-    return find(server.model, "threads")["cores"], figures, alone, probes
+    return workers, figures, alone, probes
 
 
 def main():

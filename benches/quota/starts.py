@@ -11,9 +11,13 @@ import argparse
 import collections
 import contextlib
 import json
+import pathlib
 import statistics
+import sys
 
-from server import Group, Server, find, load, spinners
+sys.path.append(str(pathlib.Path(__file__).parents[1]))
+
+from server import Group, Server, find, load, spinners  # noqa: E402
 
 # What the condition is called, its quota in cores, and its spinning processes.
 CONDITIONS = [("quiet", None, 0), ("quota of 0.5", 0.5, 0), ("two busy neighbours", None, 2)]
@@ -26,17 +30,19 @@ def start(arguments, quota, neighbours):
     with contextlib.ExitStack() as stack:
         stack.callback(group.close)
         with spinners(neighbours):
-            server = Server(arguments.binary, group, arguments.model, sets)
+            model = ["--model", arguments.model] if arguments.model else []
+            server = Server(arguments.binary, model, sets, group)
         stack.callback(server.close)
         group.set(None)
-        layers = find(server.model, "layers") or []
-        threads = find(server.model, "threads")
+        model = server.model()
+        layers = find(model, "layers") or []
+        threads = find(model, "threads")
         if arguments.verbose:
-            kernels = find(server.model, "kernels") or {}
+            kernels = find(model, "kernels") or {}
             figures = {key: kernels.get(key) for key in ("lowered", "ms_onnxruntime", "ms_lowered", "seconds")}
             print(json.dumps({**threads, **figures}), flush=True)
         plan = (threads["cores"], threads["batch_max"], threads["wide_threads"], threads["wide_max"])
-        rate = load(server, arguments.image, 4, arguments.seconds)[0] if arguments.seconds else 0
+        rate = load(server.address, arguments.image, 4, arguments.seconds)["rate"] if arguments.seconds else 0
         return [layer["choice"] for layer in layers], plan, server.seconds, rate
 
 
