@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use repserve_compile::{Manifest, Package, PackageError, Parts, Preset};
-use repserve_quantize::Precision;
+use repserve_compile::{Manifest, Package, PackageError, Parts, Preset, RequestedPrecision};
 use repserve_settings::settings;
 
 settings! {
@@ -14,8 +13,9 @@ settings! {
     pub struct ModelSettings {
         /// Folder with model.toml, or an ONNX file alone; empty: the model that is built into the binary.
         path: PathBuf = PathBuf::new(),
-        /// Arithmetic of the deploy graph: fp32, int8 (needs a calibration.json, which `repserve calibrate` writes), or model: as
-        /// the model's model.toml sets it, fp32 where it does not.
+        /// Arithmetic of the deploy graph: fp32; int8 (needs a calibration.json, which `repserve calibrate` writes); auto: int8 where there is a
+        /// calibration.json, [quantize] admits it and it measures at least as fast when the model is loaded, fp32 else; or model: as the
+        /// model's model.toml sets it, fp32 where it does not.
         precision: PrecisionChoice = PrecisionChoice::Model,
     }
 }
@@ -31,15 +31,18 @@ pub enum PrecisionChoice {
     Fp32,
     /// 8-bit integers, as `calibration.json` says.
     Int8,
+    /// int8 where it may be served and is as fast, fp32 else.
+    Auto,
 }
 
 impl PrecisionChoice {
     /// The arithmetic for a model.
-    pub fn of(self, manifest: &Manifest) -> Precision {
+    pub fn of(self, manifest: &Manifest) -> RequestedPrecision {
         match self {
             Self::Model => manifest.precision,
-            Self::Fp32 => Precision::Fp32,
-            Self::Int8 => Precision::Int8,
+            Self::Fp32 => RequestedPrecision::Fp32,
+            Self::Int8 => RequestedPrecision::Int8,
+            Self::Auto => RequestedPrecision::Auto,
         }
     }
 }

@@ -8,8 +8,9 @@ use crate::classify::{DecodeLimits, ImageEngine, MetricsObserver, Models, Rebuil
 use crate::config::Settings;
 use crate::repository::{Golden, LoadError, LoadedModel, Loader, Progress, Wanted};
 use crate::telemetry::Metrics;
-use repserve_compile::{Clock, CompileSettings, Compiled, Measured, Package, Phase, PhaseEvent, Started, start};
-use repserve_quantize::Precision;
+use repserve_compile::{
+    Clock, CompileSettings, Compiled, Measured, Package, Phase, PhaseEvent, RequestedPrecision, Started, start,
+};
 use repserve_runtime::{ImageSession, Pool, Runtime};
 use repserve_scheduler::{Memory, SessionError, WorkerPool, pair};
 
@@ -117,6 +118,7 @@ fn load_within(
     cache::save(unsaved);
     golden::check(&mut compiled, &golden, settings)?;
     log::fusion(&compiled.report, &compiled.facts);
+    log::arithmetic(&compiled.facts);
     log::kernels(&compiled.facts);
     log::loaded(&compiled.description, &compiled.facts);
     serve(settings, metrics, compiled, parts.memory, parts.workers)
@@ -178,7 +180,7 @@ fn rebuild(pool: Pool, shape: [usize; 3]) -> Rebuild {
 }
 
 /// The settings that compiling needs.
-pub fn compile_settings(settings: &Settings, precision: Precision) -> CompileSettings {
+pub fn compile_settings(settings: &Settings, precision: RequestedPrecision) -> CompileSettings {
     CompileSettings {
         precision,
         verify: settings.verify.clone(),

@@ -92,6 +92,21 @@ fn int8(kernels: Int8Kernels) {
     );
 }
 
+/// What `precision = "auto"` chose.
+pub(super) fn arithmetic(facts: &Facts) {
+    let Some(auto) = &facts.auto else { return };
+    let precision = facts.precision.label();
+    if auto.reason.is_fault() {
+        tracing::warn!(
+            precision,
+            reason = auto.message,
+            "int8 cannot be served; fp32 is served in its place"
+        );
+    } else {
+        tracing::info!(precision, reason = auto.message, "the arithmetic was chosen");
+    }
+}
+
 /// Which model was loaded, how it runs, and the seconds that loading took.
 pub(super) fn loaded(description: &Description, facts: &Facts) {
     let threads = &facts.plan.threads;

@@ -22,7 +22,7 @@ pub(super) struct ServedArgs {
     /// Folder of the model (model.toml), or an ONNX file; default: the model that is built in
     #[arg(long, value_name = "PATH")]
     model: Option<PathBuf>,
-    /// Arithmetic of the deploy graph: fp32, int8, or model: as model.toml says
+    /// Arithmetic of the deploy graph: fp32, int8, auto (the faster that may be served), or model: as model.toml says
     #[arg(long)]
     precision: Option<String>,
     #[command(flatten)]

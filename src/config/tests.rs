@@ -211,7 +211,7 @@ fn an_impossible_value_is_named_with_its_place() {
         "",
         &[],
         &[("model.precision", "int4", "--precision")],
-        "`model.precision` (flag --precision): wants one of `model`, `fp32`, `int8`, found \"int4\"",
+        "`model.precision` (flag --precision): wants one of `model`, `fp32`, `int8`, `auto`, found \"int4\"",
     );
     check(
         "[limits]\nrequest_bytes_max = 10\n",

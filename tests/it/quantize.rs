@@ -207,6 +207,72 @@ async fn a_calibration_that_is_missing_or_another_models_is_refused() {
     assert_eq!(card(&Server::ready(settings).await, "small").await["precision"], "fp32");
 }
 
+fn auto() -> Settings {
+    let mut settings = settings();
+    settings.model.precision = PrecisionChoice::Auto;
+    settings
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn auto_serves_the_faster_of_two_and_says_which_and_why() {
+    let server = Server::ready(auto()).await;
+    let card = card(&server, "repvgg-cifar10").await;
+    let (auto, precision) = (&card["auto"], card["precision"].as_str().unwrap());
+    let ms = |side: &str| auto["measured"][side].as_f64().unwrap();
+    let (fp32_ms, int8_ms) = (ms("fp32_ms"), ms("int8_ms"));
+    assert!(fp32_ms > 0.0 && int8_ms > 0.0, "{card}");
+    let (expected, reason) = if int8_ms <= fp32_ms {
+        ("int8", "int8_as_fast")
+    } else {
+        ("fp32", "fp32_faster")
+    };
+    assert_eq!((precision, &auto["reason"]), (expected, &reason.into()), "{card}");
+    assert_eq!(card["int8"]["served"], precision == "int8", "{card}");
+    assert!(auto["message"].as_str().unwrap().starts_with(expected), "{card}");
+    let metrics = server.get("/metrics").await.text().await.unwrap();
+    assert!(metrics.contains(&format!("precision=\"{precision}\"")), "{metrics}");
+    assert!(
+        !server.classify(png(3)).await["predictions"]
+            .as_array()
+            .unwrap()
+            .is_empty()
+    );
+}
+
+/// What `auto` says where it serves fp32.
+async fn fp32_of_auto(settings: Settings, model: &str, reason: &str) -> String {
+    let card = card(&Server::ready(settings).await, model).await;
+    assert_eq!(
+        (&card["precision"], &card["auto"]["reason"]),
+        (&"fp32".into(), &reason.into()),
+        "{card}"
+    );
+    assert_eq!(card["auto"]["measured"], Value::Null);
+    card["auto"]["message"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn auto_serves_fp32_where_int8_may_not_be_served() {
+    let (_dir, mut settings) = with_evidence(250, 25);
+    settings.model.precision = PrecisionChoice::Auto;
+    assert_eq!(settings.quantize.otherwise, Otherwise::Refuse);
+    let message = fp32_of_auto(settings, "repvgg-cifar10", "int8_refused").await;
+    assert!(message.contains("that excludes an agreement of 98.00 %"), "{message}");
+
+    let model = small_model();
+    let mut settings = auto();
+    settings.model.path = model.path().to_owned();
+    let message = fp32_of_auto(settings.clone(), "small", "no_calibration").await;
+    assert!(message.contains("no calibration.json"), "{message}");
+    let file = model.path().join("calibration.json");
+    std::fs::copy(checkout("models/repvgg-cifar10/calibration.json"), &file).unwrap();
+    let message = fp32_of_auto(settings, "small", "int8_unusable").await;
+    assert!(
+        message.contains("calibration.json was made for another model"),
+        "{message}"
+    );
+}
+
 #[test]
 fn calibrate_says_what_is_wrong() {
     let (model, few, none) = (small_model(), pictures(3), pictures(0));

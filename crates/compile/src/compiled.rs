@@ -2,7 +2,7 @@
 
 use super::beside::{self, Measured};
 use super::error::CompileError;
-use super::executable::Executable;
+use super::executable::{Chosen, Executable};
 use super::facts::{Facts, GraphFacts, LoadTimes, PlanFacts, Speed};
 use super::fused::Fused;
 use super::graph_input::GraphInput;
@@ -155,8 +155,8 @@ impl Graph {
             preprocess,
         } = self;
         let (scores, values) = scores(&package, &mut fused, &verified)?;
-        let Running { executable, sessions } = running(runtime, &package, &mut fused, &verified, settings, clock)?;
-        let pool = executable.pool().clone();
+        let Running { chosen, sessions } = running(runtime, &package, &mut fused, &verified, settings, clock)?;
+        let pool = chosen.executable.pool().clone();
         let first = sessions.narrow.first().ok_or(CompileError::NoSession)?;
         let batch_fixed = first.batch_fixed();
         let signature = Signature::new(&package, first, image(&input, &package), values, scores)?;
@@ -164,7 +164,7 @@ impl Graph {
         let report = fused.into_report();
         let mut sessions = shaped(sessions, signature.image);
         let [_, deploy] = GraphFacts::of(&report);
-        let precision = executable.precision();
+        let precision = chosen.executable.precision();
         let like = |measured: &&Measured| measured.fits(&deploy, precision, signature.image);
         let measuring = match &settings.beside {
             None => Measuring::All,
@@ -195,7 +195,7 @@ impl Graph {
             .train_time_ms
             .filter(|_| alone)
             .and_then(|ms| Speed::of(ms, &plan));
-        let facts = facts(executable, &report, verified, speed, &plan, clock);
+        let facts = facts(chosen, &report, verified, speed, &plan, clock);
         let labels = package
             .labels
             .unwrap_or_else(|| indices(scores.classes(signature.classes)));
@@ -243,7 +243,7 @@ fn scores(package: &Package, fused: &mut Fused, verified: &Verified) -> Result<(
 
 /// What runs, and its sessions.
 struct Running {
-    executable: Executable,
+    chosen: Chosen,
     sessions: Sessions<ModelSession>,
 }
 
@@ -283,18 +283,17 @@ fn checked(
     settings: &CompileSettings,
     clock: &mut Clock<'_>,
 ) -> Result<Running, CompileError> {
-    let mut executable = Executable::new(runtime, package, fused, settings, clock)?;
-    executable = executable.for_sessions(verified.batching, fused);
-    let pool = executable.pool();
+    let mut chosen = Executable::choose(runtime, package, fused, verified.batching, settings, clock)?;
+    let pool = chosen.executable.pool();
     let first = pool.session(Width::Narrow)?;
     let mut sessions = clock.time(Phase::Sessions, || pool.sessions(first))?;
-    if let Executable::Lowered(lowered) = &mut executable
+    if let Executable::Lowered(lowered) = &mut chosen.executable
         && (lowered.report.lowered > 0 || fused.is_quantized())
     {
         let error = clock.time(Phase::Verify, || verify_lowered(&mut sessions, verified))?;
         lowered.report.relative_error = Some(error).filter(|_| lowered.report.lowered > 0);
     }
-    Ok(Running { executable, sessions })
+    Ok(Running { chosen, sessions })
 }
 
 /// Labels of a model that brings none.
@@ -363,13 +362,14 @@ fn warm_up(
 }
 
 fn facts(
-    executable: Executable,
+    chosen: Chosen,
     report: &Report,
     verified: Verified,
     speed: Option<Speed>,
     plan: &Plan,
     clock: &Clock<'_>,
 ) -> Facts {
+    let Chosen { executable, auto } = chosen;
     let [source, deploy] = GraphFacts::of(report);
     let threads = PlanFacts::of(executable.pool(), plan);
     let precision = executable.precision();
@@ -379,6 +379,7 @@ fn facts(
     };
     Facts {
         precision,
+        auto,
         int8,
         source,
         deploy,

@@ -8,10 +8,10 @@ use serde::de::IntoDeserializer as _;
 use super::graph_input::GraphInput;
 use super::manifest::{Manifest, OutputSpec};
 use super::normalization;
+use super::precision::RequestedPrecision;
 use super::repository::RepositorySpec;
 use repserve_graph::{InputNormalization, Model};
 use repserve_preprocess::{BYTE_MAX, InputSpec, Interpolation};
-use repserve_quantize::Precision;
 
 /// Side of the images of a graph that leaves it free, in pixels.
 const SIDE: usize = 224;
@@ -78,7 +78,7 @@ impl Draft {
                 version: "1".to_owned(),
                 file: part(path.file_name()),
                 labels: None,
-                precision: Precision::Fp32,
+                precision: RequestedPrecision::Fp32,
                 input: InputSpec {
                     size,
                     resize,

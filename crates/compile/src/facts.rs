@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::phase::Phase;
+use super::precision::AutoFacts;
 use repserve_preprocess::decoder;
 use repserve_quantize::{Agreement, Judgement, Precision};
 use repserve_reparam::equivalence::Equivalence;
@@ -17,7 +18,9 @@ use repserve_runtime::{Int8Kernels, KernelReport, Plan, Pool};
 pub struct Facts {
     /// Arithmetic of the graph that runs.
     pub precision: Precision,
-    /// How the int8 graph did at the gate; `None` where int8 was not requested.
+    /// How that was chosen; `None` where it was requested.
+    pub auto: Option<AutoFacts>,
+    /// How the int8 graph did at the gate; `None` where none was made.
     pub int8: Option<Int8Facts>,
     /// The train-time graph.
     pub source: GraphFacts,

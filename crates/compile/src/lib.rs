@@ -54,6 +54,7 @@
 //! ```
 
 mod arithmetic;
+mod auto;
 mod beside;
 mod bisect;
 mod cache;
@@ -70,6 +71,7 @@ mod manifest;
 mod normalization;
 mod package;
 mod phase;
+mod precision;
 mod quantized;
 mod repository;
 mod scores;
@@ -88,12 +90,13 @@ pub use compiled::{Compiled, Description, compile};
 pub use draft::{Draft, Preset};
 pub use embedding::{EMBEDDING_VALUES_MAX, EMBEDDINGS_MAX, Embedding};
 pub use error::{CompileError, Mismatch};
-pub use executable::{Executable, Lowered};
+pub use executable::{Chosen, Executable, Lowered};
 pub use facts::{Facts, GraphFacts, Int8Facts, LoadTimes, PlanFacts};
 pub use fused::Fused;
 pub use manifest::{Manifest, ManifestError, OutputKind, OutputSpec};
 pub use package::{CALIBRATION_FILE, MANIFEST_FILE, Package, PackageError, Parts};
 pub use phase::{Clock, Phase, PhaseEvent};
+pub use precision::{AutoFacts, AutoReason, AutoTimes, RequestedPrecision};
 pub use quantized::{Gated, Quantized};
 pub use repository::{RepositorySpec, VersionPolicy};
 pub use scores::{KindError, Scores};

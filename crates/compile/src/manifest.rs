@@ -5,10 +5,10 @@ use std::path::{Component, Path};
 use serde::{Deserialize, Serialize};
 
 use super::embedding::EMBEDDINGS_MAX;
+use super::precision::RequestedPrecision;
 use super::repository::RepositorySpec;
 use repserve_graph::GraphEnd;
 use repserve_preprocess::InputSpec;
-use repserve_quantize::Precision;
 
 /// The content of a `model.toml`, checked.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,7 +25,7 @@ pub struct Manifest {
     pub labels: Option<String>,
     /// Arithmetic of the deploy graph, unless the settings say otherwise.
     #[serde(default)]
-    pub precision: Precision,
+    pub precision: RequestedPrecision,
     /// From image to tensor.
     pub input: InputSpec,
     /// From tensor to classes.

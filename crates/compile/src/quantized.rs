@@ -32,11 +32,17 @@ pub struct Quantized {
 pub enum Gated {
     /// The int8 graph may be served.
     Passed(Box<Quantized>),
-    /// It may not, and the settings want fp32 in its place.
-    Refused(Box<Int8Facts>),
+    /// It may not.
+    Refused {
+        /// How it did.
+        int8: Box<Int8Facts>,
+        /// Why.
+        reason: String,
+    },
 }
 
-/// Makes the int8 graph of a deploy graph, as the package's calibration says, and compares both on the calibration's images.
+/// Makes the int8 graph of a deploy graph that is to be served in int8. What did not pass the gate is an error, or where the settings want
+/// fp32 in its place, a warning.
 ///
 /// # Errors
 /// No calibration that fits, or an int8 graph that differs too much and may not be replaced.
@@ -46,10 +52,32 @@ pub(super) fn quantize(
     fused: &Fused,
     settings: &CompileSettings,
 ) -> Result<Gated, CompileError> {
-    gated(runtime, package, fused, settings).map_err(|error| CompileError::Int8(Box::new(error)))
+    let quantized = || {
+        let gated = gated(runtime, package, fused, settings)?;
+        match &gated {
+            Gated::Refused { reason, .. } => refuse(settings.gate.otherwise, reason)?,
+            Gated::Passed(quantized) => warn_if_slow(quantized.int8.times_as_fast),
+        }
+        Ok(gated)
+    };
+    quantized().map_err(|error| CompileError::Int8(Box::new(error)))
 }
 
-fn gated(
+fn warn_if_slow(times_as_fast: f64) {
+    if times_as_fast < GAIN_MIN {
+        tracing::warn!(
+            times_as_fast,
+            "int8 gains little on this processor: it has no instructions for it (VNNI); fp32 is exact and may be faster \
+             (precision = \"auto\" measures both)"
+        );
+    }
+}
+
+/// Makes the int8 graph of a deploy graph, as the package's calibration says, and compares both on the calibration's images.
+///
+/// # Errors
+/// No calibration that fits.
+pub(super) fn gated(
     runtime: &Runtime,
     package: &Package,
     fused: &Fused,
@@ -66,9 +94,6 @@ fn gated(
     let Compared { here, times_as_fast } = gate.compare(fused, &pool)?;
     let refusal = refusal(&judgement, here, calibration.gate.agreement);
     let served = refusal.is_none();
-    if let Some(reason) = refusal {
-        refuse(settings.gate.otherwise, reason)?;
-    }
     let layers_fp32: Vec<String> = calibration.layers_in(Precision::Fp32).map(str::to_owned).collect();
     let layers = calibration.layers_in(Precision::Int8).count();
     tracing::info!(
@@ -80,12 +105,6 @@ fn gated(
         times_as_fast,
         "int8 compared with fp32"
     );
-    if served && times_as_fast < GAIN_MIN {
-        tracing::warn!(
-            times_as_fast,
-            "int8 gains little on this processor: it has no instructions for it (VNNI); fp32 is exact and may be faster"
-        );
-    }
     let int8 = Int8Facts {
         served,
         agreement: calibration.evidence.agreement,
@@ -95,10 +114,12 @@ fn gated(
         layers,
         layers_fp32,
     };
-    Ok(if served {
-        Gated::Passed(Box::new(Quantized { pool, int8 }))
-    } else {
-        Gated::Refused(Box::new(int8))
+    Ok(match refusal {
+        None => Gated::Passed(Box::new(Quantized { pool, int8 })),
+        Some(reason) => Gated::Refused {
+            int8: Box::new(int8),
+            reason,
+        },
     })
 }
 
@@ -114,9 +135,11 @@ fn refusal(judgement: &Judgement, here: Agreement, when_calibrated: Agreement) -
 }
 
 /// An error where nothing may be served in place of the int8 graph.
-fn refuse(otherwise: Otherwise, reason: String) -> Result<(), CompileError> {
+fn refuse(otherwise: Otherwise, reason: &str) -> Result<(), CompileError> {
     match otherwise {
-        Otherwise::Refuse => Err(CompileError::Gate { reason }),
+        Otherwise::Refuse => Err(CompileError::Gate {
+            reason: reason.to_owned(),
+        }),
         Otherwise::Fp32 => {
             tracing::warn!(
                 reason,

@@ -1,8 +1,9 @@
 //! The settings of compiling.
 
 use super::beside::Measured;
+use super::precision::RequestedPrecision;
 use repserve_preprocess::Limits;
-use repserve_quantize::{GateSettings, Precision};
+use repserve_quantize::GateSettings;
 use repserve_runtime::RuntimeSettings;
 use repserve_settings::{rule, settings};
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct CompileSettings {
     /// Arithmetic of the graph to run.
-    pub precision: Precision,
+    pub precision: RequestedPrecision,
     /// Comparison of the deploy graph with the train-time graph.
     pub verify: VerifySettings,
     /// Comparison of the int8 graph with the fp32 graph.

@@ -3,7 +3,6 @@
 use super::*;
 use bytes::Bytes;
 use repserve_graph::onnx::{Counts, counts};
-use repserve_quantize::Precision;
 use repserve_runtime::{KernelMode, Runtime, RuntimeSettings};
 use repserve_scheduler::Session;
 
@@ -18,7 +17,7 @@ pub(crate) fn built_in() -> Package {
     .unwrap()
 }
 
-fn settings(precision: Precision, kernels: KernelMode, share_weights: bool) -> CompileSettings {
+fn settings(precision: RequestedPrecision, kernels: KernelMode, share_weights: bool) -> CompileSettings {
     CompileSettings {
         precision,
         runtime: RuntimeSettings {
@@ -55,7 +54,7 @@ fn check_counts(settings: &CompileSettings, read: usize, written: usize) {
 
 #[test]
 fn train_time_and_deploy_file_are_parsed_once_and_each_graph_encoded_once() {
-    let fp32 = |kernels, share| settings(Precision::Fp32, kernels, share);
+    let fp32 = |kernels, share| settings(RequestedPrecision::Fp32, kernels, share);
     check_counts(&fp32(KernelMode::Off, false), 2, 1);
     // The lowered graph.
     check_counts(&fp32(KernelMode::On, false), 2, 2);
@@ -63,13 +62,13 @@ fn train_time_and_deploy_file_are_parsed_once_and_each_graph_encoded_once() {
     check_counts(&fp32(KernelMode::Off, true), 3, 1);
     check_counts(&fp32(KernelMode::On, true), 3, 2);
     // The int8 graph; what ONNX Runtime made of it, and that with the weights inside.
-    check_counts(&settings(Precision::Int8, KernelMode::Auto, true), 3, 3);
-    check_counts(&settings(Precision::Int8, KernelMode::Off, false), 2, 2);
+    check_counts(&settings(RequestedPrecision::Int8, KernelMode::Auto, true), 3, 3);
+    check_counts(&settings(RequestedPrecision::Int8, KernelMode::Off, false), 2, 2);
 }
 
 #[test]
 fn kernels_that_are_measured_write_a_graph_more_only_where_some_layers_are_chosen() {
-    let (compiled, found) = compiled(&settings(Precision::Fp32, KernelMode::Auto, false));
+    let (compiled, found) = compiled(&settings(RequestedPrecision::Fp32, KernelMode::Auto, false));
     let kernels = compiled.facts.kernels.unwrap();
     let some = kernels.lowered > 0 && kernels.lowered < kernels.layers.len();
     // The deploy graph, the one that is measured with all layers lowered, and that with the chosen ones, which is another.
@@ -80,7 +79,7 @@ fn kernels_that_are_measured_write_a_graph_more_only_where_some_layers_are_chose
 #[test]
 fn int8_computes_in_the_same_kernels_whether_or_not_weights_are_shared() {
     let run = |share| {
-        let (mut compiled, _) = compiled(&settings(Precision::Int8, KernelMode::Auto, share));
+        let (mut compiled, _) = compiled(&settings(RequestedPrecision::Int8, KernelMode::Auto, share));
         let length = compiled.description.signature.image_len();
         let image: Vec<f32> = (0..length).map(|i| ((i * 37) % 256) as f32 / 128.0 - 1.0).collect();
         let row = compiled.sessions.narrow[0].run(&[image]).unwrap();
@@ -97,11 +96,11 @@ fn int8_computes_in_the_same_kernels_whether_or_not_weights_are_shared() {
 
 #[test]
 fn an_int8_graph_is_not_lowered_and_the_facts_say_so() {
-    let (int8, _) = compiled(&settings(Precision::Int8, KernelMode::Auto, true));
+    let (int8, _) = compiled(&settings(RequestedPrecision::Int8, KernelMode::Auto, true));
     let facts = serde_json::to_value(&int8.facts).unwrap();
     assert_eq!((&facts["precision"], &facts["kernels"]), (&"int8".into(), &().into()));
     assert_eq!(facts["int8"]["served"], true);
-    let (fp32, _) = compiled(&settings(Precision::Fp32, KernelMode::On, true));
+    let (fp32, _) = compiled(&settings(RequestedPrecision::Fp32, KernelMode::On, true));
     let facts = serde_json::to_value(&fp32.facts).unwrap();
     assert_eq!((&facts["precision"], &facts["int8"]), (&"fp32".into(), &().into()));
     assert!(facts["kernels"]["lowered"].as_u64().unwrap() > 0);
@@ -144,9 +143,9 @@ pub(crate) fn with_features() -> (Package, String) {
 fn embeddings_are_verified_in_every_kind_of_session_and_a_wrong_one_is_refused() {
     let runtime = Runtime::load(None).unwrap();
     for (precision, kernels) in [
-        (Precision::Fp32, KernelMode::Off),
-        (Precision::Fp32, KernelMode::On),
-        (Precision::Int8, KernelMode::Auto),
+        (RequestedPrecision::Fp32, KernelMode::Off),
+        (RequestedPrecision::Fp32, KernelMode::On),
+        (RequestedPrecision::Int8, KernelMode::Auto),
     ] {
         let (package, features) = with_features();
         let settings = settings(precision, kernels, true);

@@ -67,6 +67,14 @@ impl Curve {
         pays.map(|p| p.batch_size).max().unwrap_or(0)
     }
 
+    /// Milliseconds that an image takes in one-core runs of the batch whose throughput is best, among those of [`Self::best_batch`]. `None` if
+    /// nothing was measured.
+    pub fn image_ms(&self) -> Option<f64> {
+        let in_time = self.narrow.iter().filter(|p| p.in_time());
+        let times = in_time.map(|p| p.latency_ms / p.batch_size as f64);
+        times.reduce(f64::min)
+    }
+
     /// Latency of a narrow batch of that size, or of the next smaller one that was measured.
     pub fn narrow_latency(&self, batch_size: usize) -> Option<Duration> {
         let point = self.narrow.iter().rev().find(|p| p.batch_size <= batch_size)?;
@@ -124,6 +132,18 @@ mod tests {
     #[test]
     fn a_wide_session_that_is_no_faster_is_not_used() {
         check(&[0.1, 0.15], &[0.12], 2, 0);
+    }
+
+    #[test]
+    fn an_image_takes_what_it_does_in_the_best_batch_that_is_short_enough() {
+        let image_ms = |latencies: &[f64]| {
+            let narrow = points(latencies);
+            let wide = points(&[0.1]);
+            Curve { narrow, wide }.image_ms()
+        };
+        assert_eq!(image_ms(&[1.0, 1.6, 2.8, 5.6]), Some(0.7));
+        assert_eq!(image_ms(&[60.0, 110.0]), Some(60.0));
+        assert_eq!(image_ms(&[]), None);
     }
 
     #[test]

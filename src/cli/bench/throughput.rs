@@ -16,7 +16,7 @@ use repserve_measure::report::{Load, Scenario, Throughput};
 use repserve_measure::server::Server;
 use repserve_measure::stats::{Summary, median};
 use repserve_preprocess::{JpegDecode, Preprocess};
-use repserve_runtime::{ModelSession, Runtime, SessionOptions};
+use repserve_runtime::{Batching, ModelSession, Runtime, SessionOptions};
 use repserve_scheduler::Width;
 
 /// The loads, in the order in which a round runs them. The open ones need the capacity that the closed ones find.
@@ -121,7 +121,8 @@ fn bare(subject: &Subject, settings: &Settings) -> anyhow::Result<(Bare, Option<
     let fused = Fused::new(package.source())?;
     let runtime = Runtime::load(app::explicit(settings))?;
     let compile = app::compile_settings(settings, model.precision.of(&package.manifest));
-    let executable = Executable::new(&runtime, &package, &fused, &compile, &mut Clock::silent())?;
+    let batching = Batching::default();
+    let chosen = Executable::choose(&runtime, &package, &fused, batching, &compile, &mut Clock::silent())?;
     let (onnx, output) = (fused.onnx().clone(), fused.output().map(str::to_owned));
     let plain = Bare {
         session: Arc::new(move |threads| {
@@ -138,8 +139,8 @@ fn bare(subject: &Subject, settings: &Settings) -> anyhow::Result<(Bare, Option<
         image: subject.image.clone(),
         cores: super::cores(),
     };
-    let pool = executable.pool().clone();
-    let same = executable.runs_kernels().then(|| Bare {
+    let pool = chosen.executable.pool().clone();
+    let same = chosen.executable.runs_kernels().then(|| Bare {
         session: Arc::new(move |threads| {
             let width = if threads > 1 { Width::Wide } else { Width::Narrow };
             Ok(pool.session(width)?)

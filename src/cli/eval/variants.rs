@@ -8,7 +8,7 @@ use crate::app;
 use crate::config::Settings;
 use crate::model::ModelSettings;
 use repserve_cache::Store;
-use repserve_compile::{Clock, CompileSettings, Compiled, Fused, Package, Scores, cached, compile};
+use repserve_compile::{Clock, CompileSettings, Compiled, Fused, Package, RequestedPrecision, Scores, cached, compile};
 use repserve_preprocess::Preprocess;
 use repserve_quantize::{GateSettings, Precision};
 use repserve_runtime::{ModelSession, Runtime};
@@ -130,8 +130,8 @@ fn from_cache(runtime: &Runtime, settings: &Settings, package: &Package, folder:
 
 fn one(runtime: &Runtime, settings: &Settings, package: Package, form: &Form) -> anyhow::Result<Variant> {
     let precision = match form {
-        Form::Int8 => Precision::Int8,
-        Form::Train | Form::Fused | Form::Cache(_) | Form::Other(_) => Precision::Fp32,
+        Form::Int8 => RequestedPrecision::Int8,
+        Form::Train | Form::Fused | Form::Cache(_) | Form::Other(_) => RequestedPrecision::Fp32,
     };
     let settings = CompileSettings {
         gate: GateSettings::open(),

@@ -147,10 +147,11 @@ function speed({ speed: measured, kernels, int8 }) {
   return sentences.join(" ");
 }
 
-function precision({ precision: name, int8 }) {
-  if (!int8) return name;
+function precision({ precision: name, int8, auto }) {
+  if (!int8) return auto ? `${name} (${auto.message})` : name;
   const { agreement } = int8;
   const compared = agreement?.images ? `; int8 and fp32 were compared on ${agreement.images} calibration images` : "";
+  if (auto) return `${name} (${auto.message})${compared}`;
   return int8.served ? `${name}${compared}` : `${name} (int8 was refused: it differs too much)${compared}`;
 }
 

@@ -6,12 +6,12 @@ use std::thread;
 
 use repserve_cache::{Digest, Key};
 use repserve_files as files;
-use repserve_quantize::Precision;
 use repserve_runtime::{Cores, Runtime, RuntimeSettings};
 use serde::Serialize;
 
 use super::super::error::CompileError;
 use super::super::package::Package;
+use super::super::precision::RequestedPrecision;
 use super::super::settings::CompileSettings;
 
 /// What `/proc/cpuinfo` says of a processor that decides which code runs on it and how fast.
@@ -79,8 +79,8 @@ impl Keys {
             ("verify", &json(&settings.verify)),
         ]);
         let calibration = match settings.precision {
-            Precision::Fp32 => None,
-            Precision::Int8 => package.calibration()?,
+            RequestedPrecision::Fp32 => None,
+            RequestedPrecision::Int8 | RequestedPrecision::Auto => package.calibration()?,
         };
         let runtime = RuntimeSettings {
             // Its version is part of the other key.

@@ -17,6 +17,7 @@ use super::super::facts::{Facts, GraphFacts, Int8Facts, LoadTimes, PlanFacts, Sp
 use super::super::graph_input::GraphInput;
 use super::super::package::Package;
 use super::super::phase::{Clock, Phase};
+use super::super::precision::AutoFacts;
 use super::super::scores::Scores;
 use super::super::settings::CompileSettings;
 use super::super::signature::Signature;
@@ -36,6 +37,7 @@ pub(super) struct SessionsRecord {
     pub(super) embeddings: Vec<Embedding>,
     pub(super) equivalence: Equivalence,
     pub(super) precision: Precision,
+    pub(super) auto: Option<AutoFacts>,
     pub(super) int8: Option<Int8Facts>,
     pub(super) kernels: Option<KernelReport>,
     pub(super) speed: Option<Speed>,
@@ -106,6 +108,7 @@ pub(super) fn restored(
     let [source, deploy] = GraphFacts::of(&record.report);
     let facts = Facts {
         precision: record.precision,
+        auto: record.auto,
         int8: record.int8,
         source,
         deploy,

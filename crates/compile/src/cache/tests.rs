@@ -1,14 +1,13 @@
 use std::path::Path;
 
 use repserve_cache::Section;
-use repserve_quantize::Precision;
 use repserve_runtime::{KernelMode, PlanMode, Row, RuntimeSettings};
 use repserve_scheduler::Session;
 
 use super::*;
 use crate::tests::{built_in, with_features};
 
-fn settings(precision: Precision, kernels: KernelMode) -> CompileSettings {
+fn settings(precision: RequestedPrecision, kernels: KernelMode) -> CompileSettings {
     CompileSettings {
         precision,
         runtime: RuntimeSettings {
@@ -23,7 +22,7 @@ fn settings(precision: Precision, kernels: KernelMode) -> CompileSettings {
 }
 
 fn fp32() -> CompileSettings {
-    settings(Precision::Fp32, KernelMode::On)
+    settings(RequestedPrecision::Fp32, KernelMode::On)
 }
 
 fn store() -> (tempfile::TempDir, Store) {
@@ -72,6 +71,8 @@ fn check(settings: &CompileSettings) {
     assert_eq!(layers(&second), layers(&first));
     let agreement = |compiled: &Compiled| compiled.facts.int8.as_ref().map(|int8| int8.agreement.images);
     assert_eq!(agreement(&second), agreement(&first));
+    assert_eq!(second.facts.precision, first.facts.precision);
+    assert_eq!(second.facts.auto, first.facts.auto);
     assert_eq!(second.facts.equivalence.images, first.facts.equivalence.images);
     assert_eq!(second.facts.plan.operators, first.facts.plan.operators);
 }
@@ -79,8 +80,9 @@ fn check(settings: &CompileSettings) {
 #[test]
 fn a_start_from_the_cache_serves_what_was_compiled() {
     check(&fp32());
-    check(&settings(Precision::Fp32, KernelMode::Off));
-    check(&settings(Precision::Int8, KernelMode::Auto));
+    check(&settings(RequestedPrecision::Fp32, KernelMode::Off));
+    check(&settings(RequestedPrecision::Int8, KernelMode::Auto));
+    check(&settings(RequestedPrecision::Auto, KernelMode::On));
 }
 
 fn files(store: &Store, kind: &str) -> Vec<PathBuf> {
@@ -112,7 +114,7 @@ fn on_another_processor_the_graph_is_taken_and_its_sessions_are_made() {
 fn other_settings_and_other_models_have_entries_of_their_own() {
     let (_folder, store) = store();
     started(&store, built_in(), &fp32());
-    let (_, phases) = started(&store, built_in(), &settings(Precision::Fp32, KernelMode::Off));
+    let (_, phases) = started(&store, built_in(), &settings(RequestedPrecision::Fp32, KernelMode::Off));
     assert!(!phases.contains(&Phase::Fuse), "{phases:?}");
     let mut other = built_in();
     other.manifest.input.mean = [0.25; 3];

@@ -78,6 +78,7 @@ impl Unsaved {
             embeddings: compiled.description.signature.embeddings.clone(),
             equivalence: compiled.facts.equivalence.clone(),
             precision: compiled.facts.precision,
+            auto: compiled.facts.auto.clone(),
             int8: compiled.facts.int8.clone(),
             kernels: compiled.facts.kernels.clone(),
             speed: compiled.facts.speed,
