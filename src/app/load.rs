@@ -1,6 +1,6 @@
 //! From a model's parts to a served model: the package is compiled, checked and gets a scheduler.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{cache, golden, log};
@@ -9,7 +9,8 @@ use crate::config::Settings;
 use crate::repository::{Golden, LoadError, LoadedModel, Loader, Progress, Wanted};
 use crate::telemetry::Metrics;
 use repserve_compile::{
-    Clock, CompileSettings, Compiled, Measured, Package, Phase, PhaseEvent, RequestedPrecision, Started, start,
+    Clock, CompileError, CompileSettings, Compiled, Measured, Package, Phase, PhaseEvent, RequestedPrecision, Started,
+    start,
 };
 use repserve_runtime::{ImageSession, Pool, Runtime};
 use repserve_scheduler::{Memory, SessionError, WorkerPool, pair};
@@ -113,7 +114,12 @@ fn load_within(
         ..compile_settings(settings, precision)
     };
     let load = || Runtime::load(explicit(settings));
-    let started = start(load, package, store.as_ref(), &compile_settings, &mut clock)?;
+    let file = package
+        .folder
+        .as_ref()
+        .map(|folder| folder.join(&package.manifest.file));
+    let started = start(load, package, store.as_ref(), &compile_settings, &mut clock);
+    let started = started.map_err(|error| with_file(error, file))?;
     let Started { mut compiled, unsaved } = started;
     cache::save(unsaved);
     golden::check(&mut compiled, &golden, settings)?;
@@ -122,6 +128,14 @@ fn load_within(
     log::kernels(&compiled.facts);
     log::loaded(&compiled.description, &compiled.facts);
     serve(settings, metrics, compiled, parts.memory, parts.workers)
+}
+
+/// The error with the ONNX file, where it is about that.
+fn with_file(error: CompileError, file: Option<PathBuf>) -> LoadError {
+    match (error, file) {
+        (CompileError::Fuse(error), Some(path)) => LoadError::Graph { path, error },
+        (error, _) => error.into(),
+    }
 }
 
 fn measured(served: &Served) -> Measured {

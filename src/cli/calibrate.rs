@@ -10,6 +10,7 @@ use super::labelled::{self, LabelledImage, Unknown};
 use super::out_file::OutFile;
 use super::report::{self, ReportArgs};
 use super::settings::{LibraryArgs, SettingsArgs, Used, model_flag};
+use super::value::positive;
 use super::{Outcome, output};
 use crate::app;
 use crate::config::Settings;
@@ -33,7 +34,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "DIR|CSV")]
     images: PathBuf,
     /// Images to use at most, evenly spread over those found
-    #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = positive::<u32>)]
     images_max: u32,
     /// Top-1 agreement with fp32 to reach, 0 to 1; layers that hurt it most stay in fp32
     #[arg(long, value_name = "SHARE", default_value_t = Goal::default().top1_agreement, value_parser = share)]

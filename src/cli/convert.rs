@@ -139,6 +139,7 @@ fn check(
     let runtime = match Runtime::load(app::explicit(settings)) {
         Ok(runtime) => runtime,
         Err(error) if args.probe.is_some() => return Err(error).context("the images cannot be run"),
+        Err(error) if app::explicit(settings).is_some() => return Err(error.into()),
         Err(error) => {
             let not_verified = error.to_string();
             return Ok((fused, Checked::Not { not_verified }, None));

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 use super::settings::{SettingsArgs, Used};
+use super::value::positive;
 use super::{Outcome, output};
 use crate::app::probe::{self, Returned, Trust};
 use crate::config::Settings;
@@ -21,7 +22,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE", requires = "url")]
     certificate_file: Option<PathBuf>,
     /// Give up after this time
-    #[arg(long, value_name = "MS", default_value_t = 3000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "MS", default_value_t = 3000, value_parser = positive::<u64>)]
     timeout_ms: u64,
     #[command(flatten)]
     settings: SettingsArgs,
@@ -38,7 +39,12 @@ pub(super) fn run(args: &Args) -> Outcome {
         None => configured(&args.settings.load(USED, &[])?.settings),
     };
     let timeout = Duration::from_millis(args.timeout_ms);
-    let Returned { status, body } = request(&url, &trust, timeout).with_context(|| format!("cannot request {url}"))?;
+    let Returned { status, body } = match request(&url, &trust, timeout) {
+        Err(error) if is_refused(&error) => {
+            bail!("nothing listens at {url}; start the server, or say with --url or server.listen where it listens")
+        }
+        returned => returned.with_context(|| format!("cannot request {url}"))?,
+    };
     if status == 200 {
         output::print(&format!("{url}: ready\n"))?;
         return Ok(ExitCode::SUCCESS);
@@ -50,6 +56,11 @@ pub(super) fn run(args: &Args) -> Outcome {
         "{url} returned {status}: {}",
         detail.as_deref().unwrap_or("no reason given")
     );
+}
+
+fn is_refused(error: &anyhow::Error) -> bool {
+    let cause = error.root_cause().downcast_ref::<std::io::Error>();
+    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::ConnectionRefused)
 }
 
 fn request(url: &str, trust: &Trust, timeout: Duration) -> anyhow::Result<Returned> {

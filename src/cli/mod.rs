@@ -22,6 +22,7 @@ mod probe;
 mod report;
 mod serve;
 mod settings;
+mod value;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -116,8 +117,23 @@ fn usage(error: &clap::Error) -> ExitCode {
     ExitCode::from(2)
 }
 
+/// Flags that other servers have, and what does the same here.
+const ELSEWHERE: [(&str, &str); 6] = [
+    ("--port", "--listen 127.0.0.1:PORT"),
+    ("-p", "--listen 127.0.0.1:PORT"),
+    ("--host", "--listen HOST:PORT"),
+    ("--bind", "--listen HOST:PORT"),
+    ("--grpc-port", "--set server.grpc_listen=127.0.0.1:PORT"),
+    ("--model-repository", "--models DIR"),
+];
+
 /// The flag, subcommand or value that is nearest to one that does not exist.
 fn suggestion(error: &clap::Error) -> Option<&str> {
+    if let Some(ContextValue::String(unknown)) = error.get(ContextKind::InvalidArg)
+        && let Some((_, here)) = ELSEWHERE.iter().find(|(there, _)| there == unknown)
+    {
+        return Some(here);
+    }
     let kinds = [
         ContextKind::SuggestedArg,
         ContextKind::SuggestedSubcommand,

@@ -34,6 +34,12 @@ pub(super) enum OutFileError {
         /// What it is.
         source_file: PathBuf,
     },
+    /// Its folder is missing.
+    #[error("cannot write {}: there is no folder {}; make it first", path.display(), folder_of(path).display())]
+    NoFolder {
+        /// The file.
+        path: PathBuf,
+    },
     /// The system refuses.
     #[error("cannot write {}: {error}", path.display())]
     Io {
@@ -65,9 +71,12 @@ impl OutFile {
             return Err(OutFileError::Exists(named.to_owned()));
         }
         if found.is_none() {
-            fs::metadata(folder_of(named)).map_err(|error| OutFileError::Io {
-                path: named.to_owned(),
-                error,
+            fs::metadata(folder_of(named)).map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => OutFileError::NoFolder { path: named.to_owned() },
+                _ => OutFileError::Io {
+                    path: named.to_owned(),
+                    error,
+                },
             })?;
         }
         let followed = fs::canonicalize(named).ok();

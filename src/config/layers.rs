@@ -21,6 +21,11 @@ pub(super) fn key_of_variable(name: &str) -> Option<String> {
     Some(rest.replace("__", ".").to_lowercase())
 }
 
+/// The environment variable that sets a dotted key.
+fn variable_of_key(key: &str) -> String {
+    format!("{VARIABLE_PREFIX}{}", key.replace('.', "__").to_uppercase())
+}
+
 /// A value and where it came from.
 #[derive(Debug, Clone)]
 pub struct Entry {
@@ -63,18 +68,29 @@ impl Layers {
         Ok(())
     }
 
-    /// Lays variables over what is there; those without the prefix are none of ours.
+    /// Lays variables over what is there; those without the prefix are none of ours, unless they are a key's but for the number of
+    /// underscores.
     pub(super) fn lay_variables(
         &mut self,
         variables: impl IntoIterator<Item = (String, String)>,
     ) -> Result<(), ConfigError> {
         for (name, text) in variables {
-            let Some(key) = key_of_variable(&name) else {
-                continue;
-            };
-            self.set_text(key, &text, Source::Variable(name))?;
+            match key_of_variable(&name) {
+                Some(key) => self.set_text(key, &text, Source::Variable(name))?,
+                None => self.refuse_misspelt(name)?,
+            }
         }
         Ok(())
+    }
+
+    fn refuse_misspelt(&self, name: String) -> Result<(), ConfigError> {
+        let one_underscore = |text: &str| text.replace("__", "_").to_uppercase();
+        let written = one_underscore(&name);
+        let mut right = self.entries.keys().map(String::as_str).map(variable_of_key);
+        match right.find(|right| one_underscore(right) == written) {
+            Some(right) => Err(ConfigError::MisspeltVariable { name, right }),
+            None => Ok(()),
+        }
     }
 
     /// Sets a key from text, which is read as the type that the key has.
@@ -114,10 +130,35 @@ impl Layers {
         self.entries.get(key).ok_or_else(|| ConfigError::UnknownKey {
             key: key.to_owned(),
             source_of: source.clone(),
-            hint: self
-                .nearest(key)
-                .map_or_else(String::new, |near| format!("; did you mean `{near}`?")),
+            hint: self.hint(key),
         })
+    }
+
+    /// What may be meant by a key that does not exist: the nearest one, else one of its section, else one of another section.
+    fn hint(&self, key: &str) -> String {
+        if let Some(near) = self.nearest(key) {
+            return format!("did you mean `{near}`?");
+        }
+        let section = key.split('.').next().unwrap_or_default();
+        let within = self.keys_of(section);
+        if !within.is_empty() {
+            let within = within.join(", ");
+            return format!("[{section}] has the keys {within}; `repserve config --default` says what each is for");
+        }
+        let mut sections: Vec<&str> = self
+            .entries
+            .keys()
+            .filter_map(|known| known.split('.').next())
+            .collect();
+        sections.dedup();
+        let sections = sections.join(", ");
+        format!("a key is `section.key`, of the sections {sections}; `repserve config --default` says what each is for")
+    }
+
+    /// The keys of a section, without its name.
+    fn keys_of(&self, section: &str) -> Vec<&str> {
+        let split = self.entries.keys().filter_map(|known| known.split_once('.'));
+        split.filter(|(of, _)| *of == section).map(|(_, name)| name).collect()
     }
 
     fn nearest(&self, key: &str) -> Option<&str> {

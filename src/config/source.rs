@@ -59,14 +59,22 @@ pub enum ConfigError {
         message: String,
     },
     /// There is no such key.
-    #[error("unknown key `{key}` ({source_of}){hint}")]
+    #[error("unknown key `{key}` ({source_of}); {hint}")]
     UnknownKey {
         /// The key, dotted.
         key: String,
         /// Where it was given.
         source_of: Source,
-        /// What might have been meant; empty where nothing is near.
+        /// What might have been meant.
         hint: String,
+    },
+    /// A variable sets no key, and would with another number of underscores.
+    #[error("the variable {name} sets nothing; it is written {right}")]
+    MisspeltVariable {
+        /// As it is written.
+        name: String,
+        /// The variable of the key.
+        right: String,
     },
     /// The key has another name now.
     #[error("`{key}` ({source_of}) is called `{new}` now")]

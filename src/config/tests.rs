@@ -145,7 +145,63 @@ fn a_wrong_type_is_named_with_its_place() {
         &[],
         "`server.top_k` (variable REPSERVE__SERVER__TOP_K): wants a whole number (at least 1), found a string (\"five\")",
     );
-    check("server = 3\n", &[], &[], "unknown key `server` (my.toml:1)");
+}
+
+#[test]
+fn a_key_that_nothing_is_near_to_names_those_there_are() {
+    let described = "`repserve config --default` says what each is for";
+    let (decode, sections) = (
+        "[decode] has the keys jpeg",
+        "a key is `section.key`, of the sections batch, cache, decode, limits, log, model, models, quantize, runtime, security, server, trace, verify",
+    );
+    let check = |file: &str, variables: &[(&str, &str)], flags: &[(&str, &str, &str)], message: &str, hint: &str| {
+        check(file, variables, flags, &format!("{message}; {hint}; {described}"));
+    };
+    check(
+        "[decode]\nthreads_max = 3\n",
+        &[],
+        &[],
+        "unknown key `decode.threads_max` (my.toml:2)",
+        decode,
+    );
+    check("decode = 3\n", &[], &[], "unknown key `decode` (my.toml:1)", decode);
+    check(
+        "[zebra]\nx = 3\n",
+        &[],
+        &[],
+        "unknown key `zebra.x` (my.toml:2)",
+        sections,
+    );
+    let variable = ("REPSERVE__ZEBRA", "1");
+    check(
+        "",
+        &[variable],
+        &[],
+        "unknown key `zebra` (variable REPSERVE__ZEBRA)",
+        sections,
+    );
+    check("", &[], &[("", "1", "--set")], "unknown key `` (flag --set)", sections);
+}
+
+#[test]
+fn a_variable_with_too_few_underscores_is_refused() {
+    let check = |name: &str| {
+        let message = format!("the variable {name} sets nothing; it is written REPSERVE__SERVER__TOP_K");
+        check("", &[(name, "3")], &[], &message);
+    };
+    check("REPSERVE_SERVER__TOP_K");
+    check("REPSERVE_SERVER_TOP_K");
+    check("repserve__server__top_k");
+    // Kubernetes sets such for a service of that name.
+    let (sources, _dir) = sources(
+        "",
+        &[
+            ("REPSERVE_SERVICE_HOST", "10.0.0.1"),
+            ("REPSERVE_PORT", "tcp://10.0.0.1:80"),
+        ],
+        &[],
+    );
+    assert_eq!(load(&sources).unwrap().settings, Settings::default());
 }
 
 #[test]
@@ -205,7 +261,7 @@ fn an_impossible_value_is_named_with_its_place() {
         "",
         &[],
         &[("server.listen", "nowhere", "--listen")],
-        "`server.listen` (flag --listen): wants a string (an address or name and a port, such as 127.0.0.1:8080 or localhost:8080), found \"nowhere\"",
+        "`server.listen` (flag --listen): wants a string (an address, or a name that can be resolved, and a port, such as 127.0.0.1:8080 or localhost:8080), found \"nowhere\"",
     );
     check(
         "",
@@ -262,7 +318,7 @@ fn a_value_that_other_keys_or_memory_bound_names_them() {
         &[],
         &[],
         "`server.admin_listen` (my.toml:2): \
-         wants a string (an address or name and a port, such as 127.0.0.1:9090, or empty), found \"9090\"",
+         wants a string (an address, or a name that can be resolved, and a port, such as 127.0.0.1:9090; or empty), found \"9090\"",
     );
     check(
         "[server]\ndrain_limit_ms = 86400001\n",

@@ -2,21 +2,18 @@
 
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::{RawQuery, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
-use utoipa::IntoParams;
 
 use super::admission::{self, Due};
 use super::body_budget::BodyCharge;
 use super::client::Identity;
-use super::echo::echo;
-use super::error::{Code, Problem};
+use super::error::Problem;
 use super::observe::Arrived;
 use super::offload::offload;
+use super::params::Params;
 use super::timing::StageTimes;
 use super::{Shared, body, lookup, wire};
 use crate::classify::{Broken, Classification, HeadWork, Served, Wanted, classify as run};
@@ -28,31 +25,6 @@ const CLASS_BYTES: usize = 64;
 
 /// Bytes that a value of an embedding takes in a response, about.
 const VALUE_BYTES: usize = 12;
-
-/// The parameters of the query.
-#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Params {
-    /// The model; the default one if not given.
-    #[param(required = false, nullable = false)]
-    model: Option<String>,
-    /// Its version; the newest if not given.
-    #[param(required = false, nullable = false)]
-    version: Option<String>,
-    /// Classes of each image.
-    #[param(minimum = 1, required = false, nullable = false)]
-    top_k: Option<usize>,
-    /// The longest that it may take, in milliseconds; may only shorten the server's own limit.
-    #[param(value_type = usize, minimum = 1, required = false, nullable = false)]
-    timeout_ms: Option<u64>,
-    /// Whether an image that cannot be classified has an `error` in its place, and the others their classes; else the request fails.
-    #[param(required = false, nullable = false)]
-    partial: Option<bool>,
-    /// An inner value of the graph to return as well, of those that the model's `output.embeddings` allows.
-    #[param(required = false, nullable = false)]
-    embedding: Option<String>,
-}
 
 /// The handler.
 #[utoipa::path(
@@ -83,11 +55,11 @@ pub(super) async fn classify(
     Extension(Arrived(arrived)): Extension<Arrived>,
     Extension(charge): Extension<BodyCharge>,
     Extension(identity): Extension<Identity>,
-    params: Result<Query<Params>, QueryRejection>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let params = checked(params)?;
+    let params = Params::read(&query.unwrap_or_default())?;
     let served = lookup::find(&shared, params.model.as_deref(), params.version.as_deref())?;
     let embedding = lookup::embedding(&served, params.embedding.as_deref())?;
     let announced = body::announced(&headers, &shared.limits)?;
@@ -123,18 +95,6 @@ pub(super) async fn classify(
         respond(&served, &classification)
     })
     .await
-}
-
-fn checked(params: Result<Query<Params>, QueryRejection>) -> Result<Params, Problem> {
-    let malformed = |detail: String| Problem::new(Code::Malformed, detail);
-    let Query(params) = params.map_err(|e| malformed(echo(&e.body_text()).to_string()))?;
-    if params.top_k == Some(0) {
-        return Err(malformed("top_k must be at least 1".to_owned()));
-    }
-    if params.timeout_ms == Some(0) {
-        return Err(malformed("timeout_ms must be at least 1".to_owned()));
-    }
-    Ok(params)
 }
 
 fn respond(served: &Served, classification: &Classification) -> Response {

@@ -512,6 +512,7 @@ mod tests {
             invalid(ImageError::UnknownFormat { head: text() }),
             Code::UnsupportedType,
         );
+        check(invalid(ImageError::Empty), Code::UnsupportedType);
         check(
             invalid(ImageError::Unsupported { format, what: text() }),
             Code::UnsupportedType,

@@ -46,6 +46,11 @@ pub(super) fn read(body: &[u8], limits: &LimitSettings) -> Result<Item, Problem>
             echo(&error.to_string())
         ))
     })?;
+    if ["http://", "https://"].iter().any(|scheme| image.starts_with(scheme)) {
+        return Err(malformed(
+            "`image` is the address of an image; send the image itself, as base64 or a data URL".to_owned(),
+        ));
+    }
     let text = base64_of(&image).ok_or_else(|| malformed("`image` is a data URL without base64".to_owned()))?;
     let bytes = BASE64
         .decode(text)
@@ -115,6 +120,10 @@ mod tests {
             Err(("malformed", "unknown field `size`")),
         );
         check("[]", Err(("malformed", "no JSON object")));
+        check(
+            r#"{"image": "https://pictures.example/cat.jpg"}"#,
+            Err(("malformed", "send the image itself")),
+        );
         check(r#"{"image": "%"}"#, Err(("malformed", "neither base64 nor a data URL")));
         check(
             r#"{"image": "data:image/png,abc"}"#,

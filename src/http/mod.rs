@@ -29,6 +29,7 @@ mod openapi;
 mod pace;
 mod packed_response;
 mod page;
+mod params;
 #[doc(hidden)]
 pub mod parsers;
 mod refusal_log;

@@ -13,8 +13,10 @@ use super::timeouts::Timeouts;
 use repserve_preprocess::Limits;
 use repserve_settings::{TextForm, rule, settings, text_form, time_ms, zero_or};
 
-const ADDRESS: TextForm = text_form("an address or name and a port, such as 127.0.0.1:8080 or localhost:8080");
-const ADDRESS_OR_NONE: TextForm = text_form("an address or name and a port, such as 127.0.0.1:9090, or empty");
+const ADDRESS: TextForm =
+    text_form("an address, or a name that can be resolved, and a port, such as 127.0.0.1:8080 or localhost:8080");
+const ADDRESS_OR_NONE: TextForm =
+    text_form("an address, or a name that can be resolved, and a port, such as 127.0.0.1:9090; or empty");
 
 /// What 0 stands for in limits on memory.
 const FROM_MEMORY: &str = "from the memory there is";

@@ -566,7 +566,10 @@ impl Inner {
                 let swap = error.counts_as();
                 metrics.swapped(name, swap);
                 metrics.load_failed(swap == Swap::Verification);
-                tracing::error!(model = job.name, %error, serves = replaces, "cannot be loaded");
+                // Without its only model the server ends, with this error.
+                if replaces || !matches!(self.parts.source, Source::One(_)) {
+                    tracing::error!(model = job.name, %error, serves = replaces, "cannot be loaded");
+                }
             }
             None if new == 0 => {}
             None => metrics.swapped(name, if replaces { Swap::Swapped } else { Swap::Loaded }),

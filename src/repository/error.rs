@@ -1,5 +1,7 @@
 //! Why a model is not loaded.
 
+use std::path::PathBuf;
+
 use super::golden::GoldenError;
 use super::scan::ScanError;
 use crate::telemetry::Swap;
@@ -20,6 +22,14 @@ pub enum LoadError {
     /// It cannot be served as it is.
     #[error(transparent)]
     Compile(#[from] CompileError),
+    /// Its ONNX file is no model that can be fused.
+    #[error("{}: {error}", path.display())]
+    Graph {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: repserve_reparam::Error,
+    },
     /// It does not give its golden answers.
     #[error(transparent)]
     Golden(#[from] GoldenError),

@@ -175,7 +175,7 @@ def test_many_at_once(client):
     [
         (lambda: [fp32(tensors(1)[:, :, :16])], "the model takes"),
         (lambda: [fp32(numpy.full((1, *SHAPE), numpy.nan, numpy.float32))], "NaN or infinity"),
-        (lambda: [fp32(tensors(1)), fp32(tensors(1))], "more than 1 inputs"),
+        (lambda: [fp32(tensors(1)), fp32(tensors(1))], "several inputs; the model has one"),
         (lambda: [encoded([b"no image"])], "image"),
     ],
 )

@@ -139,6 +139,25 @@ fn serve_reports_its_errors_in_the_format_of_the_log() {
 }
 
 #[test]
+fn a_model_that_keeps_the_server_from_starting_is_told_once_with_its_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("model");
+    std::fs::create_dir(&folder).unwrap();
+    let from = checkout("models/repvgg-cifar10");
+    for name in ["model.toml", "labels.txt"] {
+        std::fs::copy(from.join(name), folder.join(name)).unwrap();
+    }
+    let file = folder.join("model.onnx");
+    std::fs::write(&file, b"").unwrap();
+    let output = run(&["serve", "--listen", "127.0.0.1:0", "--model", &text(&folder)]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = stderr(&output);
+    let error = format!("{}: the file is empty; expected an ONNX model", file.display());
+    assert!(said.ends_with(&format!("repserve: {error}\n")), "{said}");
+    assert_eq!(said.matches("the file is empty").count(), 1, "{said}");
+}
+
+#[test]
 fn classify_writes_tables_and_csv() {
     let dir = pictures();
     let (a, b) = (text(&dir.path().join("a.png")), text(&dir.path().join("b.png")));
@@ -235,12 +254,20 @@ fn convert_leaves_nothing_behind_when_it_fails() {
     check_error(&output, 1, &line);
     assert!(!out.exists());
     let output = run(&["convert", &model(), "-o", "/nowhere/out.onnx"]);
+    check_error(
+        &output,
+        1,
+        "cannot write /nowhere/out.onnx: there is no folder /nowhere; make it first",
+    );
+    let library = ["--onnxruntime", "/nowhere.so"];
+    let output = run(&[&["convert", &model(), "-o", &text(&out)], &library[..]].concat());
     assert_eq!(output.status.code(), Some(1));
     assert!(
-        stderr(&output).starts_with("repserve: cannot write /nowhere/out.onnx: "),
+        stderr(&output).starts_with("repserve: cannot load ONNX Runtime from /nowhere.so: there is no such file. "),
         "{}",
         stderr(&output)
     );
+    assert!(!out.exists());
     let output = run(&["convert", &model(), "-o", &text(&out), "--output", "features"]);
     let line = format!(
         "{}: the model has no output \"features\"; its outputs are: logits",
@@ -283,6 +310,16 @@ fn usage_is_one_line_and_exit_code_2() {
         2,
         "unexpected argument '--listne' found; did you mean '--listen'? (try --help)",
     );
+    check_error(
+        &run(&["serve", "--port", "80"]),
+        2,
+        "unexpected argument '--port' found; did you mean '--listen 127.0.0.1:PORT'? (try --help)",
+    );
+    for rounds in ["0", "many"] {
+        let refused =
+            format!("invalid value '{rounds}' for '--rounds <N>': must be a whole number, 1 or more (try --help)");
+        check_error(&run(&["bench", "--rounds", rounds]), 2, &refused);
+    }
 }
 
 #[test]
@@ -291,7 +328,9 @@ fn health_of_nobody_is_a_failure() {
     let address = taken.local_addr().unwrap();
     drop(taken);
     let output = run(&["health", "--url", &format!("http://{address}/readyz")]);
-    let line = format!("cannot request http://{address}/readyz: Connection refused (os error 111)");
+    let line = format!(
+        "nothing listens at http://{address}/readyz; start the server, or say with --url or server.listen where it listens"
+    );
     check_error(&output, 1, &line);
 }
 

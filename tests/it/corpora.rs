@@ -81,7 +81,10 @@ const REFUSED_PERCENT_MAX: usize = 1;
 
 /// Files of a format that is not read at all.
 fn other_format(error: &ImageError) -> bool {
-    matches!(error, ImageError::UnknownFormat { .. } | ImageError::OtherFormat { .. })
+    matches!(
+        error,
+        ImageError::Empty | ImageError::UnknownFormat { .. } | ImageError::OtherFormat { .. }
+    )
 }
 
 fn sha256(image: &Rgb8) -> String {

@@ -8,7 +8,8 @@ use super::embedding::EMBEDDINGS_MAX;
 use super::precision::RequestedPrecision;
 use super::repository::RepositorySpec;
 use repserve_graph::GraphEnd;
-use repserve_preprocess::InputSpec;
+use repserve_preprocess::{InputSpec, Interpolation};
+use repserve_settings::Kind;
 
 /// The content of a `model.toml`, checked.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -99,13 +100,31 @@ impl OutputKind {
 /// `model.toml` cannot be used.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ManifestError {
-    /// Not TOML, a missing or unknown key, a wrong type.
+    /// Not TOML, or an unknown key.
     #[error("line {line}: {message}")]
     Toml {
         /// Line of the fault, from 1.
         line: usize,
         /// What the parser says.
         message: String,
+    },
+    /// A key is missing.
+    #[error("{message}; `repserve init MODEL.onnx` writes a model.toml in which nothing is missing")]
+    Missing {
+        /// Which.
+        message: String,
+    },
+    /// A value of another type than its key takes.
+    #[error("line {line}: `{key}` wants {wants}, found {found}")]
+    Type {
+        /// Line of the value, from 1.
+        line: usize,
+        /// The key, dotted.
+        key: String,
+        /// What it takes.
+        wants: String,
+        /// The value as it is written.
+        found: String,
     },
     /// A value that cannot be meant.
     #[error("{key} = {value:?}: {expected}")]
@@ -128,13 +147,9 @@ impl Manifest {
     /// # Errors
     /// The first error, with its line or its key.
     pub fn parse(text: &str) -> Result<Self, ManifestError> {
-        let manifest: Self = toml::from_str(text).map_err(|error| {
-            let offset = error.span().map_or(0, |span| span.start);
-            ManifestError::Toml {
-                line: 1 + text.bytes().take(offset).filter(|b| *b == b'\n').count(),
-                message: error.message().replace('\n', ", "),
-            }
-        })?;
+        let read = toml::Deserializer::parse(text).map_err(|error| refused(text, "", &error))?;
+        let manifest: Self = serde_path_to_error::deserialize(read)
+            .map_err(|error| refused(text, &error.path().to_string(), error.inner()))?;
         word("name", &manifest.name)?;
         word("version", &manifest.version)?;
         inside("file", &manifest.file)?;
@@ -160,6 +175,59 @@ impl Manifest {
         }
         Ok(manifest)
     }
+}
+
+/// What is wrong with the value at `path`, or with a key.
+fn refused(text: &str, path: &str, error: &toml::de::Error) -> ManifestError {
+    let span = error.span().unwrap_or(0..0);
+    let line = 1 + text.bytes().take(span.start).filter(|b| *b == b'\n').count();
+    let message = error.message().replace('\n', ", ");
+    // An element of an array belongs to the array's key.
+    let key = path.split('[').next().unwrap_or_default();
+    match wants(key) {
+        Some(wants) => ManifestError::Type {
+            line,
+            key: key.to_owned(),
+            wants,
+            found: text
+                .get(span)
+                .unwrap_or_default()
+                .chars()
+                .take(FOUND_CHARS_MAX)
+                .collect(),
+        },
+        None if message.starts_with("missing field") => ManifestError::Missing { message },
+        None => ManifestError::Toml { line, message },
+    }
+}
+
+/// Characters of a wrong value that an error repeats at most.
+const FOUND_CHARS_MAX: usize = 100;
+
+/// What a key takes, in words.
+fn wants(key: &str) -> Option<String> {
+    let words = match key {
+        "name" | "version" | "output.name" => "a string",
+        "file" => "a string (the ONNX file's path within the folder)",
+        "labels" => "a string (the path within the folder of a file with one class a line)",
+        "precision" => return Some(Kind::of::<RequestedPrecision>().to_string()),
+        "input.size" => "an array of two whole numbers (height and width, such as [224, 224])",
+        "input.resize" => "a whole number (the short side before the crop, in pixels)",
+        "input.interpolation" => return Some(Kind::of::<Interpolation>().to_string()),
+        "input.scale" => "a number (what pixels are divided by: 255 or 1)",
+        "input.mean" | "input.std" => {
+            "an array of three numbers (of red, green and blue, such as [0.485, 0.456, 0.406])"
+        }
+        "output.kind" => return Some(Kind::of::<OutputKind>().to_string()),
+        "output.threshold" => "a number (0 to 1)",
+        "output.embeddings" => "an array of strings (names of inner values, such as [\"features\"])",
+        "repository.versions" => "`latest`, `all`, or an array of version numbers, such as [1, 3]",
+        "repository.required" => "true or false",
+        "repository.weight" => "a whole number (1 to 1000)",
+        "input" | "output" | "repository" => return Some(format!("a table ([{key}], and its keys below)")),
+        _ => return None,
+    };
+    Some(words.to_owned())
 }
 
 fn word(key: &'static str, value: &str) -> Result<(), ManifestError> {
@@ -270,21 +338,57 @@ mod tests {
             "fiel = ",
             "line 3: unknown field `fiel`, expected one of `name`, `version`, `file`, `labels`, `precision`, `input`, `output`, `repository`",
         );
-        check("name = \"repvgg-cifar10\"\n", "", "line 1: missing field `name`");
+        check(
+            "name = \"repvgg-cifar10\"\n",
+            "",
+            "missing field `name`; `repserve init MODEL.onnx` writes a model.toml in which nothing is missing",
+        );
+        check(
+            "size = ",
+            "sizes = ",
+            "line 7: unknown field `sizes`, expected one of `size`, `resize`, `interpolation`, `scale`, `mean`, `std`",
+        );
+    }
+
+    #[test]
+    fn a_wrong_type_names_its_key_and_what_it_takes() {
         check(
             "version = \"1\"",
             "version = 1",
-            "line 2: invalid type: integer `1`, expected a string",
+            "line 2: `version` wants a string, found 1",
         );
         check(
             "labels = \"labels.txt\"",
             "precision = \"int4\"",
-            "line 4: unknown variant `int4`, expected `fp32` or `int8`",
+            "line 4: `precision` wants `fp32` or `int8`, found \"int4\"",
         );
         check(
             "kind = \"logits\"",
             "kind = \"odds\"",
-            "line 15: unknown variant `odds`, expected one of `auto`, `logits`, `probabilities`, `log-probabilities`, `sigmoid`",
+            "line 15: `output.kind` wants one of `auto`, `logits`, `probabilities`, `log-probabilities`, `sigmoid`, found \"odds\"",
+        );
+        const SIZE: &str =
+            "`input.size` wants an array of two whole numbers (height and width, such as [224, 224]), found";
+        for found in ["\"32\"", "[32]", "32"] {
+            check("[32, 32]", found, &format!("line 7: {SIZE} {found}"));
+        }
+        check("[32, 32]", "[32, \"a\"]", &format!("line 7: {SIZE} \"a\""));
+        check("[32, 32]", "[32, -1]", &format!("line 7: {SIZE} -1"));
+        check("[output]\n", "", "line 13: duplicate key");
+        check(
+            "[output]\nname",
+            "[[output]]\nname",
+            "line 13: `output` wants a table ([output], and its keys below), found [[output]]",
+        );
+        check(
+            "kind = \"logits\"",
+            "embeddings = \"pool\"",
+            "line 15: `output.embeddings` wants an array of strings (names of inner values, such as [\"features\"]), found \"pool\"",
+        );
+        check(
+            "kind = \"logits\"",
+            "kind = \"logits\"\n[repository]\nversions = \"newest\"",
+            "line 17: `repository.versions` wants `latest`, `all`, or an array of version numbers, such as [1, 3], found \"newest\"",
         );
     }
 

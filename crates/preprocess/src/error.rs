@@ -47,10 +47,13 @@ pub enum ImageError {
         /// The format, with its article.
         name: &'static str,
     },
+    /// There are no bytes.
+    #[error("the file is empty; send the bytes of an image")]
+    Empty,
     /// The first bytes are those of no format that is known.
     #[error("not an image that can be read ({formats}); it starts with {head}", formats = Format::LIST)]
     UnknownFormat {
-        /// The first bytes in hexadecimal, or what else there is to say.
+        /// The first bytes in hexadecimal.
         head: String,
     },
     /// A known format, but a variant of it that is not read.
@@ -77,7 +80,9 @@ impl ImageError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::TooManyBytes { .. } | Self::TooManyPixels { .. } | Self::TooMuchMemory { .. } => "too_large",
-            Self::OtherFormat { .. } | Self::UnknownFormat { .. } | Self::Unsupported { .. } => "unsupported_type",
+            Self::Empty | Self::OtherFormat { .. } | Self::UnknownFormat { .. } | Self::Unsupported { .. } => {
+                "unsupported_type"
+            }
             Self::Corrupt { .. } => "invalid_image",
         }
     }

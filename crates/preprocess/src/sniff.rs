@@ -8,7 +8,7 @@ impl Format {
     /// Reads the format off a file's first bytes; no header or file name is believed.
     ///
     /// # Errors
-    /// [`ImageError::OtherFormat`], [`ImageError::UnknownFormat`].
+    /// [`ImageError::Empty`], [`ImageError::OtherFormat`], [`ImageError::UnknownFormat`].
     pub fn sniff(encoded: &[u8]) -> Result<Self, ImageError> {
         match encoded {
             [0xff, 0xd8, 0xff, ..] => Ok(Self::Jpeg),
@@ -19,9 +19,7 @@ impl Format {
             // The two bytes of 42 are exchanged by some writers.
             [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => Ok(Self::Tiff),
             [b'I', b'I', 0, 42, ..] | [b'M', b'M', 42, 0, ..] => Ok(Self::Tiff),
-            [] => Err(ImageError::UnknownFormat {
-                head: "nothing: it is empty".into(),
-            }),
+            [] => Err(ImageError::Empty),
             _ => {
                 if let Some(name) = foreign::name(encoded) {
                     return Err(ImageError::OtherFormat { name });
@@ -66,6 +64,6 @@ mod tests {
             b"\0\0\0 ftypavif",
             Err("an AVIF image, which is not read here: convert it to one of JPEG, PNG, WebP, GIF, BMP, TIFF"),
         );
-        check(b"", Err("it is empty"));
+        check(b"", Err("the file is empty; send the bytes of an image"));
     }
 }

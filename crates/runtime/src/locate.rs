@@ -44,10 +44,7 @@ impl Runtime {
             library: library.clone(),
             reason,
         };
-        if library.exists() {
-            // A pipe in its place would be waited for.
-            files::open(&library).map_err(|error| failed(error.to_string()))?;
-        }
+        check_file(&library).map_err(failed)?;
         let builder = ort::init_from(&library).map_err(|e| failed(e.to_string()))?;
         let shared_threads = Cores::detect().usable();
         let pool = GlobalThreadPoolOptions::default()
@@ -82,6 +79,27 @@ impl Runtime {
         ort::info()
     }
 }
+
+/// Whether the file can be a shared library; one that is searched for in the loader's path has no folder in its name.
+fn check_file(library: &Path) -> Result<(), String> {
+    if !library.exists() {
+        let searched = library.components().count() == 1;
+        return if searched {
+            Ok(())
+        } else {
+            Err("there is no such file".to_owned())
+        };
+    }
+    // A pipe in its place would be waited for.
+    let start = files::read_start(library, ELF.len() as u64).map_err(|error| error.to_string())?;
+    if cfg!(target_os = "linux") && start != ELF {
+        return Err("it is no shared library".to_owned());
+    }
+    Ok(())
+}
+
+/// How a shared library of Linux begins.
+const ELF: &[u8] = b"\x7fELF";
 
 /// What the library logs goes to this program's log; by itself it would write to stderr, and wait there.
 fn log(level: LogLevel, _category: &str, _id: &str, place: &str, text: &str) {
@@ -144,6 +162,25 @@ fn library_in(folder: &Path) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_can_be_no_library_is_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let check = |name: &str, content: Option<&[u8]>, expected: Result<(), &str>| {
+            let file = dir.path().join(name);
+            if let Some(content) = content {
+                std::fs::write(&file, content).unwrap();
+            }
+            assert_eq!(check_file(&file), expected.map_err(str::to_owned), "{name}");
+        };
+        check("missing.so", None, Err("there is no such file"));
+        check("library.so", Some(b"\x7fELF\x02"), Ok(()));
+        if cfg!(target_os = "linux") {
+            check("settings.toml", Some(b"[server]"), Err("it is no shared library"));
+            check("empty.so", Some(b""), Err("it is no shared library"));
+        }
+        assert_eq!(check_file(Path::new("libonnxruntime.so")), Ok(()));
+    }
 
     #[test]
     fn a_failure_is_told_once() {

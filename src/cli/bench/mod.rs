@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
+use super::value::{address, positive};
 use super::{Outcome, output};
 use page::Page;
 use repserve_measure::load::Target;
@@ -41,13 +42,13 @@ pub(super) struct Args {
     #[arg(long, default_value_t = 1.0, value_name = "S", value_parser = seconds)]
     seconds: f64,
     /// Rounds; every figure is the median of them
-    #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, default_value_t = 2, value_name = "N", value_parser = positive::<u16>)]
     rounds: u16,
     /// Milliseconds that a request of the curve has; default: ten times what an image takes on one core
-    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "MS", value_parser = positive::<u32>)]
     deadline_ms: Option<u32>,
     /// Measure the curve of a server that already listens at this address, also of another program
-    #[arg(long, value_name = "ADDR", requires = "image", conflicts_with_all = ["model", "part"])]
+    #[arg(long, value_name = "ADDR", value_parser = address, requires = "image", conflicts_with_all = ["model", "part"])]
     server: Option<SocketAddr>,
     /// Media type of --image, where the server needs one
     #[arg(long, default_value = "application/octet-stream", value_name = "TYPE", value_parser = header_value)]

@@ -11,6 +11,7 @@ use anyhow::{Context, bail};
 use futures_util::StreamExt;
 
 use super::settings::{ServedArgs, SettingsArgs, Used};
+use super::value::positive;
 use super::{Outcome, output};
 use crate::app;
 use crate::classify::{Item, Prediction, Served, Wanted, classify};
@@ -29,7 +30,7 @@ pub(super) struct Args {
     #[arg(required = true, value_name = "FILES|DIRS")]
     paths: Vec<PathBuf>,
     /// Classes for each image
-    #[arg(long, value_name = "K", default_value_t = 5, value_parser = parse_top_k)]
+    #[arg(long, value_name = "K", default_value_t = 5, value_parser = positive::<usize>)]
     top_k: usize,
     /// A JSON object a line
     #[arg(long, conflicts_with = "csv")]
@@ -193,13 +194,5 @@ fn unreadable(detail: String) -> Fault {
     Fault {
         code: "unreadable",
         detail,
-    }
-}
-
-fn parse_top_k(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) => Err("must be at least 1".to_owned()),
-        Ok(k) => Ok(k),
-        Err(_) => Err("must be a whole number".to_owned()),
     }
 }

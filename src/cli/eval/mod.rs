@@ -17,6 +17,7 @@ use anyhow::ensure;
 use super::labelled::{self, Unknown};
 use super::report::{self, ReportArgs};
 use super::settings::{LibraryArgs, SettingsArgs, Used, model_flag};
+use super::value::positive;
 use super::{Outcome, output};
 use crate::app;
 use document::Document;
@@ -40,7 +41,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     variants: Vec<String>,
     /// Images to use at most, evenly spread over those found
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = positive::<u32>)]
     images_max: Option<u32>,
     /// What must hold, such as 'top1>=0.80', 'int8.top1>=0.80', 'agreement>=0.98' or 'top1_loss<=0.01'; may be repeated
     #[arg(long, value_name = "CONDITION", value_parser = requirement::parse)]

@@ -126,6 +126,7 @@ fn walk(
         if counts[index] > field.count_max {
             return Err(Malformed(match field.count_max {
                 0 => format!("the input has {}", field.what),
+                1 => format!("the request has several {}", field.what),
                 _ => format!("the request has more than {} {}", field.count_max, field.what),
             }));
         }
@@ -219,7 +220,7 @@ mod tests {
             inputs: vec![InferInputTensor::default(); 100_000],
             ..ModelInferRequest::default()
         };
-        refused(&inputs, "more than 1 inputs");
+        refused(&inputs, "several inputs; the model has one");
         let outputs = ModelInferRequest {
             outputs: vec![InferRequestedOutputTensor::default(); 10],
             ..ModelInferRequest::default()

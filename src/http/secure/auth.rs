@@ -81,7 +81,7 @@ fn read(bytes: &[u8]) -> Result<Vec<Known>, String> {
         };
         if key.len() < KEY_BYTES_MIN {
             return Err(format!(
-                "line {}: a key must have at least {KEY_BYTES_MIN} bytes",
+                "line {}: a key must have at least {KEY_BYTES_MIN} bytes; `openssl rand -hex 32` makes one",
                 index + 1
             ));
         }
@@ -162,7 +162,7 @@ mod tests {
         check("# none\n", "it holds no key");
         check(
             "0123456789abcdef\nshort # weak\n",
-            "line 2: a key must have at least 16 bytes",
+            "line 2: a key must have at least 16 bytes; `openssl rand -hex 32` makes one",
         );
         assert_eq!(read(b"0123456789abcdef # old\n\nfedcba9876543210\n").unwrap().len(), 2);
         let odd = "line 1: behind a key may stand `weight=N`, N from 1 to 1000; found a word of";

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess};
+use serde_json::error::Category;
 
 use super::input::Input;
 use super::json::{Array, Elements, Members, Object, Scalar, skip};
@@ -40,7 +41,7 @@ pub(super) fn read(
     let parsed = Object(&mut head).deserialize(&mut json).and_then(|()| json.end());
     if let Err(error) = parsed {
         let refusal = head.input.data.refusal.take();
-        return Err(refusal.unwrap_or_else(|| Malformed(echo(&error.to_string()).to_string())));
+        return Err(refusal.unwrap_or_else(|| Malformed(unreadable(&error, head_len))));
     }
     let outputs = head.wanted(signature)?;
     match head.inputs {
@@ -60,6 +61,16 @@ pub(super) fn read(
         timeout_us: head.timeout_us.filter(|us| *us > 0),
         priority: priority(head.priority),
     })
+}
+
+/// What is wrong with the JSON, `len` bytes of it.
+fn unreadable(error: &serde_json::Error, len: usize) -> String {
+    let told = echo(&error.to_string()).to_string();
+    match error.classify() {
+        _ if len == 0 => "the request is empty; send a JSON object with `inputs`".to_owned(),
+        Category::Syntax | Category::Eof => format!("the request is not JSON: {told}"),
+        Category::Data | Category::Io => told,
+    }
 }
 
 /// A request as its JSON describes it.

@@ -101,7 +101,7 @@ fn text(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
         .iter()
         .any(|byte| byte.is_ascii_control() && !byte.is_ascii_whitespace());
     match head.first() {
-        Some(b'{' | b'[') if is_text => Some(("a JSON text", "give the model's ONNX file")),
+        Some(b'{') if is_text => Some(("a JSON text", "give the model's ONNX file")),
         Some(_) if is_text && head.len() >= 8 => Some(("a text", "give the model's ONNX file")),
         _ => None,
     }
@@ -160,6 +160,7 @@ mod tests {
             Some("a model in OpenVINO's format (IR)"),
         );
         check(b"{\"a\": 1}", Some("a JSON text"));
+        check(b"[server]\ntop_k = 1\n", Some("a text"));
         check(b"airplane\nautomobile\n", Some("a text"));
         check(b"\x08\x07\x12\x07pytorch", None);
         check(b"\x08\x08", None);
