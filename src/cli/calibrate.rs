@@ -1,7 +1,6 @@
 //! `repserve calibrate`.
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use anyhow::{bail, ensure};
 use indicatif::ProgressBar;
@@ -11,7 +10,7 @@ use super::out_file::OutFile;
 use super::report::{self, ReportArgs};
 use super::settings::{LibraryArgs, SettingsArgs, Used, model_flag};
 use super::value::positive;
-use super::{Outcome, output};
+use super::{ExitCode, Outcome, output};
 use crate::app;
 use crate::config::Settings;
 use repserve_compile::{CALIBRATION_FILE, CalibrationImages, Package, calibrate};

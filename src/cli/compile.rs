@@ -1,10 +1,9 @@
 //! `repserve compile`.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use super::settings::{ServedArgs, SettingsArgs, Used};
-use super::{Outcome, output};
+use super::{ExitCode, Outcome, output};
 use crate::app;
 use repserve_cache::Store;
 use repserve_compile::{Clock, Phase, Started, start};

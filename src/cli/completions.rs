@@ -1,11 +1,9 @@
 //! `repserve completions`.
 
-use std::process::ExitCode;
-
 use clap::CommandFactory;
 use clap_complete::Shell;
 
-use super::{Cli, Outcome, output};
+use super::{Cli, ExitCode, Outcome, output};
 
 /// Print completions for a shell, such as for `source <(repserve completions bash)`
 #[derive(Debug, clap::Args)]

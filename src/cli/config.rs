@@ -1,9 +1,7 @@
 //! `repserve config`.
 
-use std::process::ExitCode;
-
 use super::settings::{ServedArgs, SettingsArgs};
-use super::{Outcome, output};
+use super::{ExitCode, Outcome, output};
 use crate::app::memory;
 use crate::config::{Loaded, as_json, as_toml, default_toml};
 

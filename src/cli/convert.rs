@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use anyhow::Context;
 use serde::Serialize;
@@ -12,7 +11,7 @@ use super::model_file::ModelFile;
 use super::out_file::OutFile;
 use super::report::{self, ReportArgs};
 use super::settings::{LibraryArgs, SettingsArgs, Used};
-use super::{Outcome, output, probe};
+use super::{ExitCode, Outcome, output, probe};
 use crate::app;
 use crate::config::Settings;
 use repserve_compile::{ErrorsByValue, Fused, probes};

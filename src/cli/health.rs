@@ -1,14 +1,13 @@
 //! `repserve health`: asks a running server whether it is ready. The container's health check.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 
 use super::settings::{SettingsArgs, Used};
 use super::value::positive;
-use super::{Outcome, output};
+use super::{ExitCode, Outcome, output};
 use crate::app::probe::{self, Returned, Trust};
 use crate::config::Settings;
 

@@ -1,10 +1,9 @@
 //! `repserve init`.
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use super::out_file::OutFile;
-use super::{Outcome, output};
+use super::{ExitCode, Outcome, output};
 use repserve_compile::{Manifest, Package, Preset};
 
 /// The labels' file beside the model.

@@ -3,13 +3,12 @@
 use std::fmt::Write as _;
 use std::io;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use serde::Serialize;
 
 use super::model_file::ModelFile;
 use super::report::{self, ReportArgs};
-use super::{Outcome, output};
+use super::{ExitCode, Outcome, output};
 use repserve_compile::Embedding;
 use repserve_graph::{Model, ValueId, onnx};
 use repserve_reparam::fuse_onnx;

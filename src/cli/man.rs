@@ -1,12 +1,11 @@
 //! `repserve man`.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::CommandFactory;
 
-use super::{Cli, Outcome, output};
+use super::{Cli, ExitCode, Outcome, output};
 
 /// Write the manual pages, one for the program and one a subcommand, into a folder
 #[derive(Debug, clap::Args)]

@@ -10,6 +10,7 @@ mod completions;
 mod config;
 mod convert;
 mod eval;
+mod exit_code;
 mod health;
 mod init;
 mod inspect;
@@ -25,12 +26,13 @@ mod settings;
 mod value;
 
 use std::ffi::OsString;
-use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue};
 use clap::{Parser, Subcommand};
 
 use crate::config::ConfigError;
+
+pub use exit_code::ExitCode;
 
 /// Serves convolutional classifiers: fuses train-time ONNX graphs into their deploy form, verifies that the two are equal,
 /// batches requests and serves them over HTTP.
@@ -94,7 +96,11 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// The exit code of an error.
 fn failure(error: &anyhow::Error) -> ExitCode {
     let wrong_configuration = error.downcast_ref::<ConfigError>().is_some();
-    ExitCode::from(if wrong_configuration { 2 } else { 1 })
+    if wrong_configuration {
+        ExitCode::USAGE
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 /// Help and version are printed as requested; everything else is one line and exit code 2.
@@ -107,14 +113,14 @@ fn usage(error: &clap::Error) -> ExitCode {
     }
     if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         let _ = error.print();
-        return ExitCode::from(2);
+        return ExitCode::USAGE;
     }
     let text = error.to_string();
     let first = text.split("\n\n").next().unwrap_or_default();
     let first = first.strip_prefix("error: ").unwrap_or(first);
     let meant = suggestion(error).map_or_else(String::new, |meant| format!("; did you mean '{meant}'?"));
     output::complain(&format!("{first}{meant} (try --help)"));
-    ExitCode::from(2)
+    ExitCode::USAGE
 }
 
 /// Flags that other servers have, and what does the same here.

@@ -1,11 +1,11 @@
 //! `repserve serve`.
 
-use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 
-use super::Outcome;
 use super::settings::{ModelsArgs, ServedArgs, SettingsArgs};
+use super::{ExitCode, Outcome};
 use crate::app::App;
 use crate::config::Settings;
 use crate::telemetry::{self, LogFormat, LogSettings};
@@ -14,6 +14,9 @@ use repserve_runtime::{Cores, return_large_blocks};
 /// Cores for which one thread does all reading and writing. That takes a tenth of what inference takes, and threads beyond wake each
 /// other, and push inference aside, for nothing.
 const CORES_A_THREAD: usize = 4;
+
+/// Time for what runs on threads of its own when the server ends.
+const LAST_TASKS_MAX: Duration = Duration::from_millis(200);
 
 /// Serve a model over HTTP
 #[derive(Debug, clap::Args)]
@@ -69,10 +72,11 @@ fn serve(settings: Settings) -> Outcome {
         .enable_all()
         .build()
         .context("cannot start the runtime of threads")?;
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         let app = App::build(settings).await?;
         app.run_until_stopped().await
-    })?;
-    runtime.shutdown_timeout(std::time::Duration::from_millis(200));
-    Ok(ExitCode::SUCCESS)
+    });
+    // A thread may still load a model.
+    runtime.shutdown_timeout(LAST_TASKS_MAX);
+    served.map(|()| ExitCode::SUCCESS)
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use reqwest::StatusCode;
+use reqwest::multipart::{Form, Part};
 
 use crate::support::images::png;
 use crate::support::process::Process;
@@ -59,6 +60,49 @@ async fn a_second_signal_stops_at_once() {
     }
     server.terminate();
     assert!(server.ended_well());
+}
+
+/// Sends images, many at once, until the server has gone.
+async fn send_forms(url: String) {
+    let images: Vec<_> = (0..64).map(png).collect();
+    loop {
+        let parts = images
+            .iter()
+            .map(|image| Part::bytes(image.clone()).file_name("image.png"));
+        let form = parts.fold(Form::new(), |form, part| form.part("image", part));
+        if client().post(&url).multipart(form).send().await.is_err() {
+            return;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_while_images_are_computed_is_no_crash() {
+    // Large batches: the workers are inside ONNX Runtime nearly all the time.
+    let sets = [
+        "server.drain_delay_ms=3600000",
+        "batch.batch_max=512",
+        "batch.queue_capacity=4096",
+        "batch.wait_ms_max=0",
+        "runtime.kernels=off",
+        "runtime.measure_ms_max=50",
+    ];
+    let mut server = Process::start(&sets).await;
+    let url = format!("http://{}/classify", server.address);
+    let clients: Vec<_> = (0..8).map(|_| tokio::spawn(send_forms(url.clone()))).collect();
+    while server.metric("repserve_images_total").await == 0.0 {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    server.terminate();
+    let ready = format!("http://{}/readyz", server.address);
+    while client().get(&ready).send().await.unwrap().status() != 503 {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    server.terminate();
+    assert!(server.ended_well());
+    for client in clients {
+        client.await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,13 +9,12 @@ mod throughput;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
 
 use super::value::{address, positive};
-use super::{Outcome, output};
+use super::{ExitCode, Outcome, output};
 use page::Page;
 use repserve_measure::load::Target;
 use repserve_measure::process;

@@ -5,14 +5,13 @@ mod format;
 mod progress;
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use futures_util::StreamExt;
 
 use super::settings::{ServedArgs, SettingsArgs, Used};
 use super::value::positive;
-use super::{Outcome, output};
+use super::{ExitCode, Outcome, output};
 use crate::app;
 use crate::classify::{Item, Prediction, Served, Wanted, classify};
 use crate::telemetry::{self, LogSettings, Metrics};

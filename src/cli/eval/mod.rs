@@ -10,7 +10,6 @@ mod text;
 mod variants;
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use anyhow::ensure;
 
@@ -18,7 +17,7 @@ use super::labelled::{self, Unknown};
 use super::report::{self, ReportArgs};
 use super::settings::{LibraryArgs, SettingsArgs, Used, model_flag};
 use super::value::positive;
-use super::{Outcome, output};
+use super::{ExitCode, Outcome, output};
 use crate::app;
 use document::Document;
 use repserve_evaluation::ClassNames;
