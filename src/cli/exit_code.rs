@@ -19,6 +19,11 @@ impl ExitCode {
     /// The command line or the configuration is wrong.
     pub const USAGE: Self = Self(2);
 
+    /// That of a process that a signal has ended, as shells count.
+    pub(super) const fn of_signal(signal: u8) -> Self {
+        Self(128 + signal)
+    }
+
     /// Ends the process now, whatever its threads are at. What was printed is written; nothing else is finished: no destructor runs, neither
     /// of a value nor of a library.
     pub fn exit(self) -> ! {

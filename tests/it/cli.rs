@@ -1,12 +1,13 @@
 //! The subcommands as a user meets them.
 
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
 use crate::support::binary::{check_error, repserve, run, stderr, stdout};
 use crate::support::images::png;
-use crate::support::{Server, checkout, settings};
+use crate::support::{Server, checkout, settings, until};
 
 fn text(path: &Path) -> String {
     path.to_str().unwrap().to_owned()
@@ -388,6 +389,39 @@ async fn bench_counts_every_request_of_a_curve() {
         let offered = point["offered_per_second"].as_f64().unwrap() * 0.06;
         assert_eq!(counted as f64, offered.round(), "{point}");
         assert_eq!(point["failed"], 0, "{point}");
+    }
+}
+
+/// What a process was started with; nothing where it has ended.
+fn command_line(pid: &str) -> Vec<u8> {
+    std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bench_that_is_stopped_leaves_nothing_behind() {
+    for (signal, code) in [("TERM", Some(143)), ("INT", Some(130)), ("KILL", None)] {
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = text(&checkout("models/repvgg-cifar10"));
+        let arguments = ["bench", "--model", &folder, "--part", "deadlines", "--seconds", "3600"];
+        let mut command = repserve(&arguments);
+        let mut bench = command
+            .env("TMPDIR", scratch.path())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let pid = bench.id();
+        let children = || std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+        let serves = || String::from_utf8_lossy(&command_line(children().trim())).contains("serve\0--listen");
+        until("the server is started", serves).await;
+        let server = children().trim().to_owned();
+        let sent = Command::new("kill")
+            .args([&format!("-{signal}"), &pid.to_string()])
+            .status();
+        assert!(sent.unwrap().success());
+        assert_eq!(bench.wait().unwrap().code(), code, "{signal}");
+        until("the server has ended", || command_line(&server).is_empty()).await;
+        let left = std::fs::read_dir(scratch.path()).unwrap().count();
+        assert_eq!(left, usize::from(signal == "KILL"), "{signal}");
     }
 }
 

@@ -15,6 +15,7 @@
 //! ```
 
 pub mod bare;
+mod child;
 pub mod goodput;
 pub mod load;
 pub mod picture;

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
+use super::child::ends_with_its_parent;
 use super::load;
 use super::process::{Usage, cpu_by_thread_name, usage};
 
-/// A running `repserve serve`; killed when dropped.
+/// A running `repserve serve`; killed when dropped, and when the thread ends that has started it.
 pub struct Server {
     child: Child,
     /// Where it listens.
@@ -29,13 +30,14 @@ impl Server {
     /// Where it cannot be started, or ends before it is ready.
     pub async fn start(arguments: &[String]) -> anyhow::Result<Self> {
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let child = Command::new(std::env::current_exe()?)
+        let mut command = Command::new(std::env::current_exe()?);
+        command
             .args(["serve", "--listen", &address.to_string(), "--set", "log.level=warn"])
             .args(arguments)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .context("cannot start the server")?;
+            .stdout(Stdio::null());
+        let child = ends_with_its_parent(&mut command).spawn();
+        let child = child.context("cannot start the server")?;
         let mut server = Self { child, address };
         while !matches!(load::get(address, "/readyz").await, Ok(200)) {
             if let Some(status) = server.child.try_wait()? {

@@ -2,6 +2,7 @@
 
 mod curve;
 mod deadlines;
+mod interrupt;
 mod offer;
 mod page;
 mod subject;
@@ -92,6 +93,7 @@ fn header_value(text: &str) -> Result<String, String> {
 pub(super) fn run(args: &Args) -> Outcome {
     process::raise_open_files_max().context("cannot raise the limit of open files")?;
     let scratch = tempfile::tempdir().context("a folder for the generated model")?;
+    interrupt::end_at_signals(scratch.path().to_owned()).context("cannot listen for signals")?;
     let foreign = args.server.map(|address| subject::foreign(args, address)).transpose()?;
     let subjects = match foreign {
         Some(_) => Vec::new(),
