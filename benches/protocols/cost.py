@@ -1,10 +1,10 @@
 """What a request costs the server in CPU time, over each form of the Open Inference Protocol.
 
     pip install numpy pillow 'tritonclient[grpc,http]'
-    python benches/protocols/cost.py [--binary target/release/repserve] [--model FOLDER] [--rounds 5] [--requests 100]
+    python benches/protocols/cost.py [--binary target/release/repserve] [--model FOLDER] [--rounds 5] [--requests 100] [--only '1 tensor']
 
 Starts the binary, sends the same requests over JSON, over JSON with raw bytes behind it, over gRPC with typed contents and over gRPC with raw contents, one
-after the other and in turns, and reads the process's CPU time before and after each turn. Prints a Markdown table of medians and quartiles.
+after the other and in turns, and reads the CPU time of its threads before and after each turn. Prints a Markdown table of medians and quartiles.
 The figures in docs/grpc.md are its output.
 """
 
@@ -82,6 +82,7 @@ def main():
     arguments.add_argument("--model")
     arguments.add_argument("--rounds", type=int, default=5)
     arguments.add_argument("--requests", type=int, default=100)
+    arguments.add_argument("--only", help="measures this request alone, such as '32 tensors'")
     options = arguments.parse_args()
     server = Server(options.binary, ["--model", options.model] if options.model else [], listeners=("address", "grpc"))
     with tritonclient.http.InferenceServerClient(text(server, "address")) as client:
@@ -97,14 +98,16 @@ def main():
     ]
     print("| request | form | CPU ms a request, median (quartiles) |\n|---|---|---|")
     for title, load in loads:
+        if options.only not in (None, title):
+            continue
         seen = {form: [] for form in load.forms}
         for round_ in range(options.rounds + 1):
             for form, send in load.forms.items():
-                before = server.cpu_seconds()
+                before = server.cpu_seconds_exactly()
                 for _ in range(options.requests):
                     send()
                 if round_ > 0:
-                    seen[form].append((server.cpu_seconds() - before) / options.requests * 1e3)
+                    seen[form].append((server.cpu_seconds_exactly() - before) / options.requests * 1e3)
         for form, all_ in seen.items():
             low, middle, high = statistics.quantiles(all_, n=4)
             print(f"| {title} | {form} | {middle:.3f} ({low:.3f} to {high:.3f}) |")
