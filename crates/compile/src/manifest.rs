@@ -360,7 +360,7 @@ mod tests {
         check(
             "labels = \"labels.txt\"",
             "precision = \"int4\"",
-            "line 4: `precision` wants `fp32` or `int8`, found \"int4\"",
+            "line 4: `precision` wants one of `fp32`, `int8`, `auto`, found \"int4\"",
         );
         check(
             "kind = \"logits\"",
