@@ -175,6 +175,7 @@ mod tests {
             Err(OutFileError::Same { .. }) => "same",
             Err(OutFileError::Exists(_)) => "exists",
             Err(OutFileError::NotRegular(_)) => "not regular",
+            Err(OutFileError::NoFolder { .. }) => "no folder",
             Err(OutFileError::Io { .. }) => "io",
         };
         let check = |name: &str, plain: &str, forced: &str| {
@@ -191,7 +192,7 @@ mod tests {
         check("pipe", "not regular", "not regular");
         check("/dev/null", "not regular", "not regular");
         check("new", "written", "written");
-        check("missing_folder/new", "io", "io");
+        check("missing_folder/new", "no folder", "no folder");
     }
 
     #[test]
