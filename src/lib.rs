@@ -7,5 +7,6 @@ pub mod cli;
 pub mod config;
 pub mod http;
 pub mod model;
+mod niceness;
 pub mod repository;
 pub mod telemetry;

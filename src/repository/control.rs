@@ -11,12 +11,14 @@ use tokio::sync::{oneshot, watch};
 
 use super::background::stand_back;
 use super::error::{ATTEMPTS, LoadError, Refused};
+use super::freed::Freed;
 use super::lifecycle::{LoadId, Outcome, State};
 use super::model::{Answer, Entry, Model};
 use super::scan::Fingerprint;
 use super::settings::ModelsSettings;
 use super::source::{Found, FoundModel, Source};
 use crate::classify::{Models, Served, Shadow};
+use crate::niceness::rank_with_workers;
 use crate::telemetry::{Metrics, Swap};
 use repserve_compile::Package;
 use repserve_runtime::return_freed_memory;
@@ -94,6 +96,7 @@ struct Inner {
     changes: watch::Sender<u64>,
     jobs: Sender<Job>,
     one_at_a_time: Mutex<()>,
+    freed: Freed,
 }
 
 struct Job {
@@ -137,6 +140,7 @@ impl Repository {
             changes: watch::Sender::new(0),
             jobs,
             one_at_a_time: Mutex::new(()),
+            freed: Freed::follow(),
         });
         let weak = Arc::downgrade(&inner);
         std::thread::Builder::new()
@@ -398,8 +402,11 @@ impl Inner {
         };
         let error = self.take_over(job, made);
         self.changed();
-        // What was thrown away leaves space in the heap that nobody needs.
-        return_freed_memory();
+        match progress {
+            // Nobody is held up.
+            Progress::First => return_freed_memory(),
+            Progress::Beside => self.freed.note(),
+        }
         error
     }
 
@@ -582,13 +589,20 @@ impl Inner {
         let (weak, name) = (Arc::downgrade(self), name.to_owned());
         self.tasks.spawn(async move {
             if let Ok(left) = dropped.await {
+                let inner = weak.upgrade();
+                let exchanged = inner.is_some_and(|inner| inner.parts.models.get(&name, Some(&version)).is_some());
                 let free = move || {
+                    rank_with_workers();
                     left.end();
-                    return_freed_memory();
+                    // Who unloads a model waits for its memory.
+                    if !exchanged {
+                        return_freed_memory();
+                    }
                 };
                 let _ = tokio::task::spawn_blocking(free).await;
             }
             if let Some(inner) = weak.upgrade() {
+                inner.freed.note();
                 if let Some(model) = inner.lock().get_mut(&name) {
                     model.lifecycle.retired(&version);
                 }

@@ -6,6 +6,7 @@
 mod background;
 mod control;
 mod error;
+mod freed;
 mod golden;
 pub mod layout;
 pub mod lifecycle;
