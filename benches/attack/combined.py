@@ -67,6 +67,7 @@ def upload_slowly(address, uploads, end):
 
 
 def ask_alone(address, photo, end, seen):
+    begun = time.monotonic()
     while time.monotonic() < end:
         start = time.monotonic()
         connection = http.client.HTTPConnection(*address, timeout=30, source_address=(LONE, 0))
@@ -81,7 +82,7 @@ def ask_alone(address, photo, end, seen):
             status, timing, connected = 0, {}, start
         finally:
             connection.close()
-        seen.append({"ms": (time.monotonic() - start) * 1e3, "connect_ms": (connected - start) * 1e3, "status": status, **timing})
+        seen.append({"at": round(start - begun, 2), "ms": (time.monotonic() - start) * 1e3, "connect_ms": (connected - start) * 1e3, "status": status, **timing})
         time.sleep(LONE_PAUSE_SECONDS)
 
 

@@ -35,12 +35,14 @@ pub struct HeadWork {
     pub items: usize,
     /// Their encoded bytes together, at least.
     pub encoded_bytes: u64,
+    /// Whether the body is compressed, so that nobody knows what is in it: it finds room or does not, and none is kept for it.
+    pub packed: bool,
 }
 
 /// A place for a request, and who sent it.
 pub struct Admitted {
-    /// The place.
-    pub reservation: Reserved,
+    /// The place, where one is kept.
+    pub reservation: Option<Reserved>,
     /// Who sent it.
     pub sender: Sender,
 }
@@ -126,6 +128,7 @@ impl BackPressure {
             }
             reserved => reserved?,
         };
+        let reservation = Some(reservation).filter(|_| !work.packed);
         Ok(Admitted { reservation, sender })
     }
 

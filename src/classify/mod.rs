@@ -239,24 +239,27 @@ async fn compute(
     admitted: Option<Admitted>,
 ) -> Result<(Vec<Output>, Timings), Failure> {
     let batcher = served.batcher();
+    let sender = admitted.as_ref().map(|admitted| admitted.sender);
+    let told = |rejected: &Rejected| {
+        if let (Rejected::Overloaded { retry_after, .. }, Some(sender)) = (rejected, sender) {
+            served.back_pressure().told(sender, *retry_after);
+        }
+    };
     // Before the headers are read: what cannot be admitted is to cost little.
-    let (reservation, sender) = match admitted {
-        Some(Admitted { reservation, sender }) => (reservation, Some(sender)),
-        None => (batcher.reserve(work.len(), encoded_bytes(&work), request)?, None),
+    let reservation = match admitted.and_then(|admitted| admitted.reservation) {
+        Some(reservation) => reservation,
+        None => {
+            let reserved = batcher.reserve(work.len(), encoded_bytes(&work), request);
+            reserved.inspect_err(told)?
+        }
     };
     let inspected = inspect::inspect(batcher, work, names).await?;
     let (work, mut outputs) = sound(inspected, broken)?;
     if work.is_empty() {
         return Ok((outputs, Timings::default()));
     }
-    let submitted = batcher
-        .submit(work, request, Some(reservation))
-        .inspect_err(|rejected| {
-            if let (Rejected::Overloaded { retry_after, .. }, Some(sender)) = (rejected, sender) {
-                served.back_pressure().told(sender, *retry_after);
-            }
-        });
-    let mut pending = submitted?;
+    let submitted = batcher.submit(work, request, Some(reservation));
+    let mut pending = submitted.inspect_err(told)?;
     let outcomes = match request.deadline {
         None => pending.await,
         Some(at) => match tokio::time::timeout_at(at.into(), &mut pending).await {

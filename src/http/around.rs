@@ -74,7 +74,7 @@ impl Steps {
         let (charge, request) = self.bodies.charge(identity.client, request);
         let accepted = packed_response::accepted(&request);
         let response = next.run(request).await;
-        let response = packed_response::pack(response, accepted).await;
+        let response = packed_response::pack(response, accepted, identity.client).await;
         drop(charge);
         response
     }

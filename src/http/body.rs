@@ -75,7 +75,10 @@ pub(super) async fn images(
             // The images are copies of its parts.
             charge.hold(bytes.len().saturating_mul(2))?;
             let limits = Arc::clone(limits);
-            let items = offload(bytes.len(), move || form::images(bytes, boundary, &limits)).await??;
+            let items = offload(charge.client(), bytes.len(), move || {
+                form::images(bytes, boundary, &limits)
+            })
+            .await??;
             charge.hold(items.iter().map(|item| item.bytes.len()).sum())?;
             Ok(items)
         }
@@ -83,7 +86,7 @@ pub(super) async fn images(
             // The text without its escapes, and the image.
             charge.hold(bytes.len().saturating_mul(3))?;
             let limits = Arc::clone(limits);
-            let item = offload(bytes.len(), move || json_image::read(&bytes, &limits)).await??;
+            let item = offload(charge.client(), bytes.len(), move || json_image::read(&bytes, &limits)).await??;
             charge.hold(item.bytes.len())?;
             Ok(vec![item])
         }
@@ -146,7 +149,7 @@ pub(super) async fn read(
         return Ok(packed);
     }
     let (bytes, charge) = (packed.len(), charge.clone());
-    let unpacked = offload(bytes.saturating_mul(RATIO_MAX), move || {
+    let unpacked = offload(charge.client(), bytes.saturating_mul(RATIO_MAX), move || {
         coding.unpack(packed, bytes_max, |held| charge.hold(bytes.saturating_add(held)))
     });
     Ok(unpacked.await??)
@@ -198,6 +201,11 @@ pub(super) fn length(headers: &HeaderMap, bytes_max: usize) -> Result<Option<u64
         return Err(too_large(bytes_max));
     }
     Ok(announced)
+}
+
+/// Whether a body is compressed.
+pub(super) fn is_packed(headers: &HeaderMap) -> Result<bool, Problem> {
+    Ok(coding(headers)? != Coding::Identity)
 }
 
 /// How a body is compressed.
@@ -300,7 +308,7 @@ impl From<UnpackError<OverBudget>> for Problem {
     fn from(error: UnpackError<OverBudget>) -> Self {
         let detail = error.to_string();
         match error {
-            UnpackError::TooLarge(_) => Self::new(Code::TooLarge, detail),
+            UnpackError::TooLarge(_) | UnpackError::AnnouncedTooLarge { .. } => Self::new(Code::TooLarge, detail),
             UnpackError::Broken { .. } => Self::new(Code::Malformed, detail),
             UnpackError::Refused(over_budget) => over_budget.into(),
         }

@@ -82,6 +82,11 @@ impl BodyCharge {
         self.0.change(|_| bytes)
     }
 
+    /// Whose request it is.
+    pub(super) fn client(&self) -> Client {
+        self.0.client
+    }
+
     /// The account of another request of the same client, which holds nothing yet.
     pub(super) fn of_another(&self) -> Self {
         Self::new(self.0.budget.clone(), self.0.client)

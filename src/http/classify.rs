@@ -71,6 +71,7 @@ pub(super) async fn classify(
     let work = HeadWork {
         items: 1,
         encoded_bytes: announced.bytes.unwrap_or(0),
+        packed: body::is_packed(&headers)?,
     };
     let admitted = admission::admit(&served, &shared.metrics, &identity, work, &request).await?;
     let within = body::BodyTimeouts::new(&shared.server);
@@ -91,9 +92,11 @@ pub(super) async fn classify(
     let classes: usize = classification.predictions.iter().map(|p| p.classes.len()).sum();
     let embedded = classification.predictions.iter().filter_map(|p| p.embedding.as_ref());
     let values: usize = embedded.map(Vec::len).sum();
-    offload(classes * CLASS_BYTES + values * VALUE_BYTES, move || {
-        respond(&served, &classification)
-    })
+    offload(
+        identity.client,
+        classes * CLASS_BYTES + values * VALUE_BYTES,
+        move || respond(&served, &classification),
+    )
     .await
 }
 

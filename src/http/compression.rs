@@ -29,6 +29,14 @@ pub(super) enum UnpackError<E> {
     /// It holds more than it may.
     #[error("the unpacked body has more than {0} bytes")]
     TooLarge(usize),
+    /// It says that it holds more than it may.
+    #[error("the body's end says that it unpacks to {bytes} bytes; it may have {bytes_max}")]
+    AnnouncedTooLarge {
+        /// What it says.
+        bytes: usize,
+        /// What it may have.
+        bytes_max: usize,
+    },
     /// It is not what it says.
     #[error("the body is not {name} as it says: {error}")]
     Broken {
@@ -71,6 +79,10 @@ impl Coding {
     ) -> Result<Bytes, UnpackError<E>> {
         match self {
             Self::Identity => Ok(bytes),
+            Self::Gzip if announced(&bytes) > bytes_max => Err(UnpackError::AnnouncedTooLarge {
+                bytes: announced(&bytes),
+                bytes_max,
+            }),
             Self::Gzip => self.read(MultiGzDecoder::new(&bytes[..]), bytes_max, hold),
             Self::Deflate if is_zlib(&bytes) => self.read(ZlibDecoder::new(&bytes[..]), bytes_max, hold),
             Self::Deflate => self.read(DeflateDecoder::new(&bytes[..]), bytes_max, hold),
@@ -126,6 +138,16 @@ impl Coding {
     }
 }
 
+/// Bytes to which gzip unpacks at least, as its end says: those of its last member, but for multiples of 4 GiB (RFC 1952, section 2.3.1).
+/// Zero where so few bytes cannot unpack to as many. What says less than it holds has to be unpacked to be known.
+fn announced(bytes: &[u8]) -> usize {
+    let announced = bytes.last_chunk().map_or(0, |size| u32::from_le_bytes(*size) as usize);
+    if announced > bytes.len().saturating_mul(RATIO_MAX) {
+        return 0;
+    }
+    announced
+}
+
 /// Whether deflated bytes begin with zlib's header (RFC 1950, section 2.2).
 fn is_zlib(bytes: &[u8]) -> bool {
     matches!(bytes, [method, flags, ..] if method & 0x0f == 8 && (u16::from(*method) << 8 | u16::from(*flags)) % 31 == 0)
@@ -166,12 +188,20 @@ mod tests {
         let packed = Coding::Gzip.pack(&vec![0; 50 << 20]).unwrap();
         assert!(packed.len() < 1 << 20);
         let mut held_max = 0;
-        let outcome = Coding::Gzip.unpack(packed.into(), 1 << 20, |held| {
-            held_max = held_max.max(held);
-            Ok::<(), ()>(())
-        });
-        assert!(matches!(outcome, Err(UnpackError::TooLarge(_))));
-        assert!(held_max <= 4 << 20, "{held_max}");
+        let mut unpacked = |packed: Vec<u8>| {
+            Coding::Gzip.unpack(packed.into(), 1 << 20, |held| {
+                held_max = held_max.max(held);
+                Ok::<(), ()>(())
+            })
+        };
+        // One that says how much it holds is not unpacked at all, one that lies as far as it may be.
+        let mut lying = packed.clone();
+        lying.extend(Coding::Gzip.pack(b"").unwrap());
+        assert!(matches!(unpacked(lying), Err(UnpackError::TooLarge(_))));
+        assert!((1..=4 << 20).contains(&held_max), "{held_max}");
+        let mut nothing_held = |_| -> Result<(), ()> { panic!("nothing is unpacked") };
+        let outcome = Coding::Gzip.unpack(packed.into(), 1 << 20, &mut nothing_held);
+        assert!(matches!(outcome, Err(UnpackError::AnnouncedTooLarge { bytes, .. }) if bytes == 50 << 20));
     }
 
     #[test]

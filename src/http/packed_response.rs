@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
 
+use super::client::Client;
 use super::compression::Coding;
 use super::error::{Problem, ProblemDetail};
 use super::offload::offload;
@@ -24,7 +25,7 @@ pub(super) fn accepted(request: &Request) -> Coding {
 }
 
 /// The response, compressed where that is worth it; away from the threads that serve connections where it is large.
-pub(super) async fn pack(mut response: Response, accepted: Coding) -> Response {
+pub(super) async fn pack(mut response: Response, accepted: Coding, client: Client) -> Response {
     if !is_worth_it(&response) {
         return response;
     }
@@ -33,14 +34,16 @@ pub(super) async fn pack(mut response: Response, accepted: Coding) -> Response {
         .append(VARY, HeaderValue::from_static("accept-encoding"));
     match accepted {
         Coding::Identity => response,
-        coding => packed(response, coding).await.unwrap_or_else(Problem::into_response),
+        coding => packed(response, coding, client)
+            .await
+            .unwrap_or_else(Problem::into_response),
     }
 }
 
-async fn packed(response: Response, coding: Coding) -> Result<Response, Problem> {
+async fn packed(response: Response, coding: Coding, client: Client) -> Result<Response, Problem> {
     let (mut head, body) = response.into_parts();
     let bytes = body.collect().await.map_err(|_| Problem::internal())?.to_bytes();
-    let packed = offload(bytes.len(), move || coding.pack(&bytes)).await?;
+    let packed = offload(client, bytes.len(), move || coding.pack(&bytes)).await?;
     let packed = packed.map_err(|error| {
         tracing::error!(%error, "cannot compress a response");
         Problem::internal()

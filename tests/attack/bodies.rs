@@ -120,6 +120,29 @@ async fn a_body_that_falls_behind_is_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_room_is_kept_for_what_nobody_knows() {
+    let server = Server::ready(settings()).await;
+    // Not all of their bodies comes: they have been admitted, and wait.
+    for (encoding, kept) in [("content-encoding: gzip\r\n", false), ("", true)] {
+        let mut held = Vec::new();
+        for count in 1..=20 {
+            let mut stream = connect(ATTACKER, server.address).await;
+            let half = [head("/classify", encoding, 1_000_000).as_bytes(), &[0; 500]].concat();
+            stream.write_all(&half).await.unwrap();
+            held.push(stream);
+            until("it is admitted and read", || {
+                metric(&server, "repserve_bodies_bytes") >= 500 * count
+            })
+            .await;
+        }
+        let backlog = server.served().snapshot().backlog;
+        assert_eq!(!backlog.is_zero(), kept, "{encoding}: {backlog:?}");
+        drop(held);
+        until("all is given back", || metric(&server, "repserve_bodies_bytes") == 0).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_is_cut_off_counts_as_cancelled() {
     let server = Server::ready(settings()).await;
     let cancelled = "repserve_rejected_total{reason=\"cancelled\"}";

@@ -91,7 +91,7 @@ pub(super) async fn unpacked(
         return Err(malformed("the message is compressed, and no `grpc-encoding` says how"));
     }
     let (bytes, charge) = (message.len(), charge.clone());
-    let unpacked = offload(bytes.saturating_mul(RATIO_MAX), move || {
+    let unpacked = offload(charge.client(), bytes.saturating_mul(RATIO_MAX), move || {
         coding.unpack(message, bytes_max, |held| charge.hold(bytes.saturating_add(held)))
     });
     Ok(unpacked.await??)

@@ -16,7 +16,8 @@ use super::proto::{InferTensorContents, ModelInferRequest, ModelInferResponse};
 use super::{bounds, frame, request, timeout};
 use crate::classify::{Admitted, Served};
 use crate::http::body_budget::BodyCharge;
-use crate::http::client::Identity;
+use crate::http::client::{Client, Identity};
+use crate::http::compression::Coding;
 use crate::http::error::{Code, Problem};
 use crate::http::inference::{Elements, InferLimits, InferRequest, ModelOutput, Ran, RunContext};
 use crate::http::observe::Arrived;
@@ -44,6 +45,7 @@ pub(super) async fn model_infer(
         identity,
         arrived,
         timeout,
+        packed: coding != Coding::Identity,
     };
     let shared = &context.shared;
     let early = admit_early(&context).await?;
@@ -56,7 +58,8 @@ pub(super) async fn model_infer(
         timings: inferred.timings,
         postprocess: Duration::ZERO,
     };
-    let mut response = frame::response_of(encode(inferred, |response| frame::framed(&response)).await?);
+    let mut response =
+        frame::response_of(encode(inferred, identity.client, |response| frame::framed(&response)).await?);
     times.attach(&mut response);
     Ok(response)
 }
@@ -93,13 +96,14 @@ pub(super) async fn run(
 /// The response to a request in its frame, of which `frame` makes it.
 pub(super) async fn encode(
     inferred: Inferred,
+    client: Client,
     frame: impl FnOnce(ModelInferResponse) -> Result<Bytes, Problem> + Send + 'static,
 ) -> Result<Bytes, Problem> {
     let Inferred {
         served, request, rows, ..
     } = inferred;
     let values: usize = rows.iter().flat_map(|row| request.values(row)).map(<[f32]>::len).sum();
-    offload(values * VALUE_BYTES, move || {
+    offload(client, values * VALUE_BYTES, move || {
         let began = Instant::now();
         let framed = frame(response(&served, &rows, &request));
         served.statistics().output(rows.len(), began.elapsed());
@@ -125,7 +129,7 @@ async fn admit_early(context: &RunContext) -> Result<Option<(Arc<Served>, Admitt
 async fn read(message: Bytes, charge: &BodyCharge, shared: &Shared) -> Result<(Arc<Served>, InferRequest), Problem> {
     let (limits, bytes) = (InferLimits::of(&shared.limits), message.len());
     let (reading, shared) = (charge.clone(), shared.clone());
-    let read = offload(bytes, move || {
+    let read = offload(charge.client(), bytes, move || {
         let holds = bounds::check(&message, limits)?;
         reading.hold(bytes.saturating_add(holds.beside_bytes))?;
         let message = ModelInferRequest::decode(message)

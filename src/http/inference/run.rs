@@ -22,6 +22,8 @@ pub(in crate::http) struct RunContext {
     pub(in crate::http) arrived: Instant,
     /// How long it may take, where its head says so.
     pub(in crate::http) timeout: Option<Duration>,
+    /// Whether its body may be compressed.
+    pub(in crate::http) packed: bool,
 }
 
 /// What came of a request.
@@ -57,6 +59,7 @@ impl RunContext {
         let work = HeadWork {
             items: 1,
             encoded_bytes: 0,
+            packed: self.packed,
         };
         admission::admit(served, &self.shared.metrics, &self.identity, work, &request).await
     }

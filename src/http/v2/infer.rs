@@ -68,6 +68,7 @@ pub(super) async fn infer(
         identity,
         arrived,
         timeout: None,
+        packed: body::is_packed(&headers)?,
     };
     let admitted = context.admit(&served).await?;
     let shared = &context.shared;
@@ -87,7 +88,10 @@ pub(super) async fn infer(
         .flat_map(|row| request.values(row))
         .map(<[f32]>::len)
         .sum::<usize>();
-    let mut response = offload(values * VALUE_BYTES, move || encode(&served, &rows, &request)).await??;
+    let mut response = offload(identity.client, values * VALUE_BYTES, move || {
+        encode(&served, &rows, &request)
+    })
+    .await??;
     let times = StageTimes {
         timings,
         postprocess: Duration::ZERO,
@@ -144,7 +148,10 @@ async fn read(
     let beside = limits.read_bytes_max(bytes, head_len.unwrap_or(bytes).min(bytes), served.signature());
     charge.hold(bytes.saturating_add(beside))?;
     let served = Arc::clone(served);
-    let read = offload(bytes, move || request::read(body, head_len, served.signature(), limits)).await?;
+    let read = offload(charge.client(), bytes, move || {
+        request::read(body, head_len, served.signature(), limits)
+    })
+    .await?;
     let request = read?;
     charge.hold(request.bytes)?;
     Ok(request)

@@ -213,9 +213,10 @@ async fn infer(call: &Call, message: Framed, arrived: Instant) -> Result<Bytes, 
         timeout: call
             .deadline
             .map(|deadline| deadline.saturating_duration_since(arrived)),
+        packed: call.coding != Coding::Identity,
     };
     let inferred = run(&context, message, &charge, None).await?;
-    encode(inferred, |response| {
+    encode(inferred, call.identity.client, |response| {
         frame::framed(&ModelStreamInferResponse {
             error_message: String::new(),
             infer_response: Some(response),
