@@ -12,6 +12,7 @@ mod files;
 mod http2;
 mod logging;
 mod raw;
+mod streams;
 mod tensors;
 
 #[path = "../it/support/mod.rs"]

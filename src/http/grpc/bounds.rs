@@ -12,6 +12,8 @@ use crate::http::inference::{InferLimits, RANK_MAX};
 const TEXT_BYTES_MAX: usize = 1024;
 /// Parameters of one kind at most.
 const PARAMETERS_MAX: usize = 64;
+/// Fields of a request in which its id is looked for.
+const HEAD_FIELDS_MAX: usize = 16;
 /// Bytes of an extent of a shape at most.
 const VARINT_BYTES_MAX: usize = 10;
 
@@ -57,6 +59,7 @@ const CONTENTS: &[Field] = &[
     other(7),
     field(BYTES_CONTENTS, "images", usize::MAX, usize::MAX, &[]),
 ];
+const ID: u32 = 3;
 const FP32_CONTENTS: u32 = 6;
 const BYTES_CONTENTS: u32 = 8;
 const RAW_INPUT_CONTENTS: u32 = 7;
@@ -80,7 +83,7 @@ const OUTPUT: &[Field] = &[text(1, "the output's name"), parameters(2)];
 const REQUEST: &[Field] = &[
     text(1, "the model's name"),
     text(2, "the model's version"),
-    text(3, "the request's id"),
+    text(ID, "the request's id"),
     parameters(4),
     field(5, "inputs; the model has one", 1, usize::MAX, INPUT),
     field(6, "outputs", 1 + EMBEDDINGS_MAX, usize::MAX, OUTPUT),
@@ -103,6 +106,26 @@ pub(super) fn check(message: &[u8], limits: InferLimits) -> Result<Holds, Reques
     let mut holds = Holds::default();
     walk(message, REQUEST, limits, &mut holds)?;
     Ok(holds)
+}
+
+/// The id of an encoded `ModelInferRequest`, of which no more than the head is looked at: whoever writes fields in their order has written it
+/// among the first. None where there is none, or it is too long to be repeated.
+pub(super) fn id(mut message: &[u8]) -> Option<&str> {
+    for _ in 0..HEAD_FIELDS_MAX {
+        let (number, wire_type) = decode_key(&mut message).ok()?;
+        match wire_type {
+            WireType::LengthDelimited => {
+                let value = take(wire_type, number, &mut message).ok()?;
+                if number == ID {
+                    return std::str::from_utf8(value).ok().filter(|id| id.len() <= TEXT_BYTES_MAX);
+                }
+            }
+            // A group may hold any number of fields.
+            WireType::StartGroup | WireType::EndGroup => return None,
+            _ => skip_field(wire_type, number, &mut message, DecodeContext::default()).ok()?,
+        }
+    }
+    None
 }
 
 fn broken(error: &prost::DecodeError) -> RequestError {
@@ -269,6 +292,25 @@ mod tests {
     }
 
     #[test]
+    fn the_id_is_found_in_the_head_alone() {
+        let with = |id: &str| ModelInferRequest {
+            model_name: "m".to_owned(),
+            id: id.to_owned(),
+            raw_input_contents: vec![vec![0; 40].into()],
+            ..ModelInferRequest::default()
+        };
+        let named = with("seven").encode_to_vec();
+        assert_eq!(id(&named), Some("seven"));
+        assert_eq!(id(&with("").encode_to_vec()), None);
+        assert_eq!(id(&with(&"x".repeat(1025)).encode_to_vec()), None);
+        assert_eq!(id(&[&[0x78, 0x01].repeat(15)[..], &named[3..]].concat()), Some("seven"));
+        assert_eq!(id(&[&[0x78, 0x01].repeat(16)[..], &named[3..]].concat()), None);
+        // A group, which may be long, and a field that is cut off.
+        assert_eq!(id(&[&[0x7b, 0x7c][..], &named].concat()), None);
+        assert_eq!(id(b"\x1a\x7fx"), None);
+    }
+
+    #[test]
     fn fields_that_are_not_known_are_skipped() {
         let unknown = [&[0x78, 0x01][..], &[0x82, 0x01, 0x02, 0xff, 0xff]].concat();
         assert_eq!(check(&unknown, LIMITS).unwrap(), Holds::default());
@@ -280,6 +322,7 @@ mod tests {
             if check(&message, LIMITS).is_ok() && let Ok(request) = ModelInferRequest::decode(&message[..]) {
                 prop_assert!(request.inputs.len() <= 1 && request.outputs.len() <= 9 && request.parameters.len() <= 64);
             }
+            let _ = id(&message);
         }
     }
 }

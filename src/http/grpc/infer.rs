@@ -113,7 +113,7 @@ pub(super) async fn encode(
 }
 
 /// A place before the message is read, where it can only be for the one model that is served: its name stands in the message.
-async fn admit_early(context: &RunContext) -> Result<Option<(Arc<Served>, Admitted)>, Problem> {
+pub(super) async fn admit_early(context: &RunContext) -> Result<Option<(Arc<Served>, Admitted)>, Problem> {
     let mut all = context.shared.models.all();
     match (all.pop(), all.is_empty()) {
         (None, _) => Err(context.shared.health.problem()),

@@ -13,6 +13,8 @@ use super::client;
 pub struct Process {
     child: Child,
     pub address: SocketAddr,
+    /// Where gRPC is served, if it is.
+    pub grpc: Option<SocketAddr>,
     /// The lines that it logs from the one on that names its address.
     log: Option<JoinHandle<Vec<String>>>,
 }
@@ -79,10 +81,11 @@ impl Process {
     fn listening(command: &mut Command, heard: bool) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
-        let address = loop {
+        let (address, grpc) = loop {
             let line: serde_json::Value = serde_json::from_str(&log.next().unwrap().unwrap()).unwrap();
             if let Some(address) = line["address"].as_str() {
-                break address.parse().unwrap();
+                let grpc = line["grpc"].as_str().map(|grpc| grpc.parse().unwrap());
+                break (address.parse().unwrap(), grpc);
             }
         };
         let log = if heard {
@@ -91,7 +94,12 @@ impl Process {
             drop(log);
             None
         };
-        Self { child, address, log }
+        Self {
+            child,
+            address,
+            grpc,
+            log,
+        }
     }
 
     /// The same once it is ready.

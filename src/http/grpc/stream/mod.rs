@@ -23,13 +23,12 @@ use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt};
 use http_body_util::StreamBody;
 use hyper::body::Frame;
-use prost::Message;
 
 use self::messages::Messages;
 use super::frame::{self, Framed};
-use super::infer::{encode, run};
+use super::infer::{admit_early, encode, run};
 use super::proto::{ModelInferResponse, ModelStreamInferResponse};
-use super::{status, timeout};
+use super::{bounds, status, timeout};
 use crate::http::Shared;
 use crate::http::body_budget::BodyCharge;
 use crate::http::client::Identity;
@@ -59,13 +58,6 @@ struct Call {
 struct Answer {
     framed: Bytes,
     charge: Option<ResponseCharge>,
-}
-
-/// The id of a request; its other members are skipped.
-#[derive(Clone, PartialEq, Message)]
-struct RequestId {
-    #[prost(string, tag = "3")]
-    id: String,
 }
 
 /// The method.
@@ -184,7 +176,7 @@ async fn answer(call: Arc<Call>, message: Result<Framed, Problem>) -> Result<Ans
     // A compressed message is not unpacked for its id.
     let id = match message.compressed {
         true => String::new(),
-        false => RequestId::decode(message.bytes.clone()).unwrap_or_default().id,
+        false => bounds::id(&message.bytes).unwrap_or_default().to_owned(),
     };
     let framed = match infer(&call, message, arrived).await {
         Ok(framed) => framed,
@@ -204,8 +196,6 @@ async fn infer(call: &Call, message: Framed, arrived: Instant) -> Result<Bytes, 
     let shared = &call.shared;
     let charge = call.charge.of_another();
     charge.hold(message.bytes.len())?;
-    let bytes_max = shared.limits.request_bytes_max;
-    let message = frame::unpacked(message, call.coding, bytes_max, &charge).await?;
     let context = RunContext {
         shared: shared.clone(),
         identity: call.identity,
@@ -213,9 +203,13 @@ async fn infer(call: &Call, message: Framed, arrived: Instant) -> Result<Bytes, 
         timeout: call
             .deadline
             .map(|deadline| deadline.saturating_duration_since(arrived)),
-        packed: call.coding != Coding::Identity,
+        packed: message.compressed,
     };
-    let inferred = run(&context, message, &charge, None).await?;
+    // What is refused is refused before it costs anything.
+    let early = admit_early(&context).await?;
+    let bytes_max = shared.limits.request_bytes_max;
+    let message = frame::unpacked(message, call.coding, bytes_max, &charge).await?;
+    let inferred = run(&context, message, &charge, early).await?;
     encode(inferred, call.identity.client, |response| {
         frame::framed(&ModelStreamInferResponse {
             error_message: String::new(),
