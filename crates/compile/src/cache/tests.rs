@@ -5,6 +5,7 @@ use repserve_runtime::{KernelMode, PlanMode, Row, RuntimeSettings};
 use repserve_scheduler::Session;
 
 use super::*;
+use crate::RequestedPrecision;
 use crate::tests::{built_in, with_features};
 
 fn settings(precision: RequestedPrecision, kernels: KernelMode) -> CompileSettings {
