@@ -4,19 +4,24 @@
 
 use bytes::Bytes;
 
-use super::band::{self, PaddedRow};
+use super::band;
 use super::executor::Executor;
 use super::geometry::{Convolution, KernelError, addressable, check_length, consistent, product};
 use super::layer::restored;
-use super::scratch;
 use super::vector::{
-    self, Buffer, INT8_GROUP, INT8_LANES, INT8_TOGETHER, Int8Band, Int8Isa, Int8Output, Int8Sum, Residual,
-    SharedOutput, Values,
+    Buffer, INT8_GROUP, INT8_LANES, INT8_PANEL, INT8_TOGETHER, Int8Isa, Int8Output, Int8Sum, Residual, SharedOutput,
+    Values,
 };
 
+mod chain;
 mod depthwise;
+mod quantize;
+mod run;
 
+pub use chain::{Int8Chain, Int8ChainMemory, Int8Step};
 use depthwise::is_depthwise;
+pub use quantize::Quantizer;
+use run::{Cut, Run};
 
 /// What an int8 layer computes with, besides its geometry.
 #[derive(Debug, Clone, Copy)]
@@ -55,13 +60,15 @@ pub struct Int8Bytes<B> {
     pub scales: B,
 }
 
-/// One to three vectors of output channels of one group.
+/// One to four vectors of output channels of one group.
 struct Int8Panel {
     /// First output channel and how many are real.
     out: usize,
     count: usize,
     /// First input channel of the group.
     channel: usize,
+    /// Its vectors, with those that only pad.
+    vectors: usize,
     /// Where the panel's weights, and its biases, start.
     weights: usize,
     bias: usize,
@@ -83,7 +90,7 @@ impl PreparedInt8Conv {
         )?;
         check_length("bias", parameters.bias.len(), conv.out_channels)?;
         check_length("scales", parameters.scales.len(), conv.out_channels)?;
-        let shape = Shape::new(&conv)?;
+        let shape = Shape::new(&conv, isa)?;
         let panels = shape.panels(&conv, isa);
         let mut ready = Ready {
             weights: Buffer::zeroed(shape.weights),
@@ -91,9 +98,9 @@ impl PreparedInt8Conv {
             scales: Buffer::zeroed(shape.lanes),
         };
         if is_depthwise(&conv) {
-            depthwise::pack(&conv, &panels, parameters, &mut ready);
+            depthwise::pack(&conv, isa, &panels, parameters, &mut ready);
         } else {
-            pack(&panels, parameters, [depth, taps], &mut ready);
+            pack(isa, &panels, parameters, [depth, taps], &mut ready);
         }
         Ok(Self {
             conv,
@@ -129,7 +136,7 @@ impl PreparedInt8Conv {
         zeros: [u8; 2],
         ready: Int8Bytes<Bytes>,
     ) -> Result<Self, KernelError> {
-        let shape = Shape::new(&conv)?;
+        let shape = Shape::new(&conv, isa)?;
         let weights = restored("weights", ready.weights, shape.weights)?;
         let bias = restored("bias", ready.bias, shape.lanes)?;
         let scales = restored("scales", ready.scales, shape.lanes)?;
@@ -229,10 +236,7 @@ impl PreparedInt8Conv {
         output: &mut [T],
         executor: &dyn Executor,
     ) -> Result<(), KernelError> {
-        let out_size = self
-            .conv
-            .output_size(height, width)
-            .ok_or(KernelError::TooSmall { height, width })?;
+        let out_size = self.output_size(height, width)?;
         let (channels_in, channels_out) = (self.conv.in_channels, self.conv.out_channels);
         check_length("input", input.len(), product([images, height, width, channels_in]))?;
         let needed = product([images, out_size.0, out_size.1, channels_out]);
@@ -240,14 +244,6 @@ impl PreparedInt8Conv {
         if output.is_empty() {
             return Ok(());
         }
-        let pixel = pixel(&self.conv);
-        let groups = self.conv.kernel[0].div_ceil(INT8_TOGETHER);
-        let work = if is_depthwise(&self.conv) {
-            groups.saturating_mul(INT8_GROUP)
-        } else {
-            0
-        };
-        band::addressable(&self.conv, out_size.1, pixel.saturating_add(work))?;
         let run = Run {
             layer: self,
             input,
@@ -256,8 +252,23 @@ impl PreparedInt8Conv {
             size: (height, width),
             out_size,
         };
-        run.on(images, executor);
+        let cut = Cut::new(self, out_size, images, executor.threads());
+        executor.run(cut.tasks, &|task| run.task(&cut, task));
         Ok(())
+    }
+
+    /// Rows and columns of the outputs of an input, a band of which can be addressed.
+    fn output_size(&self, height: usize, width: usize) -> Result<(usize, usize), KernelError> {
+        let out_size = self.conv.output_size(height, width);
+        let out_size = out_size.ok_or(KernelError::TooSmall { height, width })?;
+        let groups = self.conv.kernel[0].div_ceil(INT8_TOGETHER);
+        let work = if is_depthwise(&self.conv) {
+            product([groups, self.isa.panel_depthwise(), INT8_GROUP])
+        } else {
+            0
+        };
+        band::addressable(&self.conv, out_size.1, pixel(&self.conv).saturating_add(work))?;
+        Ok(out_size)
     }
 }
 
@@ -270,7 +281,7 @@ struct Shape {
 }
 
 impl Shape {
-    fn new(conv: &Convolution) -> Result<Self, KernelError> {
+    fn new(conv: &Convolution, isa: Int8Isa) -> Result<Self, KernelError> {
         let depth = supported(conv)?;
         let row = if is_depthwise(conv) {
             depthwise::row(conv)
@@ -278,9 +289,10 @@ impl Shape {
             product([depth.next_multiple_of(INT8_TOGETHER), product(conv.kernel)])
         };
         let (groups, rows) = groups(conv);
-        let rows_padded = product([groups, rows.saturating_add(INT8_LANES)]);
+        let rows_padded = product([groups, rows.saturating_add(INT8_PANEL)]);
         addressable(product([rows_padded, row]), size_of::<i8>())?;
-        let lanes = product([groups, rows.next_multiple_of(INT8_LANES)]);
+        let lanes = split(conv, isa, rows).map(|(_, vectors)| vectors * INT8_LANES);
+        let lanes = product([groups, lanes.sum()]);
         Ok(Self {
             row,
             weights: product([lanes, row]),
@@ -291,24 +303,36 @@ impl Shape {
     fn panels(&self, conv: &Convolution, isa: Int8Isa) -> Vec<Int8Panel> {
         let depth = conv.in_channels / conv.groups;
         let (groups, rows) = groups(conv);
-        let vectors = if is_depthwise(conv) { 1 } else { isa.panel() };
         let mut panels = Vec::new();
         let mut lanes = 0;
         for group in 0..groups {
-            for first in (0..rows).step_by(vectors * INT8_LANES) {
-                let count = (rows - first).min(vectors * INT8_LANES);
+            let mut first = 0;
+            for (count, vectors) in split(conv, isa, rows) {
                 panels.push(Int8Panel {
                     out: group * rows + first,
                     count,
                     channel: group * depth,
+                    vectors,
                     weights: lanes * self.row,
                     bias: lanes,
                 });
-                lanes += count.next_multiple_of(INT8_LANES);
+                first += count;
+                lanes += vectors * INT8_LANES;
             }
         }
         panels
     }
+}
+
+/// The panels of a group of `rows` output channels: how many are real, and vectors.
+fn split(conv: &Convolution, isa: Int8Isa, rows: usize) -> impl Iterator<Item = (usize, usize)> {
+    let depthwise = is_depthwise(conv);
+    let most = if depthwise { isa.panel_depthwise() } else { isa.panel() };
+    (0..rows).step_by(most * INT8_LANES).map(move |first| {
+        let count = (rows - first).min(most * INT8_LANES);
+        let vectors = count.div_ceil(INT8_LANES);
+        (count, if depthwise && vectors > 1 { most } else { vectors })
+    })
 }
 
 struct Ready {
@@ -318,30 +342,37 @@ struct Ready {
 }
 
 impl Ready {
-    /// The bias and the scale of a panel's channel `lane`, whose weights are `row`.
-    fn finish(&mut self, panel: &Int8Panel, lane: usize, row: &[i8], parameters: &Int8Parameters<'_>) {
+    /// The bias and the scale of a panel's channel, whose sum stands at `place` and whose weights are `row`.
+    fn finish(&mut self, panel: &Int8Panel, [channel, place]: [usize; 2], row: &[i8], parameters: &Int8Parameters<'_>) {
         let sum = row
             .iter()
             .fold(0i32, |sum, weight| sum.wrapping_add(i32::from(*weight)));
         // Σ (x − zero) w = Σ x w − zero Σ w.
         let shift = sum.wrapping_mul(i32::from(parameters.zeros[0]));
-        self.bias[panel.bias + lane] = parameters.bias[panel.out + lane].wrapping_sub(shift);
-        self.scales[panel.bias + lane] = parameters.scales[panel.out + lane];
+        self.bias[panel.bias + place] = parameters.bias[panel.out + channel].wrapping_sub(shift);
+        self.scales[panel.bias + place] = parameters.scales[panel.out + channel];
     }
 }
 
-fn pack(panels: &[Int8Panel], parameters: &Int8Parameters<'_>, [depth, taps]: [usize; 2], ready: &mut Ready) {
+fn pack(
+    isa: Int8Isa,
+    panels: &[Int8Panel],
+    parameters: &Int8Parameters<'_>,
+    [depth, taps]: [usize; 2],
+    ready: &mut Ready,
+) {
     let padded = depth.next_multiple_of(INT8_TOGETHER);
     for panel in panels {
-        let width = panel.count.next_multiple_of(INT8_LANES);
-        for lane in 0..panel.count {
-            let row = &parameters.weights[(panel.out + lane) * depth * taps..][..depth * taps];
+        let width = panel.vectors * INT8_LANES;
+        for channel in 0..panel.count {
+            let place = isa.place(channel, panel.vectors);
+            let row = &parameters.weights[(panel.out + channel) * depth * taps..][..depth * taps];
             for (i, weight) in row.iter().enumerate() {
                 let (k, tap) = (i / taps, i % taps);
                 let block = (tap * padded + k) / INT8_TOGETHER;
-                ready.weights[panel.weights + (block * width + lane) * INT8_TOGETHER + k % INT8_TOGETHER] = *weight;
+                ready.weights[panel.weights + (block * width + place) * INT8_TOGETHER + k % INT8_TOGETHER] = *weight;
             }
-            ready.finish(panel, lane, row, parameters);
+            ready.finish(panel, [channel, place], row, parameters);
         }
     }
 }
@@ -371,106 +402,4 @@ fn supported(conv: &Convolution) -> Result<usize, KernelError> {
         return Err(KernelError::Geometry("groups whose channels are no multiple of four"));
     }
     Ok(depth)
-}
-
-/// One call of a layer: slices whose lengths have been checked.
-struct Run<'a, T> {
-    layer: &'a PreparedInt8Conv,
-    input: &'a [u8],
-    residual: Option<Residual<'a>>,
-    output: SharedOutput<'a, T>,
-    size: (usize, usize),
-    out_size: (usize, usize),
-}
-
-impl<T: Int8Output> Run<'_, T> {
-    fn on(&self, images: usize, executor: &dyn Executor) {
-        let conv = &self.layer.conv;
-        let pixel = pixel(conv);
-        let columns = band::columns(conv, self.out_size.1);
-        let most = if is_depthwise(conv) {
-            depthwise::rows(conv, columns * pixel, self.out_size.0)
-        } else {
-            band::rows_max(conv, columns * pixel, self.out_size.0)
-        };
-        // Every thread gets rows of its own where there are enough of them, and some of the panels where there are not.
-        let (threads, panels) = (executor.threads(), self.layer.panels.len());
-        let bands = self
-            .out_size
-            .0
-            .div_ceil(most)
-            .next_multiple_of(threads)
-            .min(self.out_size.0);
-        let mut rows = self.out_size.0.div_ceil(bands);
-        if is_depthwise(conv) {
-            rows = depthwise::whole_groups(conv, rows, self.out_size.0);
-        }
-        let bands = self.out_size.0.div_ceil(rows);
-        let wanted = if threads > 1 { 2 * threads } else { 1 };
-        let groups = wanted.div_ceil(images * bands).min(panels);
-        executor.run(images * bands * groups, &|task| {
-            let (place, group) = (task / groups, task % groups);
-            let first = place % bands * rows;
-            let rows = rows.min(self.out_size.0 - first);
-            let panels = group * panels / groups..(group + 1) * panels / groups;
-            let panels = &self.layer.panels[panels];
-            if is_depthwise(conv) {
-                self.band_of_channels(place / bands, (first, rows), panels, [columns, pixel]);
-            } else {
-                self.band(place / bands, (first, rows), panels, [columns, pixel]);
-            }
-        });
-    }
-
-    fn band(&self, image: usize, rows: (usize, usize), panels: &[Int8Panel], [columns, pixel]: [usize; 2]) {
-        let (layer, conv) = (self.layer, &self.layer.conv);
-        let input_rows = (rows.1 - 1) * conv.strides[0] + conv.kernel[0];
-        let depth = (conv.in_channels / conv.groups).next_multiple_of(INT8_TOGETHER);
-        scratch::bytes(input_rows * columns * pixel, |padded| {
-            self.copy_padded(image, rows.0 * conv.strides[0], [columns, pixel], padded);
-            for panel in panels {
-                vector::rows_of_int8(
-                    layer.isa,
-                    Int8Band {
-                        input: padded,
-                        input_row: columns * pixel,
-                        input_pixel: pixel,
-                        channels: (panel.channel, depth),
-                        kernel: conv.kernel,
-                        strides: conv.strides,
-                        weights: &layer.weights[panel.weights..],
-                        bias: &layer.bias[panel.bias..],
-                        scale: &layer.scales[panel.bias..],
-                        zero: layer.zeros[1],
-                        residual: self.residual,
-                        output: self.output,
-                        out_channels: conv.out_channels,
-                        out: panel.out..panel.out + panel.count,
-                        image,
-                        rows,
-                        out_size: self.out_size,
-                    },
-                );
-            }
-        });
-    }
-
-    /// Fills `[rows][columns][pixel]` with the input from padded row `top` on, the zero point outside of it. Weights of channels that
-    /// only pad a pixel are zero, whatever stands there.
-    fn copy_padded(&self, image: usize, top: usize, [columns, pixel]: [usize; 2], target: &mut [u8]) {
-        let (conv, (height, width)) = (&self.layer.conv, self.size);
-        let padded = PaddedRow {
-            columns,
-            pixel,
-            channels: conv.in_channels,
-            left: conv.pads[1],
-        };
-        for (row, line) in target.chunks_exact_mut(columns * pixel).enumerate() {
-            let source = band::input_row(conv, top + row, height).map(|y| {
-                let values = width * conv.in_channels;
-                &self.input[(image * height + y) * values..][..values]
-            });
-            padded.fill(line, source, self.layer.zeros[0]);
-        }
-    }
 }

@@ -2,7 +2,7 @@
 //!
 //! Activations are *blocked*: `[N, ⌈C/B⌉, H, W, B]` with `B` the vector width of the instruction set, so that one load takes one
 //! pixel of `B` channels. [`layout`] converts, [`geometry`] says what a layer is, [`cost`] which algorithm it gets, [`conv`] runs it,
-//! [`winograd`] and [`direct`] are its two algorithms. [`int8`] computes on 8-bit quantized values in NHWC, depthwise layers and residual sums too. `vector` is the only module
+//! [`winograd`] and [`direct`] are its two algorithms. [`int8`] computes on 8-bit quantized values in NHWC, depthwise layers, residual sums and chains of layers too. `vector` is the only module
 //! with `unsafe` and the only one that knows instruction sets.
 //!
 //! ```
@@ -43,6 +43,7 @@ mod cost;
 mod direct;
 mod geometry;
 mod layer;
+mod phases;
 mod scratch;
 mod vector;
 mod winograd;
@@ -54,5 +55,5 @@ pub use conv::PreparedConv;
 pub use cost::fastest;
 pub use executor::{Executor, Sequential};
 pub use geometry::{Algorithm, Convolution, KernelError, SourceLayout, supports};
-pub use int8::{Int8Bytes, PreparedInt8Conv};
+pub use int8::{Int8Bytes, Int8Chain, Int8ChainMemory, Int8Step, PreparedInt8Conv};
 pub use vector::{Int8Isa, Int8Sum, Isa};

@@ -3,16 +3,17 @@
 
 use std::ops::Range;
 
-use super::{Int8Panel, Int8Parameters, Ready, Run};
+use super::run::Run;
+use super::{Int8Panel, Int8Parameters, Ready};
 use crate::band;
 use crate::geometry::{Convolution, product};
 use crate::scratch;
-use crate::vector::{self, INT8_GROUP, INT8_LANES, INT8_TOGETHER, Int8Channels, Int8Output, RowGroups};
+use crate::vector::{
+    self, INT8_GROUP, INT8_LANES, INT8_PANEL, INT8_TOGETHER, Int8Channels, Int8Isa, Int8Output, RowGroups,
+};
 
-/// Vectors of channels that are computed one after the other.
-const VECTORS: usize = 4;
-/// Bytes of a pixel in the padded copy of their input.
-pub(super) const PIXEL: usize = VECTORS * INT8_LANES;
+/// Bytes of a pixel in the padded copy of their input: those of a panel of several vectors, or of as many panels of one.
+pub(super) const PIXEL: usize = INT8_PANEL;
 /// Bytes that the copy may take: half of a first-level cache.
 const COPY_BYTES: usize = 24 << 10;
 
@@ -40,21 +41,28 @@ pub(super) fn row(conv: &Convolution) -> usize {
 }
 
 /// Writes each weight where the group of rows of each output row has it.
-pub(super) fn pack(conv: &Convolution, panels: &[Int8Panel], parameters: &Int8Parameters<'_>, ready: &mut Ready) {
+pub(super) fn pack(
+    conv: &Convolution,
+    isa: Int8Isa,
+    panels: &[Int8Panel],
+    parameters: &Int8Parameters<'_>,
+    ready: &mut Ready,
+) {
     let [kh, kw] = conv.kernel;
     let groups = RowGroups::of(kh, conv.strides[0]);
     for panel in panels {
-        for lane in 0..panel.count {
-            let weights = &parameters.weights[(panel.out + lane) * kh * kw..][..kh * kw];
+        for channel in 0..panel.count {
+            let place = isa.place(channel, panel.vectors);
+            let weights = &parameters.weights[(panel.out + channel) * kh * kw..][..kh * kw];
             for row in 0..groups.rows {
                 for (tap, weight) in weights.iter().enumerate() {
                     let (from_top, kx) = (row * conv.strides[0] + tap / kw, tap % kw);
                     let group = row * groups.groups + from_top / INT8_TOGETHER;
-                    let at = (group * kw + kx) * INT8_GROUP + lane * INT8_TOGETHER + from_top % INT8_TOGETHER;
-                    ready.weights[panel.weights + at] = *weight;
+                    let at = (group * kw + kx) * panel.vectors * INT8_GROUP + place * INT8_TOGETHER;
+                    ready.weights[panel.weights + at + from_top % INT8_TOGETHER] = *weight;
                 }
             }
-            ready.finish(panel, lane, weights, parameters);
+            ready.finish(panel, [channel, place], weights, parameters);
         }
     }
 }
@@ -71,32 +79,18 @@ impl<T: Int8Output> Run<'_, T> {
         let (layer, conv) = (self.layer, &self.layer.conv);
         let input = ((rows.1 - 1) * conv.strides[0] + conv.kernel[0]) * columns * pixel;
         let groups = RowGroups::of(conv.kernel[0], conv.strides[0]).groups;
-        scratch::bytes(input + product([groups, columns, INT8_GROUP]), |space| {
+        let work = product([groups, columns, layer.isa.panel_depthwise(), INT8_GROUP]);
+        scratch::bytes(input + work, |space| {
             let (padded, work) = space.split_at_mut(input);
-            for some in panels.chunks(VECTORS) {
+            for some in panels.chunk_by(|a, b| a.out / PIXEL == b.out / PIXEL) {
                 let first = some[0].out;
                 let end = some.last().map_or(first, |panel| panel.out + panel.count);
                 self.copy_channels(image, rows.0 * conv.strides[0], columns, first..end, padded);
                 for panel in some {
                     let band = Int8Channels {
-                        input: padded,
-                        input_row: columns * pixel,
-                        input_pixel: pixel,
+                        panel: self.panel(image, rows, panel, padded, [columns * pixel, pixel]),
                         channel: panel.out - first,
-                        kernel: conv.kernel,
-                        strides: conv.strides,
-                        weights: &layer.weights[panel.weights..],
-                        bias: &layer.bias[panel.bias..],
-                        scale: &layer.scales[panel.bias..],
-                        zero: layer.zeros[1],
-                        residual: self.residual,
                         columns: &mut *work,
-                        output: self.output,
-                        out_channels: conv.out_channels,
-                        out: panel.out..panel.out + panel.count,
-                        image,
-                        rows,
-                        out_size: self.out_size,
                     };
                     vector::rows_of_channels(layer.isa, band);
                 }

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::super::int8::Int8Parameters;
+use super::super::int8::{Int8Parameters, Quantizer};
 use super::super::*;
 use super::case::Backwards;
 #[cfg(target_os = "linux")]
@@ -212,6 +212,38 @@ fn depthwise_layers_of_the_usual_kernels_and_several_bands() {
     }
     let layer = conv([672, 672], 672, [5, 5], [2, 2], [2, 2, 1, 1]);
     check(&Case::new(layer, [1, 14, 14], false, 7), 2);
+}
+
+#[test]
+fn numbers_become_codes_and_planes_pixels() {
+    let mut random = fastrand::Rng::with_seed(3);
+    for (channels, [height, width]) in [(3, [70, 23]), (1, [5, 9]), (4, [33, 1])] {
+        let count = 2 * channels * height * width;
+        // Halves of a step, and what is beyond the codes or no number.
+        let mut input: Vec<f32> = (0..count).map(|_| random.i32(-700..700) as f32 * 0.125).collect();
+        input[..4].copy_from_slice(&[f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -1e30]);
+        for (scale, zero) in [(0.25, 100), (0.3, 0), (0.05, 255)] {
+            let code = |x: f32| ((x / scale).round_ties_even() + f32::from(zero)).clamp(0.0, 255.0) as u8;
+            let at = |(n, y, x, c)| code(input[((n * channels + c) * height + y) * width + x]);
+            let expected: Vec<u8> = positions([2, height, width, channels]).map(at).collect();
+            for isa in Int8Isa::available() {
+                let quantizer = Quantizer::new(scale, zero, isa).unwrap();
+                let mut found = vec![0; count];
+                let size = [2, channels, height, width];
+                quantizer.run(&input, size, &mut found, &Backwards(2)).unwrap();
+                assert!(found == expected, "{} {channels} {scale} {zero}", isa.name());
+            }
+        }
+    }
+    let isa = Int8Isa::available()[0];
+    assert_eq!(Quantizer::new(0.0, 0, isa), None);
+    let short = Quantizer::new(1.0, 0, isa)
+        .unwrap()
+        .run(&[0.0; 5], [1, 3, 1, 2], &mut [0; 6], &Sequential);
+    assert_eq!(
+        short.unwrap_err().to_string(),
+        "input holds 5 values where the layer needs 6"
+    );
 }
 
 #[test]

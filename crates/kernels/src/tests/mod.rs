@@ -8,6 +8,7 @@
 mod case;
 mod guard;
 mod int8;
+mod int8_chain;
 mod special;
 
 use proptest::prelude::*;

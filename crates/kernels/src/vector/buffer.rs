@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
-use super::register::{NEAR, Vector, prefetch_line};
+use super::register::{NEAR, Vector, prefetch_line, within};
 
 /// Numbers that any bytes are, zeros too.
 ///
@@ -141,6 +141,19 @@ impl<'a, T> SharedOutput<'a, T> {
     pub(crate) fn len(&self) -> usize {
         self.len
     }
+
+    /// The `len` values from `first` on.
+    ///
+    /// # Panics
+    /// Where there are fewer.
+    pub(crate) fn part(self, first: usize, len: usize) -> Self {
+        assert!(within(first, len, self.len), "{len} of {} from {first} on", self.len);
+        Self {
+            start: self.start.wrapping_add(first),
+            len,
+            slice: PhantomData,
+        }
+    }
 }
 
 impl SharedOutput<'_> {
@@ -165,27 +178,63 @@ impl SharedOutput<'_> {
 }
 
 impl<T: Copy> SharedOutput<'_, T> {
-    /// Writes the first `count` of `values`.
+    /// Where `count` values from `at` on are to be written.
     ///
     /// # Safety
-    /// `count <= N`, `at + count <= len`, and no other task writes there.
+    /// `at + count <= len`, and no other task writes there.
     #[inline(always)]
-    pub(super) unsafe fn write<const N: usize>(self, at: usize, values: [T; N], count: usize) {
-        debug_assert!(
-            count <= N && at + count <= self.len,
-            "write of {count} at {at} of {}",
-            self.len
-        );
-        unsafe {
-            let to = self.start.add(at);
-            if count == N {
-                to.cast::<[T; N]>().write_unaligned(values);
-            } else if count == N / 2 {
-                // Of a count that is known, which is no call.
-                to.copy_from_nonoverlapping(values.as_ptr(), N / 2);
-            } else {
-                to.copy_from_nonoverlapping(values.as_ptr(), count);
-            }
+    pub(super) unsafe fn place(self, at: usize, count: usize) -> *mut T {
+        debug_assert!(at + count <= self.len, "write of {count} at {at} of {}", self.len);
+        unsafe { self.start.add(at) }
+    }
+}
+
+/// Memory in parts, of which tasks read some while they write another; later tasks read that too (the module's contract).
+pub(crate) struct Slots<'a> {
+    parts: Vec<(NonNull<u8>, usize)>,
+    memory: PhantomData<&'a mut [u8]>,
+}
+
+// SAFETY: the parts are borrowed exclusively; tasks read and write them as the module's contract says.
+unsafe impl Send for Slots<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for Slots<'_> {}
+
+impl<'a> Slots<'a> {
+    pub(crate) fn new(parts: impl IntoIterator<Item = &'a mut [u8]>) -> Self {
+        let part = |part: &'a mut [u8]| (NonNull::from(&mut *part).cast(), part.len());
+        Self {
+            parts: parts.into_iter().map(part).collect(),
+            memory: PhantomData,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.parts.len()
+    }
+
+    /// The first `len` bytes of a part, which nobody writes as long as they are read.
+    ///
+    /// # Panics
+    /// Where there are fewer.
+    pub(crate) fn read(&self, part: usize, len: usize) -> &[u8] {
+        let (start, all) = self.parts[part];
+        assert!(len <= all, "{len} bytes of a part of {all}");
+        // SAFETY: so many bytes are there, and by the contract nobody writes them meanwhile.
+        unsafe { std::slice::from_raw_parts(start.as_ptr(), len) }
+    }
+
+    /// The first `len` bytes of a part, for tasks that write them together and that nobody reads meanwhile.
+    ///
+    /// # Panics
+    /// Where there are fewer.
+    pub(crate) fn written(&self, part: usize, len: usize) -> SharedOutput<'_, u8> {
+        let (start, all) = self.parts[part];
+        assert!(len <= all, "{len} bytes of a part of {all}");
+        SharedOutput {
+            start: start.as_ptr(),
+            len,
+            slice: PhantomData,
         }
     }
 }

@@ -5,15 +5,15 @@
 //! groups by weights that stand at its own rows and are zero at the others.
 
 use std::num::Saturating;
-use std::ops::Range;
 
-use super::buffer::SharedOutput;
 use super::int8::{Int8Isa, Int8Work, dispatch};
-use super::register::{balanced, with_rows, within};
-use super::sums::{Finish, Int8Output, LANES, Residual, Sums, TOGETHER};
+use super::register::{balanced_at_end, with_rows};
+use super::sums::{Int8Output, LANES, PanelRows, Sums, TOGETHER, VECTORS};
 
 /// Bytes of a column's group of rows: [`TOGETHER`] rows of [`LANES`] channels.
 pub(crate) const GROUP: usize = LANES * TOGETHER;
+/// Output columns whose groups are made before they are read, by the vectors of a panel: a part of a first-level cache.
+const BLOCK: usize = 96;
 
 /// Output rows that are computed together, and the groups of input rows that they read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,38 +41,14 @@ impl RowGroups {
     }
 }
 
-/// Rows of output of one image for one vector of channels, and the padded input that they read.
+/// A panel of a depthwise convolution: one vector of channels, or up to [`VECTORS`] that share their channels ([`Sums::SPREAD`]).
 pub(crate) struct Int8Channels<'a, T> {
-    /// `[(rows − 1)·stride + kh][padded width][channels]`.
-    pub(crate) input: &'a [u8],
-    /// Bytes between two rows, and between two pixels, of `input`.
-    pub(crate) input_row: usize,
-    pub(crate) input_pixel: usize,
-    /// Where the vector's channels stand in a pixel of `input`.
+    /// Its weights are as [`RowGroups::weights`] says, for each tap those of all vectors.
+    pub(crate) panel: PanelRows<'a, T>,
+    /// Where the panel's channels stand in a pixel of its input.
     pub(crate) channel: usize,
-    pub(crate) kernel: [usize; 2],
-    pub(crate) strides: [usize; 2],
-    /// As [`RowGroups::weights`] says.
-    pub(crate) weights: &'a [i8],
-    /// For each channel of the vector what its sum starts with, and its scale, [`LANES`] of each.
-    pub(crate) bias: &'a [i32],
-    pub(crate) scale: &'a [f32],
-    /// The zero point of an output of quantized values.
-    pub(crate) zero: u8,
-    /// What is added to the quantized output.
-    pub(crate) residual: Option<Residual<'a>>,
-    /// Work space, `[groups][padded width][GROUP]`.
+    /// Work space, `[groups][padded width][vectors][GROUP]`.
     pub(crate) columns: &'a mut [u8],
-    /// `[images, H, W, out_channels]`.
-    pub(crate) output: SharedOutput<'a, T>,
-    pub(crate) out_channels: usize,
-    /// The channels, at most [`LANES`].
-    pub(crate) out: Range<usize>,
-    pub(crate) image: usize,
-    /// First output row and how many.
-    pub(crate) rows: (usize, usize),
-    /// Output rows and columns of the layer.
-    pub(crate) out_size: (usize, usize),
 }
 
 /// Columns of padded input that a row of `width` outputs reads; saturating.
@@ -80,129 +56,172 @@ fn columns(width: usize, kernel: usize, stride: usize) -> Saturating<usize> {
     (Saturating(width) - Saturating(1)) * Saturating(stride) + Saturating(kernel)
 }
 
-/// Computes a [`Int8Channels`].
+/// Computes an [`Int8Channels`].
 ///
 /// # Panics
 /// When a slice is too short for the geometry.
 pub(crate) fn rows_of_channels<T: Int8Output>(isa: Int8Isa, work: Int8Channels<'_, T>) {
-    if work.rows.1 == 0 || work.out_size.1 == 0 || work.out.is_empty() {
+    if work.panel.is_empty() {
         return;
     }
-    assert!(work.fits(), "a slice is too short for the band");
+    let vectors = if work.panel.vectors() > 1 {
+        isa.panel_depthwise()
+    } else {
+        1
+    };
+    assert!(work.fits(vectors), "a slice is too short for the band");
     dispatch(isa, work);
 }
 
 impl<T> Int8Channels<'_, T> {
     /// Whether the slices hold all that is read and written, of at least one row, column and channel.
-    pub(super) fn fits(&self) -> bool {
-        let count = Saturating::<usize>;
-        let ((first, rows), (height, width)) = (self.rows, self.out_size);
-        let ([kh, kw], [sh, sw]) = (self.kernel, self.strides);
-        let whole = self.out.len() <= LANES
-            && self.out.end <= self.out_channels
-            && within(first, rows, height)
-            && !self.kernel.contains(&0)
-            && !self.strides.contains(&0);
-        if !whole {
+    pub(super) fn fits(&self, vectors: usize) -> bool {
+        let (count, panel) = (Saturating::<usize>, &self.panel);
+        let ([kh, kw], [sh, sw]) = (panel.kernel, panel.strides);
+        if panel.kernel.contains(&0) || panel.strides.contains(&0) {
             return false;
         }
         let groups = RowGroups::of(kh, sh);
-        let read = columns(width, kw, sw);
-        let last_row = (count(rows) - count(1)) * count(sh) + count(kh) - count(1);
-        let last_column = (read - count(1)) * count(self.input_pixel);
-        let input = last_row * count(self.input_row) + last_column + count(self.channel) + count(LANES);
-        let numbers = (count(self.image) + count(1)) * count(height) * count(width) * count(self.out_channels);
-        input.0 <= self.input.len()
-            && (read * count(groups.groups) * count(GROUP)).0 <= self.columns.len()
-            && groups.weights(kw) <= self.weights.len()
-            && LANES <= self.bias.len()
-            && LANES <= self.scale.len()
-            && self.residual.is_none_or(|residual| numbers.0 <= residual.codes.len())
-            && numbers.0 <= self.output.len()
+        let read = columns(panel.out_size.1, kw, sw);
+        let last_row = (count(panel.rows.1) - count(1)) * count(sh) + count(kh) - count(1);
+        let last_column = (read - count(1)) * count(panel.input_pixel);
+        let input = last_row * count(panel.input_row) + last_column + count(self.channel) + count(vectors * LANES);
+        panel.fits(vectors)
+            && input.0 <= panel.input.len()
+            && (read * count(groups.groups) * count(vectors * GROUP)).0 <= self.columns.len()
+            && (count(groups.weights(kw)) * count(vectors)).0 <= panel.weights.len()
     }
 }
 
 impl<T: Int8Output> Int8Work for Int8Channels<'_, T> {
     #[inline(always)]
     unsafe fn run<S: Sums>(mut self) {
-        let groups = RowGroups::of(self.kernel[0], self.strides[0]);
-        let width = self.out_size.1;
-        for first in (0..self.rows.1).step_by(groups.rows) {
-            // SAFETY: `rows_of_channels` has checked the extents; `first + row < rows` and `x + columns <= width`.
-            unsafe {
-                self.interleave::<S>(first, groups);
-                for row in 0..groups.rows.min(self.rows.1 - first) {
-                    let mut x = 0;
-                    while x < width {
-                        let columns = balanced(width - x, S::ROWS[0]);
-                        with_rows!(S, 1, columns, |R| self.pixels::<S, R>([first, row], x, groups));
-                        x += columns;
-                    }
-                }
+        // SAFETY: `rows_of_channels` has checked the extents for as many vectors.
+        unsafe {
+            if S::SPREAD && self.panel.vectors() > 1 {
+                self.groups::<S, VECTORS>();
+            } else {
+                self.groups::<S, 1>();
             }
         }
     }
 }
 
 impl<T: Int8Output> Int8Channels<'_, T> {
-    fn read_columns(&self) -> usize {
-        columns(self.out_size.1, self.kernel[1], self.strides[1]).0
+    /// All rows, group by group, of `C` vectors.
+    #[inline(always)]
+    unsafe fn groups<S: Sums, const C: usize>(&mut self) {
+        let groups = RowGroups::of(self.panel.kernel[0], self.panel.strides[0]);
+        let width = self.panel.out_size.1;
+        for first in (0..self.panel.rows.1).step_by(groups.rows) {
+            let mut left = 0;
+            while left < width {
+                let block = balanced_at_end(width - left, BLOCK / C);
+                let rows = groups.rows.min(self.panel.rows.1 - first);
+                // SAFETY: the caller's; `first + row < rows` and `x + columns <= width`.
+                unsafe {
+                    self.interleave::<S, C>(first, left, block, groups);
+                    for row in 0..rows {
+                        let mut x = 0;
+                        while x < block {
+                            let columns = balanced_at_end(block - x, S::ROWS[C - 1]);
+                            if C == 1 {
+                                with_rows!(S, 1, columns, |R| self.pixels::<S, R, C>(
+                                    [first, row],
+                                    [left, x],
+                                    groups
+                                ));
+                            } else {
+                                with_rows!(S, 4, columns, |R| self.pixels::<S, R, C>(
+                                    [first, row],
+                                    [left, x],
+                                    groups
+                                ));
+                            }
+                            x += columns;
+                        }
+                    }
+                }
+                left += block;
+            }
+        }
     }
 
-    /// Brings the input rows that the output rows from `first` on read into groups. Beyond the last row stands that row again, whose
-    /// weights are zero there.
+    /// Brings the columns that a block of outputs from `left` on reads of the input rows of the output rows from `first` on into groups. Beyond the
+    /// last row stands that row again, whose weights are zero there.
     #[inline(always)]
-    unsafe fn interleave<S: Sums>(&mut self, first: usize, groups: RowGroups) {
-        let last = (self.rows.1 - 1) * self.strides[0] + self.kernel[0] - 1;
-        let read = self.read_columns();
+    unsafe fn interleave<S: Sums, const C: usize>(
+        &mut self,
+        first: usize,
+        left: usize,
+        block: usize,
+        groups: RowGroups,
+    ) {
+        let panel = &self.panel;
+        let last = (panel.rows.1 - 1) * panel.strides[0] + panel.kernel[0] - 1;
+        let read = columns(block, panel.kernel[1], panel.strides[1]).0;
         for group in 0..groups.groups {
-            let top = first * self.strides[0] + group * TOGETHER;
-            let rows: [usize; TOGETHER] = std::array::from_fn(|i| (top + i).min(last) * self.input_row + self.channel);
+            let top = first * panel.strides[0] + group * TOGETHER;
+            let corner = left * panel.strides[1] * panel.input_pixel + self.channel;
+            let rows: [usize; TOGETHER] = std::array::from_fn(|i| (top + i).min(last) * panel.input_row + corner);
             for column in 0..read {
-                let at = column * self.input_pixel;
-                debug_assert!(rows[TOGETHER - 1] + at + LANES <= self.input.len());
-                debug_assert!((group * read + column + 1) * GROUP <= self.columns.len());
+                let at = column * panel.input_pixel;
+                debug_assert!(rows[TOGETHER - 1] + at + C * LANES <= panel.input.len());
+                debug_assert!((group * read + column + 1) * C * GROUP <= self.columns.len());
                 unsafe {
-                    let from = rows.map(|row| self.input.as_ptr().add(row + at));
-                    S::interleave(from, self.columns.as_mut_ptr().add((group * read + column) * GROUP));
+                    let from = rows.map(|row| panel.input.as_ptr().add(row + at));
+                    let to = self.columns.as_mut_ptr().add((group * read + column) * C * GROUP);
+                    if C == 1 {
+                        S::interleave(from, to);
+                    } else {
+                        S::interleave_panel(from, to);
+                    }
                 }
             }
         }
     }
 
-    /// `R` neighbouring pixels of the output row `first + row`.
+    /// `R` neighbouring pixels of the output row `first + row`, from column `x` of the block at `left` on.
     #[inline(always)]
-    unsafe fn pixels<S: Sums, const R: usize>(&self, [first, row]: [usize; 2], x: usize, groups: RowGroups) {
+    unsafe fn pixels<S: Sums, const R: usize, const C: usize>(
+        &self,
+        [first, row]: [usize; 2],
+        [left, x]: [usize; 2],
+        groups: RowGroups,
+    ) {
         unsafe {
-            let mut sums = [S::load(self.bias.as_ptr()); R];
-            let step = self.strides[1] * GROUP;
-            let read = self.read_columns();
-            let mut weights = row * groups.groups * self.kernel[1] * GROUP;
+            let panel = &self.panel;
+            let mut sums = [[S::load(panel.bias.as_ptr()); C]; R];
+            for v in 1..C {
+                let bias = S::load(panel.bias.as_ptr().add(v * LANES));
+                for sum in &mut sums {
+                    sum[v] = bias;
+                }
+            }
+            let step = panel.strides[1] * C * GROUP;
+            let read = columns(
+                balanced_at_end(panel.out_size.1 - left, BLOCK / C),
+                panel.kernel[1],
+                panel.strides[1],
+            )
+            .0;
+            let mut weights = row * groups.groups * panel.kernel[1] * C * GROUP;
             for group in 0..groups.groups {
-                let corner = (group * read + x * self.strides[1]) * GROUP;
-                for kx in 0..self.kernel[1] {
-                    debug_assert!(weights + GROUP <= self.weights.len());
-                    let w = S::weights(self.weights.as_ptr().add(weights));
-                    weights += GROUP;
-                    let tap = self.columns.as_ptr().add(corner + kx * GROUP);
-                    for r in 0..R {
-                        debug_assert!(corner + kx * GROUP + r * step + GROUP <= self.columns.len());
-                        sums[r] = sums[r].dot_each(tap.add(r * step), w);
+                let corner = group * read * C * GROUP + x * step;
+                for kx in 0..panel.kernel[1] {
+                    let tap = self.columns.as_ptr().add(corner + kx * C * GROUP);
+                    for v in 0..C {
+                        debug_assert!(weights + GROUP <= panel.weights.len());
+                        let w = S::weights(panel.weights.as_ptr().add(weights));
+                        weights += GROUP;
+                        for r in 0..R {
+                            debug_assert!(corner + (kx * C + v) * GROUP + r * step + GROUP <= self.columns.len());
+                            sums[r][v] = sums[r][v].dot_each(tap.add(v * GROUP + r * step), w);
+                        }
                     }
                 }
             }
-            let (height, width) = self.out_size;
-            let pixel = (self.image * height + self.rows.0 + first + row) * width + x;
-            let finish = Finish {
-                scale: self.scale.as_ptr(),
-                zero: self.zero,
-                residual: self.residual,
-                output: self.output,
-                at: pixel * self.out_channels + self.out.start,
-                step: self.out_channels,
-                count: self.out.len(),
-            };
-            finish.write(sums);
+            panel.write(first + row, left + x, sums);
         }
     }
 }

@@ -1,12 +1,10 @@
 //! Convolution of 8-bit quantized values: sums of u8 · i8 products in 32 bits, four channels an instruction, and their way back to u8 or f32.
 
 use std::num::Saturating;
-use std::ops::Range;
 
-use super::buffer::SharedOutput;
 use super::portable;
-use super::register::{balanced, with_rows, within};
-use super::sums::{Finish, Int8Output, LANES, Residual, Sums, TOGETHER};
+use super::register::{balanced_at_end, with_rows};
+use super::sums::{Int8Output, LANES, PanelRows, Sums, TOGETHER, VECTORS, place};
 #[cfg(target_arch = "x86_64")]
 use super::x86_int8::{Avx512Vnni, AvxVnni};
 
@@ -29,9 +27,14 @@ impl Int8Isa {
         Self::available().pop().filter(|isa| isa.0 != Set::Portable)
     }
 
+    /// Plain code.
+    pub fn plain() -> Self {
+        Self(Set::Portable)
+    }
+
     /// Every set that this processor has, slowest first.
     pub fn available() -> Vec<Self> {
-        let mut sets = vec![Self(Set::Portable)];
+        let mut sets = vec![Self::plain()];
         #[cfg(target_arch = "x86_64")]
         {
             if is_x86_feature_detected!("avx2")
@@ -57,7 +60,27 @@ impl Int8Isa {
             #[cfg(target_arch = "x86_64")]
             Set::AvxVnni => 1,
             #[cfg(target_arch = "x86_64")]
-            Set::Avx512Vnni => 3,
+            Set::Avx512Vnni => 4,
+        }
+    }
+
+    /// Vectors of channels of a depthwise convolution that are computed together where a panel has more than one.
+    pub(crate) fn panel_depthwise(self) -> usize {
+        if self.is_spread() { VECTORS } else { 1 }
+    }
+
+    /// Where the sum of a panel's output channel stands in its `vectors` vectors.
+    pub(crate) fn place(self, channel: usize, vectors: usize) -> usize {
+        place(self.is_spread(), channel, vectors)
+    }
+
+    fn is_spread(self) -> bool {
+        match self.0 {
+            Set::Portable => false,
+            #[cfg(target_arch = "x86_64")]
+            Set::AvxVnni => AvxVnni::SPREAD,
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512Vnni => Avx512Vnni::SPREAD,
         }
     }
 
@@ -73,45 +96,20 @@ impl Int8Isa {
     }
 }
 
-/// Rows of output of one image, and the padded input that they read.
+/// A panel of a convolution whose output channels read several input channels.
 pub(crate) struct Int8Band<'a, T> {
-    /// `[(rows − 1)·stride + kh][padded width][channels]`.
-    pub(crate) input: &'a [u8],
-    /// Bytes between two rows, and between two pixels, of `input`.
-    pub(crate) input_row: usize,
-    pub(crate) input_pixel: usize,
+    /// Its weights are `[kh][kw][channels / 4][vectors · LANES][4]`.
+    pub(crate) panel: PanelRows<'a, T>,
     /// First channel of the panel's group, and the group's channels, padded to a multiple of [`TOGETHER`].
     pub(crate) channels: (usize, usize),
-    pub(crate) kernel: [usize; 2],
-    pub(crate) strides: [usize; 2],
-    /// The panel's weights: `[kh][kw][channels / 4][vectors · LANES][4]`.
-    pub(crate) weights: &'a [i8],
-    /// For each output channel of the panel, padded to `vectors · LANES`, what its sum starts with.
-    pub(crate) bias: &'a [i32],
-    /// What one step of the sum is in the output's unit (for quantized values, its step), as `bias`.
-    pub(crate) scale: &'a [f32],
-    /// The zero point of an output of quantized values.
-    pub(crate) zero: u8,
-    /// What is added to the quantized output.
-    pub(crate) residual: Option<Residual<'a>>,
-    /// `[images, H, W, out_channels]`.
-    pub(crate) output: SharedOutput<'a, T>,
-    pub(crate) out_channels: usize,
-    /// The panel's output channels.
-    pub(crate) out: Range<usize>,
-    pub(crate) image: usize,
-    /// First output row and how many.
-    pub(crate) rows: (usize, usize),
-    /// Output rows and columns of the layer.
-    pub(crate) out_size: (usize, usize),
 }
 
-/// Computes one panel of a [`Int8Band`]: one to three vectors of output channels.
+/// Computes an [`Int8Band`].
 ///
 /// # Panics
 /// When a slice is too short for the geometry.
 pub(crate) fn rows_of_int8<T: Int8Output>(isa: Int8Isa, work: Int8Band<'_, T>) {
-    if work.rows.1 == 0 || work.out_size.1 == 0 || work.channels.1 == 0 || work.out.is_empty() {
+    if work.panel.is_empty() || work.channels.1 == 0 {
         return;
     }
     assert!(work.fits(), "a slice is too short for the band");
@@ -121,32 +119,20 @@ pub(crate) fn rows_of_int8<T: Int8Output>(isa: Int8Isa, work: Int8Band<'_, T>) {
 impl<T> Int8Band<'_, T> {
     /// Whether the slices hold all that is read and written, of at least one row, column, input and output channel.
     pub(super) fn fits(&self) -> bool {
-        let count = Saturating::<usize>;
-        let ((first, rows), (height, width)) = (self.rows, self.out_size);
-        let ([kh, kw], [sh, sw]) = (self.kernel.map(count), self.strides.map(count));
-        let vectors = self.out.len().div_ceil(LANES);
-        let whole = (1..=3).contains(&vectors)
-            && self.out.end <= self.out_channels
-            && within(first, rows, height)
-            && !self.kernel.contains(&0)
-            && self.channels.1.is_multiple_of(TOGETHER);
-        if !whole {
-            return false;
-        }
-        let last_row = count(rows - 1) * sh + kh - count(1);
-        let last_column = count(width - 1) * sw + kw - count(1);
-        let input = last_row * count(self.input_row)
-            + last_column * count(self.input_pixel)
+        let (count, panel) = (Saturating::<usize>, &self.panel);
+        let ([kh, kw], [sh, sw]) = (panel.kernel.map(count), panel.strides.map(count));
+        let vectors = panel.vectors();
+        let last_row = count(panel.rows.1 - 1) * sh + kh - count(1);
+        let last_column = count(panel.out_size.1 - 1) * sw + kw - count(1);
+        let input = last_row * count(panel.input_row)
+            + last_column * count(panel.input_pixel)
             + count(self.channels.0)
             + count(self.channels.1);
         let weights = count(self.channels.1) * kh * kw * count(vectors * LANES);
-        let numbers = (count(self.image) + count(1)) * count(height) * count(width) * count(self.out_channels);
-        input.0 <= self.input.len()
-            && weights.0 <= self.weights.len()
-            && vectors * LANES <= self.bias.len()
-            && vectors * LANES <= self.scale.len()
-            && self.residual.is_none_or(|residual| numbers.0 <= residual.codes.len())
-            && numbers.0 <= self.output.len()
+        panel.fits(vectors)
+            && self.channels.1.is_multiple_of(TOGETHER)
+            && input.0 <= panel.input.len()
+            && weights.0 <= panel.weights.len()
     }
 }
 
@@ -183,18 +169,20 @@ pub(super) fn dispatch(isa: Int8Isa, work: impl Int8Work) {
 impl<T: Int8Output> Int8Work for Int8Band<'_, T> {
     #[inline(always)]
     unsafe fn run<S: Sums>(self) {
-        let vectors = self.out.len().div_ceil(LANES);
+        let panel = &self.panel;
+        let vectors = panel.vectors();
         let most = S::ROWS[vectors - 1];
-        for row in 0..self.rows.1 {
+        for row in 0..panel.rows.1 {
             let mut x = 0;
-            while x < self.out_size.1 {
-                let columns = balanced(self.out_size.1 - x, most);
+            while x < panel.out_size.1 {
+                let columns = balanced_at_end(panel.out_size.1 - x, most);
                 // SAFETY: `rows_of_int8` has checked the extents; `x + columns <= width`.
                 unsafe {
                     match vectors {
                         1 => with_rows!(S, 1, columns, |R| self.pixels::<S, R, 1>(row, x)),
                         2 => with_rows!(S, 2, columns, |R| self.pixels::<S, R, 2>(row, x)),
-                        _ => with_rows!(S, 3, columns, |R| self.pixels::<S, R, 3>(row, x)),
+                        3 => with_rows!(S, 3, columns, |R| self.pixels::<S, R, 3>(row, x)),
+                        _ => with_rows!(S, 4, columns, |R| self.pixels::<S, R, 4>(row, x)),
                     }
                 }
                 x += columns;
@@ -208,20 +196,21 @@ impl<T: Int8Output> Int8Band<'_, T> {
     #[inline(always)]
     unsafe fn pixels<S: Sums, const R: usize, const C: usize>(&self, row: usize, x: usize) {
         unsafe {
-            let mut sums = [[S::load(self.bias.as_ptr()); C]; R];
+            let panel = &self.panel;
+            let mut sums = [[S::load(panel.bias.as_ptr()); C]; R];
             for v in 1..C {
-                let bias = S::load(self.bias.as_ptr().add(v * LANES));
+                let bias = S::load(panel.bias.as_ptr().add(v * LANES));
                 for sum in &mut sums {
                     sum[v] = bias;
                 }
             }
             // Where there is one column a step is not taken, and may be any number.
-            let step = self.strides[1].wrapping_mul(self.input_pixel);
-            let corner = row * self.strides[0] * self.input_row + x * step + self.channels.0;
+            let step = panel.strides[1].wrapping_mul(panel.input_pixel);
+            let corner = row * panel.strides[0] * panel.input_row + x * step + self.channels.0;
             let mut weights = 0;
-            for ky in 0..self.kernel[0] {
-                for kx in 0..self.kernel[1] {
-                    let tap = corner + ky * self.input_row + kx * self.input_pixel;
+            for ky in 0..panel.kernel[0] {
+                for kx in 0..panel.kernel[1] {
+                    let tap = corner + ky * panel.input_row + kx * panel.input_pixel;
                     for k in (0..self.channels.1).step_by(TOGETHER) {
                         let mut w = [S::weights(self.at(weights)); C];
                         for v in 1..C {
@@ -229,8 +218,8 @@ impl<T: Int8Output> Int8Band<'_, T> {
                         }
                         weights += C * LANES * TOGETHER;
                         for r in 0..R {
-                            debug_assert!(tap + r * step + k + TOGETHER <= self.input.len());
-                            let inputs = S::inputs(self.input.as_ptr().add(tap + r * step + k));
+                            debug_assert!(tap + r * step + k + TOGETHER <= panel.input.len());
+                            let inputs = S::inputs(panel.input.as_ptr().add(tap + r * step + k));
                             for v in 0..C {
                                 sums[r][v] = sums[r][v].dot(inputs, w[v]);
                             }
@@ -238,31 +227,13 @@ impl<T: Int8Output> Int8Band<'_, T> {
                     }
                 }
             }
-            let (height, width) = self.out_size;
-            let pixel = (self.image * height + self.rows.0 + row) * width + x;
-            for v in 0..C {
-                let first = self.out.start + v * LANES;
-                let finish = Finish {
-                    scale: self.scale.as_ptr().add(v * LANES),
-                    zero: self.zero,
-                    residual: self.residual,
-                    output: self.output,
-                    at: pixel * self.out_channels + first,
-                    step: self.out_channels,
-                    count: LANES.min(self.out.end - first),
-                };
-                let mut column = [sums[0][v]; R];
-                for r in 1..R {
-                    column[r] = sums[r][v];
-                }
-                finish.write(column);
-            }
+            panel.write(row, x, sums);
         }
     }
 
     #[inline(always)]
     unsafe fn at(&self, weight: usize) -> *const i8 {
-        debug_assert!(weight + LANES * TOGETHER <= self.weights.len());
-        unsafe { self.weights.as_ptr().add(weight) }
+        debug_assert!(weight + LANES * TOGETHER <= self.panel.weights.len());
+        unsafe { self.panel.weights.as_ptr().add(weight) }
     }
 }

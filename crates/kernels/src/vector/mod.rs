@@ -8,6 +8,8 @@
 //!   index without a check in release and with one in debug.
 //! - [`SharedOutput`] lets the tasks of one layer write one slice. A task writes only the points of its own tiles, or the
 //!   pixels of its own tiles or rows and the channel blocks of its own panels; callers give no two tasks the same pair.
+//! - [`Slots`] lets the layers of a chain read and write parts of one memory. No task writes a part that another reads meanwhile: layers run in
+//!   phases, and a layer's output is none of its inputs.
 //! - `isa::dispatch` enters code for an instruction set only when an [`Isa`] of that set exists, and [`Isa::available`] makes one only on a
 //!   processor that has it; so do `int8` and [`Int8Isa::detect`].
 //! - The generic code is written once over `register::Vector`. What differs between sets is the width and how many accumulators fit
@@ -17,6 +19,7 @@
 #![allow(clippy::needless_range_loop)]
 
 mod buffer;
+mod codes;
 mod depthwise;
 mod gemm;
 mod grid;
@@ -36,7 +39,8 @@ mod x86;
 #[cfg(target_arch = "x86_64")]
 mod x86_int8;
 
-pub(super) use buffer::{Buffer, Plain, SharedOutput};
+pub(super) use buffer::{Buffer, Plain, SharedOutput, Slots};
+pub(super) use codes::{Codes, pixels_of_codes};
 pub(super) use depthwise::{GROUP as INT8_GROUP, Int8Channels, RowGroups, rows_of_channels};
 pub(super) use gemm::{Products, products};
 pub(super) use grid::TileGrid;
@@ -45,6 +49,8 @@ pub(super) use int8::{Int8Band, rows_of_int8};
 pub use isa::Isa;
 pub(super) use pixels::{Band, rows_of_pixels};
 pub use sums::Int8Sum;
-pub(super) use sums::{Int8Output, LANES as INT8_LANES, Residual, TOGETHER as INT8_TOGETHER};
+pub(super) use sums::{
+    Int8Output, LANES as INT8_LANES, PANEL as INT8_PANEL, PanelRows, Residual, TOGETHER as INT8_TOGETHER,
+};
 pub(super) use tiles::{OutputTiles, input_tiles, output_tiles};
 pub(super) use values::Values;

@@ -1,7 +1,7 @@
 //! Vectors as arrays: correct everywhere, vectorized by the compiler where it can.
 
 use super::register::Vector;
-use super::sums::{Int8Sum, LANES, Sums, TOGETHER};
+use super::sums::{Int8Sum, LANES, Sums, TOGETHER, VECTORS};
 
 #[derive(Clone, Copy)]
 #[repr(align(32))]
@@ -92,7 +92,7 @@ pub(super) struct Int32Sums([i32; LANES]);
 unsafe impl Sums for Int32Sums {
     type Inputs = [u8; TOGETHER];
     type Weights = [[i8; TOGETHER]; LANES];
-    const ROWS: [usize; 3] = [4, 2, 1];
+    const ROWS: [usize; VECTORS] = [4, 2, 1, 1];
 
     #[inline(always)]
     unsafe fn load(from: *const i32) -> Self {

@@ -92,6 +92,18 @@ pub(super) fn balanced(left: usize, most: usize) -> usize {
     left.div_ceil(left.div_ceil(most))
 }
 
+/// As [`balanced`], without a division but for the last two groups: only these are nearly equal.
+#[inline(always)]
+pub(super) fn balanced_at_end(left: usize, most: usize) -> usize {
+    if left >= 2 * most {
+        most
+    } else if left > most {
+        left.div_ceil(2)
+    } else {
+        left
+    }
+}
+
 /// Calls `$call` with `$rows` as a constant, for panels of `$vectors` vectors (a constant too).
 macro_rules! with_rows {
     ($set:ty, $vectors:literal, $rows:expr, |$n:ident| $call:expr) => {

@@ -1,13 +1,20 @@
 //! Vectors of 32-bit sums of int8 products: what every instruction set provides.
 
+use std::num::Saturating;
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
 use super::buffer::SharedOutput;
+use super::register::within;
 
 /// Output channels in a vector of sums.
 pub(crate) const LANES: usize = 16;
 /// Input channels that one instruction multiplies and adds up.
 pub(crate) const TOGETHER: usize = 4;
+/// Vectors of output channels that are computed together at most, and their channels.
+pub(crate) const VECTORS: usize = 4;
+pub(crate) const PANEL: usize = VECTORS * LANES;
 
 /// Sums of [`LANES`] output channels.
 ///
@@ -18,8 +25,10 @@ pub(crate) unsafe trait Sums: Copy {
     type Inputs: Copy;
     /// Weights of [`TOGETHER`] channels for each lane.
     type Weights: Copy;
-    /// For 1, 2 and 3 vectors: pixels whose sums fit the register file.
-    const ROWS: [usize; 3];
+    /// For 1 to 4 vectors: pixels whose sums fit the register file.
+    const ROWS: [usize; VECTORS];
+    /// Whether the vectors of a panel share its channels so that packing them puts these in order; see [`place`].
+    const SPREAD: bool = false;
 
     /// `LANES` numbers.
     unsafe fn load(from: *const i32) -> Self;
@@ -31,6 +40,14 @@ pub(crate) unsafe trait Sums: Copy {
     unsafe fn dot(self, inputs: Self::Inputs, weights: Self::Weights) -> Self;
     /// Writes `LANES · TOGETHER` bytes: for each lane, its byte of each of the rows, `LANES` bytes long.
     unsafe fn interleave(rows: [*const u8; TOGETHER], to: *mut u8);
+    /// As [`Self::interleave`], of rows of [`PANEL`] bytes, as the vectors of a panel share them where they do.
+    unsafe fn interleave_panel(rows: [*const u8; TOGETHER], to: *mut u8) {
+        for channel in 0..PANEL {
+            for (i, row) in rows.iter().enumerate() {
+                unsafe { *to.add(place(Self::SPREAD, channel, VECTORS) * TOGETHER + i) = *row.add(channel) };
+            }
+        }
+    }
     /// As [`Self::dot`], where each lane has inputs of its own, `LANES · TOGETHER` at `inputs`.
     unsafe fn dot_each(self, inputs: *const u8, weights: Self::Weights) -> Self;
     /// The codes of the sums of two quantized values, as [`Int8Sum`] says. `other` points to `LANES`.
@@ -39,6 +56,77 @@ pub(crate) unsafe trait Sums: Copy {
     unsafe fn requantized(self, scale: *const f32, zero: u8) -> [u8; LANES];
     /// `sum · scale`, in f32.
     unsafe fn scaled(self, scale: *const f32) -> [f32; LANES];
+
+    /// The codes of a panel in order, as [`Self::requantized`] says; `scale` points to those of all lanes.
+    #[inline(always)]
+    unsafe fn codes<const C: usize>(sums: [Self; C], scale: *const f32, zero: u8) -> [[u8; LANES]; VECTORS] {
+        let mut codes = [[0; LANES]; VECTORS];
+        for v in 0..C {
+            codes[v] = unsafe { sums[v].requantized(scale.add(v * LANES), zero) };
+        }
+        codes
+    }
+
+    /// Writes the first `count` of [`Self::codes`], at most `C · LANES`.
+    #[inline(always)]
+    unsafe fn write_codes<const C: usize>(sums: [Self; C], scale: *const f32, zero: u8, to: *mut u8, count: usize) {
+        unsafe {
+            let codes = Self::codes(sums, scale, zero);
+            for v in 0..count.div_ceil(LANES) {
+                copy(codes[v].as_ptr(), to.add(v * LANES), count - v * LANES);
+            }
+        }
+    }
+
+    /// As [`Self::write_codes`], of [`Self::scaled`].
+    #[inline(always)]
+    unsafe fn write_scaled<const C: usize>(sums: [Self; C], scale: *const f32, to: *mut f32, count: usize) {
+        let mut values = [0.0; PANEL];
+        for v in 0..C {
+            let scaled = unsafe { sums[v].scaled(scale.add(v * LANES)) };
+            for lane in 0..LANES {
+                values[channel(Self::SPREAD, v * LANES + lane, C)] = scaled[lane];
+            }
+        }
+        unsafe { to.copy_from_nonoverlapping(values.as_ptr(), count) }
+    }
+}
+
+/// Where the sum of a panel's output channel stands in its `vectors` vectors. Spread, each quarter of a vector has four channels of
+/// `4 · vectors` that follow each other, the quarters of the next vector the next four.
+pub(crate) fn place(spread: bool, channel: usize, vectors: usize) -> usize {
+    if !spread {
+        return channel;
+    }
+    let (quarter, within) = (channel / (4 * vectors), channel % (4 * vectors));
+    within / 4 * LANES + quarter * 4 + within % 4
+}
+
+/// The channel whose sum stands there.
+fn channel(spread: bool, place: usize, vectors: usize) -> usize {
+    if !spread {
+        return place;
+    }
+    let (vector, lane) = (place / LANES, place % LANES);
+    lane / 4 * 4 * vectors + vector * 4 + lane % 4
+}
+
+/// Copies `count` codes, of a vector at most.
+///
+/// # Safety
+/// As many can be read and written.
+#[inline(always)]
+unsafe fn copy(from: *const u8, to: *mut u8, count: usize) {
+    unsafe {
+        // Of a count that is known, which is no call.
+        if count >= LANES {
+            to.copy_from_nonoverlapping(from, LANES);
+        } else if count == LANES / 2 {
+            to.copy_from_nonoverlapping(from, LANES / 2);
+        } else {
+            to.copy_from_nonoverlapping(from, count);
+        }
+    }
 }
 
 /// The code of a sum of two quantized values `a` and `b`: `round(a·ratios[0] + (b·ratios[1] + fixed))` within u8, ties to even and each
@@ -85,73 +173,132 @@ pub(crate) struct Residual<'a> {
     pub(crate) sum: Int8Sum,
 }
 
+impl Residual<'_> {
+    /// What is added to the `len` outputs from `first` on.
+    pub(crate) fn part(self, first: usize, len: usize) -> Self {
+        Self {
+            codes: &self.codes[first..][..len],
+            sum: self.sum,
+        }
+    }
+}
+
 /// What an int8 layer returns: quantized values (`u8`) or numbers (`f32`).
 pub(crate) trait Int8Output: Copy + Send {
-    /// # Safety
-    /// As [`Sums::requantized`].
-    unsafe fn finish<S: Sums>(sums: S, scale: *const f32, zero: u8) -> [Self; LANES];
-    /// The sums with `other`; numbers stay as they are.
+    /// Writes the first `count` outputs of a panel.
     ///
     /// # Safety
-    /// As [`Sums::added`].
-    unsafe fn added<S: Sums>(outputs: [Self; LANES], other: *const u8, sum: &Int8Sum) -> [Self; LANES];
-}
+    /// As [`Sums::write_codes`].
+    unsafe fn write<S: Sums, const C: usize>(sums: [S; C], scale: *const f32, zero: u8, to: *mut Self, count: usize);
 
-/// Where the outputs of neighbouring pixels go, and how sums become them.
-pub(super) struct Finish<'a, T> {
-    pub(super) scale: *const f32,
-    pub(super) zero: u8,
-    pub(super) residual: Option<Residual<'a>>,
-    pub(super) output: SharedOutput<'a, T>,
-    /// Place of the first pixel's first output, outputs from one pixel to the next, and real ones of a vector, at most [`LANES`].
-    pub(super) at: usize,
-    pub(super) step: usize,
-    pub(super) count: usize,
-}
-
-impl<T: Int8Output> Finish<'_, T> {
-    /// Writes the outputs of a vector of `R` pixels. The loops are apart so that each is short enough to keep the sums in registers.
+    /// As [`Self::write`], of the outputs' sums with the codes at `other`; numbers stay as they are.
     ///
     /// # Safety
-    /// As [`Sums::requantized`] and [`SharedOutput::write`]; the outputs' places are within the residual.
+    /// As [`Sums::write_codes`]; `other` points to `count` codes.
+    unsafe fn write_added<S: Sums, const C: usize>(
+        sums: [S; C],
+        scale: *const f32,
+        zero: u8,
+        to: *mut Self,
+        count: usize,
+        residual: (*const u8, &Int8Sum),
+    );
+}
+
+/// One panel of output channels of some rows of one image, one to four vectors of them, and the padded input that they read.
+pub(crate) struct PanelRows<'a, T> {
+    /// `[(rows − 1)·stride + kh][padded width][channels]`.
+    pub(crate) input: &'a [u8],
+    /// Bytes between two rows, and between two pixels, of `input`.
+    pub(crate) input_row: usize,
+    pub(crate) input_pixel: usize,
+    pub(crate) kernel: [usize; 2],
+    pub(crate) strides: [usize; 2],
+    pub(crate) weights: &'a [i8],
+    /// For each output channel of the panel, at its [`place`], what its sum starts with.
+    pub(crate) bias: &'a [i32],
+    /// What one step of the sum is in the output's unit (for quantized values, its step), as `bias`.
+    pub(crate) scale: &'a [f32],
+    /// The zero point of an output of quantized values.
+    pub(crate) zero: u8,
+    /// What is added to the quantized output.
+    pub(crate) residual: Option<Residual<'a>>,
+    /// `[images, H, W, out_channels]`.
+    pub(crate) output: SharedOutput<'a, T>,
+    pub(crate) out_channels: usize,
+    /// The panel's output channels.
+    pub(crate) out: Range<usize>,
+    pub(crate) image: usize,
+    /// First output row and how many.
+    pub(crate) rows: (usize, usize),
+    /// Output rows and columns of the layer.
+    pub(crate) out_size: (usize, usize),
+}
+
+impl<T> PanelRows<'_, T> {
+    /// Vectors of output channels.
+    pub(super) fn vectors(&self) -> usize {
+        self.out.len().div_ceil(LANES)
+    }
+
+    /// Whether there is nothing to compute.
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.1 == 0 || self.out_size.1 == 0 || self.out.is_empty()
+    }
+
+    /// Whether all but `input` and `weights` holds what is read and written of `vectors` vectors, of at least one row, column and output channel.
+    pub(super) fn fits(&self, vectors: usize) -> bool {
+        let count = Saturating::<usize>;
+        let ((first, rows), (height, width)) = (self.rows, self.out_size);
+        let numbers = (count(self.image) + count(1)) * count(height) * count(width) * count(self.out_channels);
+        (1..=VECTORS).contains(&vectors)
+            && self.out.len() <= vectors * LANES
+            && self.out.end <= self.out_channels
+            && within(first, rows, height)
+            && !self.kernel.contains(&0)
+            && vectors * LANES <= self.bias.len()
+            && vectors * LANES <= self.scale.len()
+            && self.residual.is_none_or(|residual| numbers.0 <= residual.codes.len())
+            && numbers.0 <= self.output.len()
+    }
+
+    /// Writes the outputs of the pixels from column `x` of the panel's row `row` on. The loops are apart so that each is short enough to keep the
+    /// sums in registers.
+    ///
+    /// # Safety
+    /// [`Self::fits`]; the row is one of the panel's, and `x + R` columns are there.
     #[inline(always)]
-    pub(super) unsafe fn write<S: Sums, const R: usize>(self, sums: [S; R]) {
-        let (at, step) = (self.at, self.step);
+    pub(super) unsafe fn write<S: Sums, const R: usize, const C: usize>(&self, row: usize, x: usize, sums: [[S; C]; R])
+    where
+        T: Int8Output,
+    {
+        let (height, width) = self.out_size;
+        let pixel = (self.image * height + self.rows.0 + row) * width + x;
+        let (at, step, count) = (
+            pixel * self.out_channels + self.out.start,
+            self.out_channels,
+            self.out.len(),
+        );
+        let scale = self.scale.as_ptr();
         unsafe {
-            match self.residual {
-                None if self.count == LANES => {
-                    for r in 0..R {
-                        let outputs = T::finish(sums[r], self.scale, self.zero);
-                        self.output.write(at + r * step, outputs, LANES);
-                    }
-                }
+            match &self.residual {
                 None => {
                     for r in 0..R {
-                        let outputs = T::finish(sums[r], self.scale, self.zero);
-                        self.output.write(at + r * step, outputs, self.count);
-                    }
-                }
-                Some(Residual { codes, sum }) if self.count == LANES => {
-                    for r in 0..R {
-                        let outputs = T::finish(sums[r], self.scale, self.zero);
-                        debug_assert!(at + r * step + LANES <= codes.len());
-                        let outputs = T::added::<S>(outputs, codes.as_ptr().add(at + r * step), &sum);
-                        self.output.write(at + r * step, outputs, LANES);
+                        T::write(
+                            sums[r],
+                            scale,
+                            self.zero,
+                            self.output.place(at + r * step, count),
+                            count,
+                        );
                     }
                 }
                 Some(Residual { codes, sum }) => {
                     for r in 0..R {
-                        let outputs = T::finish(sums[r], self.scale, self.zero);
-                        debug_assert!(at + r * step + self.count <= codes.len());
-                        let mut some = [0; LANES];
-                        let from = codes.as_ptr().add(at + r * step);
-                        if self.count == LANES / 2 {
-                            some.as_mut_ptr().copy_from_nonoverlapping(from, LANES / 2);
-                        } else {
-                            some.as_mut_ptr().copy_from_nonoverlapping(from, self.count);
-                        }
-                        let outputs = T::added::<S>(outputs, some.as_ptr(), &sum);
-                        self.output.write(at + r * step, outputs, self.count);
+                        let at = at + r * step;
+                        debug_assert!(at + count <= codes.len());
+                        let to = self.output.place(at, count);
+                        T::write_added(sums[r], scale, self.zero, to, count, (codes.as_ptr().add(at), sum));
                     }
                 }
             }
@@ -161,24 +308,70 @@ impl<T: Int8Output> Finish<'_, T> {
 
 impl Int8Output for u8 {
     #[inline(always)]
-    unsafe fn finish<S: Sums>(sums: S, scale: *const f32, zero: u8) -> [Self; LANES] {
-        unsafe { sums.requantized(scale, zero) }
+    unsafe fn write<S: Sums, const C: usize>(sums: [S; C], scale: *const f32, zero: u8, to: *mut Self, count: usize) {
+        unsafe { S::write_codes(sums, scale, zero, to, count) }
     }
 
     #[inline(always)]
-    unsafe fn added<S: Sums>(outputs: [Self; LANES], other: *const u8, sum: &Int8Sum) -> [Self; LANES] {
-        unsafe { S::added(outputs, other, sum) }
+    unsafe fn write_added<S: Sums, const C: usize>(
+        sums: [S; C],
+        scale: *const f32,
+        zero: u8,
+        to: *mut Self,
+        count: usize,
+        (other, sum): (*const u8, &Int8Sum),
+    ) {
+        unsafe {
+            let codes = S::codes(sums, scale, zero);
+            for v in 0..count.div_ceil(LANES) {
+                let (first, left) = (v * LANES, count - v * LANES);
+                let mut others = [0; LANES];
+                copy(other.add(first), others.as_mut_ptr(), left);
+                let added = S::added(codes[v], others.as_ptr(), sum);
+                copy(added.as_ptr(), to.add(first), left);
+            }
+        }
     }
 }
 
 impl Int8Output for f32 {
     #[inline(always)]
-    unsafe fn finish<S: Sums>(sums: S, scale: *const f32, _: u8) -> [Self; LANES] {
-        unsafe { sums.scaled(scale) }
+    unsafe fn write<S: Sums, const C: usize>(sums: [S; C], scale: *const f32, _: u8, to: *mut Self, count: usize) {
+        unsafe { S::write_scaled(sums, scale, to, count) }
     }
 
     #[inline(always)]
-    unsafe fn added<S: Sums>(outputs: [Self; LANES], _: *const u8, _: &Int8Sum) -> [Self; LANES] {
-        outputs
+    unsafe fn write_added<S: Sums, const C: usize>(
+        sums: [S; C],
+        scale: *const f32,
+        _: u8,
+        to: *mut Self,
+        count: usize,
+        _: (*const u8, &Int8Sum),
+    ) {
+        unsafe { S::write_scaled(sums, scale, to, count) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_channel_of_a_panel_has_a_place_of_its_own() {
+        for vectors in 1..=VECTORS {
+            for spread in [false, true] {
+                let mut places: Vec<usize> = (0..vectors * LANES).map(|c| place(spread, c, vectors)).collect();
+                assert!(
+                    places
+                        .iter()
+                        .enumerate()
+                        .all(|(c, at)| channel(spread, *at, vectors) == c)
+                );
+                places.sort_unstable();
+                assert!(places.into_iter().eq(0..vectors * LANES));
+            }
+        }
+        assert_eq!([place(true, 5, 4), place(true, 16, 4), place(true, 5, 1)], [17, 4, 5]);
     }
 }

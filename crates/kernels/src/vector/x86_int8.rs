@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::sums::{Int8Sum, LANES, Sums, TOGETHER};
+use super::sums::{Int8Sum, LANES, Sums, TOGETHER, VECTORS};
 
 /// Sixteen sums in one register, by `vpdpbusd`.
 #[derive(Clone, Copy)]
@@ -16,7 +16,8 @@ pub(super) struct AvxVnni([__m256i; 2]);
 unsafe impl Sums for Avx512Vnni {
     type Inputs = __m512i;
     type Weights = __m512i;
-    const ROWS: [usize; 3] = [10, 10, 7];
+    const ROWS: [usize; VECTORS] = [10, 10, 7, 6];
+    const SPREAD: bool = true;
 
     #[inline(always)]
     unsafe fn load(from: *const i32) -> Self {
@@ -80,13 +81,79 @@ unsafe impl Sums for Avx512Vnni {
             std::mem::transmute::<__m512, [f32; LANES]>(steps)
         }
     }
+
+    #[inline(always)]
+    unsafe fn interleave_panel(rows: [*const u8; TOGETHER], to: *mut u8) {
+        unsafe {
+            let [a, b, c, d] = rows.map(|row| _mm512_loadu_si512(row.cast()));
+            let (low, high) = (_mm512_unpacklo_epi8(a, b), _mm512_unpackhi_epi8(a, b));
+            let (other_low, other_high) = (_mm512_unpacklo_epi8(c, d), _mm512_unpackhi_epi8(c, d));
+            let vectors = [
+                _mm512_unpacklo_epi16(low, other_low),
+                _mm512_unpackhi_epi16(low, other_low),
+                _mm512_unpacklo_epi16(high, other_high),
+                _mm512_unpackhi_epi16(high, other_high),
+            ];
+            for (i, vector) in vectors.into_iter().enumerate() {
+                _mm512_storeu_si512(to.cast::<__m512i>().add(i), vector);
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn codes<const C: usize>(sums: [Self; C], scale: *const f32, zero: u8) -> [[u8; LANES]; VECTORS] {
+        unsafe { std::mem::transmute::<__m512i, [[u8; LANES]; VECTORS]>(Self::packed(sums, scale, zero)) }
+    }
+
+    #[inline(always)]
+    unsafe fn write_codes<const C: usize>(sums: [Self; C], scale: *const f32, zero: u8, to: *mut u8, count: usize) {
+        unsafe {
+            let all = u64::MAX >> (u64::BITS as usize - count);
+            _mm512_mask_storeu_epi8(to.cast(), all, Self::packed(sums, scale, zero));
+        }
+    }
+}
+
+impl Avx512Vnni {
+    /// As [`Sums::codes`].
+    #[inline(always)]
+    unsafe fn packed<const C: usize>(sums: [Self; C], scale: *const f32, zero: u8) -> __m512i {
+        unsafe {
+            // Saturating packs bound the codes, but for what is too large for 32 bits.
+            let most = _mm512_set1_ps(255.0 - f32::from(zero));
+            let shift = _mm512_set1_epi16(i16::from(zero));
+            let steps = |v: usize| {
+                let steps = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[v].0), _mm512_loadu_ps(scale.add(v * LANES)));
+                _mm512_cvtps_epi32(_mm512_min_ps(most, steps))
+            };
+            let words = |a: __m512i, b: __m512i| _mm512_adds_epi16(_mm512_packs_epi32(a, b), shift);
+            match C {
+                1 => {
+                    let codes = _mm512_add_epi32(steps(0), _mm512_set1_epi32(i32::from(zero)));
+                    let codes = _mm512_max_epi32(codes, _mm512_setzero_si512());
+                    _mm512_castsi128_si512(_mm512_cvtepi32_epi8(codes))
+                }
+                2 => {
+                    let words = words(steps(0), steps(1));
+                    let order = _mm512_setr_epi64(0, 2, 4, 6, 0, 2, 4, 6);
+                    _mm512_permutexvar_epi64(order, _mm512_packus_epi16(words, words))
+                }
+                3 => {
+                    let (third, order) = (steps(2), [0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 0, 0, 0, 0]);
+                    let bytes = _mm512_packus_epi16(words(steps(0), steps(1)), words(third, third));
+                    _mm512_permutexvar_epi32(std::mem::transmute::<[i32; LANES], __m512i>(order), bytes)
+                }
+                _ => _mm512_packus_epi16(words(steps(0), steps(1)), words(steps(2), steps(3))),
+            }
+        }
+    }
 }
 
 // SAFETY: as above.
 unsafe impl Sums for AvxVnni {
     type Inputs = __m256i;
     type Weights = [__m256i; 2];
-    const ROWS: [usize; 3] = [6, 2, 1];
+    const ROWS: [usize; VECTORS] = [6, 2, 1, 1];
 
     #[inline(always)]
     unsafe fn load(from: *const i32) -> Self {
