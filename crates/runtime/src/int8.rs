@@ -2,7 +2,8 @@
 //! (`kernels::int8`).
 //!
 //! ONNX Runtime's kernels pack the weights of `QLinearConv` and `QGemm` anew for every session, and keep them once more where sessions
-//! share what they read. Here all sessions read one packed copy. A residual sum (`QLinearAdd`) is part of the convolution before it.
+//! share what they read. Here all sessions read one packed copy. A residual sum (`QLinearAdd`) is part of the convolution before it, and
+//! convolutions that only others of them read are one operator ([`chains`]); so are the quantizing of an image and its transposition ([`enter`]).
 //! The outputs are the same to the bit.
 
 use std::sync::LazyLock;
@@ -15,8 +16,11 @@ use repserve_kernels::{Convolution, Int8Isa, Int8Sum, PreparedInt8Conv};
 
 use super::operators::{DOMAIN, Int8Op, Layers, operator};
 
+mod chains;
+mod enter;
 mod extents;
 
+use chains::Placed;
 use extents::Extents;
 
 /// Output channels of a group that make a vector of them worth it.
@@ -31,7 +35,7 @@ pub(super) fn computes_in_int8(model: &Model) -> bool {
 /// were and those of the new operators.
 pub(super) fn lower(model: &mut Model, before: Layers, isa: Int8Isa) -> Layers {
     let graph = &mut model.graph;
-    let mut layers = Vec::new();
+    let (mut layers, mut placed) = (Vec::new(), Vec::new());
     let extents = Extents::of(graph);
     let sites: Vec<Site> = graph
         .nodes()
@@ -44,17 +48,27 @@ pub(super) fn lower(model: &mut Model, before: Layers, isa: Int8Isa) -> Layers {
             None => site,
         };
         let name = graph.value(site.output).name.clone();
-        let node = operator(site.op.name(), name, site.inputs, site.output)
+        let node = operator(site.op.name(), name, site.inputs.clone(), site.output)
             .with("layer", AttributeValue::Int(layers.len() as i64));
         // In the place of the last node, before which all is at hand that it reads.
         let last = site.nodes.last().copied();
         for id in site.nodes {
             graph.remove_node(id);
         }
-        graph.insert_node(last, node);
+        let node = graph.insert_node(last, node);
+        if site.op != Int8Op::Gemm {
+            placed.push(Placed {
+                node,
+                inputs: site.inputs,
+                output: site.output,
+                layer: layers.len(),
+            });
+        }
         layers.push(site.layer);
     }
+    chains::join(graph, placed);
     if !layers.is_empty() {
+        enter::lower(&mut model.graph);
         if !model.opsets.iter().any(|(domain, _)| domain == DOMAIN) {
             model.opsets.push((DOMAIN.to_owned(), 1));
         }
@@ -157,7 +171,7 @@ fn prepare(graph: &Graph, node: &Node, isa: Int8Isa) -> Option<(Int8Op, Prepared
         .collect();
     let output_zero = match op {
         Int8Op::Conv => parameters.code(inputs.output_zero)?,
-        Int8Op::ConvAdd | Int8Op::Gemm => 0,
+        Int8Op::ConvAdd | Int8Op::Gemm | Int8Op::Chain => 0,
     };
     let values = Int8Parameters {
         weights: &weights,
@@ -238,7 +252,7 @@ impl<'a> Parameters<'a> {
         let input = self.scale(inputs.input_scale)?;
         let output = match op {
             Int8Op::Conv => Some(self.scale(inputs.output_scale)?),
-            Int8Op::ConvAdd | Int8Op::Gemm => None,
+            Int8Op::ConvAdd | Int8Op::Gemm | Int8Op::Chain => None,
         };
         let of = |channel: usize| {
             let weight = weights.get(if weights.len() == 1 { 0 } else { channel })?;

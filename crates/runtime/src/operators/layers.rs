@@ -8,7 +8,8 @@ use ort::operator::OperatorDomain;
 use super::DOMAIN;
 use super::blocked;
 use super::int8::{self, Int8Op};
-use repserve_kernels::{Isa, PreparedConv, PreparedInt8Conv};
+use super::quantize::EnterOperator;
+use repserve_kernels::{Int8Isa, Isa, PreparedConv, PreparedInt8Conv};
 
 /// The layers that the operators of a lowered model run, each kind in the order of its nodes' attribute `layer`. Cloning shares them.
 #[derive(Clone, Default)]
@@ -37,7 +38,7 @@ impl Layers {
         }
     }
 
-    /// These and layers of 8-bit quantized values, for `Int8Conv`, `Int8ConvAdd` and `Int8Gemm`.
+    /// These and layers of 8-bit quantized values, for `Int8Conv`, `Int8ConvAdd`, `Int8Gemm` and `Int8Chain`.
     pub(crate) fn with_int8(self, layers: Vec<PreparedInt8Conv>) -> Self {
         Self {
             int8: Arc::new(layers),
@@ -99,6 +100,11 @@ impl Layers {
             layers: Arc::clone(&self.int8),
             threads,
         };
+        let isa = self.int8.first().map(PreparedInt8Conv::isa);
+        let enter = EnterOperator {
+            isa: isa.unwrap_or_else(Int8Isa::plain),
+            threads,
+        };
         OperatorDomain::new(DOMAIN)?
             .add(conv(false))?
             .add(conv(true))?
@@ -107,7 +113,9 @@ impl Layers {
             .add(conversion(blocked::Kind::Mean))?
             .add(int8(Int8Op::Conv))?
             .add(int8(Int8Op::ConvAdd))?
-            .add(int8(Int8Op::Gemm))
+            .add(int8(Int8Op::Gemm))?
+            .add(int8(Int8Op::Chain))?
+            .add(enter)
     }
 }
 

@@ -3,9 +3,11 @@
 mod blocked;
 mod int8;
 mod layers;
+mod quantize;
 
-pub(super) use int8::Int8Op;
+pub(super) use int8::{Int8Op, written_steps};
 pub use layers::{Int8Kernels, Layers};
+pub(super) use quantize::ENTER;
 
 use std::fmt;
 
