@@ -68,6 +68,9 @@ struct Layers<'a> {
     extents: &'a [Extent],
 }
 
+/// Computes so many images by these steps, from the input's values to the output's.
+type Section<'a> = dyn FnMut(Range<usize>, usize, &[u8], &mut [u8]) + 'a;
+
 impl Int8Chain {
     /// Checks how the steps hang together.
     ///
@@ -180,7 +183,7 @@ impl Int8Chain {
         let mut section = |steps, images, input: &[u8], output: &mut [u8]| {
             self.section(steps, layers, images, input, output, values, &Sequential);
         };
-        let each = |section: &mut dyn FnMut(Range<usize>, usize, &[u8], &mut [u8]), to: &mut [u8]| {
+        let each = |section: &mut Section<'_>, to: &mut [u8]| {
             for (input, output) in input.chunks_exact(first).zip(to.chunks_exact_mut(between)) {
                 section(0..cut, 1, input, output);
             }
