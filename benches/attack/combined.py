@@ -35,19 +35,20 @@ def head(path, length, *headers):
     return "\r\n".join(lines).encode()
 
 
-def bomb():
-    """A request whose body unpacks to far more than an image may have."""
-    packer = gzip.compress(bytes(BOMB_BYTES), 9)
+def bomb(lies):
+    """A request whose body unpacks to far more than an image may have; one that lies has an end that says nothing of that."""
+    packer = gzip.compress(bytes(BOMB_BYTES), 9) + (gzip.compress(b"") if lies else b"")
     return head("/classify", len(packer), "content-encoding: gzip", "connection: close") + packer
 
 
-def send_bombs(address, sent, end, count):
+def send_bombs(address, sent, pause, end, count):
     while time.monotonic() < end:
         with contextlib.suppress(OSError), socket.create_connection(address, timeout=30) as connection:
             connection.sendall(sent)
             while connection.recv(65536):
                 pass
             count.append(1)
+        time.sleep(pause)
 
 
 def upload_slowly(address, uploads, end):
@@ -102,16 +103,18 @@ def main():
     parser.add_argument("--memory-mb", type=int, default=512)
     parser.add_argument("--seconds", type=int, default=14)
     parser.add_argument("--bombs", type=int, default=20)
+    parser.add_argument("--pause", type=float, default=0, help="seconds between two bombs of one client")
+    parser.add_argument("--lies", action="store_true", help="the ends of the bombs do not say what they hold")
     parser.add_argument("--uploads", type=int, default=40)
     parser.add_argument("--verbose", action="store_true", help="also print every request of the lone client that took long")
     options = parser.parse_args()
-    photo, sent = pathlib.Path(options.photo).read_bytes(), bomb() if options.bombs else b""
+    photo, sent = pathlib.Path(options.photo).read_bytes(), bomb(options.lies) if options.bombs else b""
     group = Group(memory_mb=options.memory_mb) if options.memory_mb else None
     server = Server(options.binary, ["--model", options.model] if options.model else [], group=group)
     try:
         end, bombs, lone = time.monotonic() + options.seconds, [], []
         work = [(ask_alone, (server.address, photo, end, lone)), (upload_slowly, (server.address, options.uploads, end))]
-        work += [(send_bombs, (server.address, sent, end, bombs))] * options.bombs
+        work += [(send_bombs, (server.address, sent, options.pause, end, bombs))] * options.bombs
         threads = [threading.Thread(target=one, args=arguments) for one, arguments in work]
         for thread in threads:
             thread.start()
