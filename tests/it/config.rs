@@ -20,7 +20,7 @@ fn what_is_wrong_is_one_line_and_exit_code_2() {
     check_error(
         &run(&["serve", "--listen", "here"]),
         2,
-        "`server.listen` (flag --listen): wants a string (an address or name and a port, such as 127.0.0.1:8080 or localhost:8080), found \"here\"",
+        "`server.listen` (flag --listen): wants a string (an address, or a name that can be resolved, and a port, such as 127.0.0.1:8080 or localhost:8080), found \"here\"",
     );
     check_error(
         &run(&["config", "--config", "/nowhere.toml"]),

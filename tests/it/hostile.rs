@@ -107,7 +107,7 @@ fn a_model_that_cannot_be_served_ends_the_server_with_one_line() {
     ]);
     assert_eq!(output.status.code(), Some(1));
     let line = format!(
-        "repserve: {}/model.toml: line 1: missing field `version`\n",
+        "repserve: {}/model.toml: missing field `version`; `repserve init MODEL.onnx` writes a model.toml in which nothing is missing\n",
         dir.path().display()
     );
     assert_eq!(stderr(&output), line);

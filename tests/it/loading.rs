@@ -87,7 +87,7 @@ async fn what_cannot_be_served_says_why() {
     .await;
     check(
         |dir| edit(&dir.join("model.toml"), "name = \"logits\"", "name = \"features\""),
-        "the model has no output \"features\"; its outputs are: logits",
+        "model.onnx: the model has no output \"features\"; its outputs are: logits",
     )
     .await;
     check(
@@ -97,7 +97,7 @@ async fn what_cannot_be_served_says_why() {
     .await;
     check(
         |dir| std::fs::write(dir.join("model.onnx"), b"").unwrap(),
-        "the file is empty; expected an ONNX model",
+        "model.onnx: the file is empty; expected an ONNX model",
     )
     .await;
     check(
