@@ -127,7 +127,7 @@ fn classes(document: &Document, accuracy: &Accuracy) -> Markup {
     html! {
         h3 { "Right, the weakest first" }
         (bars("share of each class that is right", &bars_of))
-        @if more > 0 { p.quiet { "and " (more) " classes that are right more often" } }
+        @if more > 0 { p.quiet { "and " (more) " classes that are right as often or more" } }
         h3 { "What is taken for what" }
         @if accuracy.classes.len() <= MATRIX_CLASSES_MAX { (matrix(document, accuracy)) } @else { (list(document, accuracy)) }
     }
@@ -164,6 +164,11 @@ fn list(document: &Document, accuracy: &Accuracy) -> Markup {
     }
 }
 
+/// A path's last part, which is what tells pictures of a folder apart.
+fn file_name(path: &str) -> &str {
+    path.rsplit(['/', '\\']).next().unwrap_or(path)
+}
+
 fn changed(document: &Document, compared: &Compared, pictures: &BTreeMap<usize, String>) -> Markup {
     let changes = compared.comparison.changed.iter().zip(&compared.changed_files);
     let heading = format!("Changed from {} to {}", compared.first, compared.second);
@@ -176,12 +181,13 @@ fn changed(document: &Document, compared: &Compared, pictures: &BTreeMap<usize, 
                         img alt=(file) src=(format!("data:image/jpeg;base64,{picture}"));
                     }
                     figcaption {
-                        div { (document.guess(&change.first)) " → " (document.guess(&change.second)) }
+                        div { (document.guess(&change.first)) }
+                        div { "→ " (document.guess(&change.second)) }
                         @if let Some(label) = change.label {
                             @let right = label == change.second.class;
                             div class=(if right { "good" } else { "bad" }) { "is " (document.label(label)) }
                         }
-                        div.quiet { (file) }
+                        div.quiet title=(file) { (file_name(file)) }
                     }
                 }
             }
