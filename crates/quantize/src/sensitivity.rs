@@ -9,6 +9,8 @@ use crate::layers::Layer;
 
 /// By how much the outputs' signal-to-noise ratio must rise for more layers to be left in fp32, dB.
 const GAIN_MIN_DB: f64 = 0.1;
+/// Shares that differ by less are the same.
+const SHARE_EPSILON: f64 = 1e-9;
 
 /// Each layer with the layers that read it, by their places.
 pub(super) fn with_readers(layers: &[Layer]) -> Vec<Vec<usize>> {
@@ -53,14 +55,17 @@ impl Default for Goal {
     fn default() -> Self {
         Self {
             top1_agreement: 0.98,
-            fp32_share_max: 0.1,
+            fp32_share_max: 0.2,
         }
     }
 }
 
-/// Measures each layer with its readers (`sets`), then puts these into fp32, those with the largest gain first, until the goal is reached or
-/// what may be spent is spent. `measure` is given the layers in fp32. Returns the candidates, best first, and the
-/// layers chosen, ascending.
+/// Measures each layer with its readers (`sets`), then puts sets into fp32 until the goal is reached or what may be spent is spent: always the one
+/// that takes away the most noise for the multiplications that it adds. `measure` is given the layers in fp32. Returns the candidates, best first,
+/// and the layers chosen, ascending.
+///
+/// What a set takes away is measured again once others were chosen, but only while it seems the best one (Minoux, "Accelerated greedy algorithms",
+/// 1978); those that share a layer with the chosen ones may have become better and are measured at once.
 pub(super) fn choose(
     shares: &[f64],
     sets: &[Vec<usize>],
@@ -69,31 +74,103 @@ pub(super) fn choose(
     measure: &mut dyn FnMut(&[usize]) -> Result<Agreement, Error>,
 ) -> Result<(Vec<Candidate>, Vec<usize>), Error> {
     let mut candidates = Vec::with_capacity(sets.len());
+    let mut search = Search {
+        shares,
+        share_max: goal.fp32_share_max,
+        chosen: Vec::new(),
+        reached: start,
+    };
+    let mut open = Vec::with_capacity(sets.len());
     for (layer, set) in sets.iter().enumerate() {
-        let gain_db = measure(set)?.snr_db - start.snr_db;
-        candidates.push(Candidate { layer, gain_db });
+        let agreement = measure(set)?;
+        candidates.push(Candidate {
+            layer,
+            gain_db: agreement.snr_db - start.snr_db,
+        });
+        open.push(Open {
+            set,
+            rate: search.rate(set, &agreement),
+            measured: Some(agreement),
+        });
     }
     candidates.sort_by(|a, b| b.gain_db.total_cmp(&a.gain_db));
-    let mut chosen: Vec<usize> = Vec::new();
-    let mut reached = start;
-    for candidate in candidates.iter().filter(|c| c.gain_db >= GAIN_MIN_DB) {
-        if goal.is_reached(&reached) {
+    while !goal.is_reached(&search.reached) {
+        open.retain(|candidate| search.may_add(candidate.set));
+        let best = (0..open.len()).max_by(|a, b| open[*a].rate.total_cmp(&open[*b].rate).then(b.cmp(a)));
+        let Some(best) = best else {
             break;
-        }
-        let mut more = chosen.clone();
-        more.extend(&sets[candidate.layer]);
-        more.sort_unstable();
-        more.dedup();
-        let spent: f64 = more.iter().map(|layer| shares[*layer]).sum();
-        if more.len() == chosen.len() || spent > goal.fp32_share_max {
-            continue;
-        }
-        let agreement = measure(&more)?;
-        if agreement.snr_db >= reached.snr_db + GAIN_MIN_DB {
-            (chosen, reached) = (more, agreement);
+        };
+        match open[best].measured {
+            None => {
+                let agreement = measure(&search.with(open[best].set))?;
+                open[best].rate = search.rate(open[best].set, &agreement);
+                open[best].measured = Some(agreement);
+            }
+            Some(agreement) if agreement.snr_db < search.reached.snr_db + GAIN_MIN_DB => {
+                open.swap_remove(best);
+            }
+            Some(agreement) => {
+                search.chosen = search.with(open[best].set);
+                search.reached = agreement;
+                open.iter_mut().for_each(|candidate| candidate.age(&search.chosen));
+            }
         }
     }
-    Ok((candidates, chosen))
+    Ok((candidates, search.chosen))
+}
+
+/// What is in fp32 so far.
+struct Search<'a> {
+    shares: &'a [f64],
+    share_max: f64,
+    /// Layers, ascending.
+    chosen: Vec<usize>,
+    reached: Agreement,
+}
+
+/// A set that may be put into fp32.
+struct Open<'a> {
+    set: &'a [usize],
+    /// How much noise it takes away for each share of the multiplications, as it was measured last.
+    rate: f64,
+    /// What is reached with it; `None` where other sets were chosen since.
+    measured: Option<Agreement>,
+}
+
+impl Open<'_> {
+    /// Others were chosen.
+    fn age(&mut self, chosen: &[usize]) {
+        self.measured = None;
+        if self.set.iter().any(|layer| chosen.contains(layer)) {
+            self.rate = f64::INFINITY;
+        }
+    }
+}
+
+impl Search<'_> {
+    /// The chosen layers and those of a set.
+    fn with(&self, set: &[usize]) -> Vec<usize> {
+        let mut layers = [self.chosen.as_slice(), set].concat();
+        layers.sort_unstable();
+        layers.dedup();
+        layers
+    }
+
+    fn share(&self, layers: &[usize]) -> f64 {
+        layers.iter().map(|layer| self.shares[*layer]).sum()
+    }
+
+    /// Whether the set adds a layer and may be paid.
+    fn may_add(&self, set: &[usize]) -> bool {
+        let with = self.with(set);
+        with.len() > self.chosen.len() && self.share(&with) <= self.share_max + SHARE_EPSILON
+    }
+
+    fn rate(&self, set: &[usize], agreement: &Agreement) -> f64 {
+        let noise = |agreement: &Agreement| 10f64.powf(-agreement.snr_db / 10.0);
+        let more = self.share(&self.with(set)) - self.share(&self.chosen);
+        (noise(&self.reached) - noise(agreement)) / more.max(SHARE_EPSILON)
+    }
 }
 
 #[cfg(test)]
@@ -155,6 +232,15 @@ mod tests {
             fp32_share_max: 0.4,
         };
         check(goal, &[0.1, 0.6, 0.3], 1.0, &[0, 2]);
+    }
+
+    #[test]
+    fn what_takes_away_more_noise_for_its_cost_goes_first() {
+        let goal = Goal {
+            top1_agreement: 1.0,
+            fp32_share_max: 0.4,
+        };
+        check(goal, &[0.1, 0.4, 0.1], 1.0, &[0, 2]);
     }
 
     #[test]
