@@ -12,7 +12,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use repserve::model::built_in;
-use repserve_compile::{CalibrationImages, Fused, Package, calibrate};
+use repserve_compile::{CalibrationImages, Fused, Package, Wanted, calibrate};
 use repserve_graph::Model;
 use repserve_graph::onnx::{self, ExternalData};
 use repserve_measure::{picture, synth};
@@ -114,12 +114,15 @@ fn generated(folder: &Path, name: &str, train: fn() -> Model) -> Package {
         for i in 0..PICTURES {
             images.add(&picture::jpeg(256 + i, 256 + 2 * i).unwrap(), None).unwrap();
         }
-        let goal = Goal {
-            top1_agreement: 0.0,
-            fp32_share_max: 0.0,
+        let wanted = Wanted {
+            goal: Goal {
+                top1_agreement: 0.0,
+                fp32_share_max: 0.0,
+            },
+            ..Wanted::default()
         };
         let runtime = Runtime::load(None).unwrap();
-        let calibration = calibrate(&runtime, &package, images, goal, &mut |_, _, _| ()).unwrap();
+        let calibration = calibrate(&runtime, &package, images, wanted, &mut |_, _, _| ()).unwrap();
         std::fs::write(calibrated, calibration.to_text()).unwrap();
     }
     Package::open(folder).unwrap()

@@ -13,11 +13,11 @@ use super::value::positive;
 use super::{ExitCode, Outcome, output};
 use crate::app;
 use crate::config::Settings;
-use repserve_compile::{CALIBRATION_FILE, CalibrationImages, Package, calibrate};
+use repserve_compile::{CALIBRATION_FILE, CalibrationImages, Package, Wanted, calibrate};
 use repserve_evaluation::ClassNames;
 use repserve_files::within;
 use repserve_graph::onnx::{self, ExternalData};
-use repserve_quantize::{Goal, Stage};
+use repserve_quantize::{Goal, Stage, Step, VIEWS_MAX};
 use repserve_runtime::Runtime;
 
 /// Measure on images how a model can compute in int8, and write calibration.json beside it
@@ -41,6 +41,12 @@ pub(super) struct Args {
     /// Share of the multiplications that may stay in fp32 for it, 0 to 1
     #[arg(long, value_name = "SHARE", default_value_t = Goal::default().fp32_share_max, value_parser = share)]
     fp32_share_max: f64,
+    /// Compare int8 with fp32 on so many other views of each image besides, mirrored and magnified; at most 7
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=VIEWS_MAX as i64))]
+    views: u32,
+    /// Steps to leave out, to see what each gives: equalization, ranges, rounding, bias, sums
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = step)]
+    without: Vec<Step>,
     /// Print the table of layers as CSV
     #[arg(long)]
     csv: bool,
@@ -76,12 +82,16 @@ pub(super) fn run(args: &Args) -> Outcome {
         "{} usable images are too few to judge int8 by; quantize.top1_agreement_floor takes {images_min}, and a few hundred are better",
         images.len()
     );
-    let goal = Goal {
-        top1_agreement: args.agreement,
-        fp32_share_max: args.fp32_share_max,
+    let wanted = Wanted {
+        goal: Goal {
+            top1_agreement: args.agreement,
+            fp32_share_max: args.fp32_share_max,
+        },
+        without: &args.without,
+        views: args.views as usize,
     };
     let runtime = Runtime::load(app::explicit(&settings))?;
-    let calibrated = calibrate(&runtime, &package, images, goal, &mut |stage, done, total| {
+    let calibrated = calibrate(&runtime, &package, images, wanted, &mut |stage, done, total| {
         bar.step(stage_name(stage), done, total);
     });
     bar.0.finish_and_clear();
@@ -172,6 +182,7 @@ fn stage_name(stage: Stage) -> &'static str {
         Stage::Comparing => "comparing ranges",
         Stage::CrossValidation => "cross-validating",
         Stage::Sensitivity => "measuring layers",
+        Stage::Views => "comparing views",
     }
 }
 
@@ -188,6 +199,10 @@ impl Bar {
         self.0.set_length(total as u64);
         self.0.set_position(done as u64);
     }
+}
+
+fn step(text: &str) -> Result<Step, String> {
+    Step::named(text).ok_or_else(|| format!("must be one of {}", Step::ALL.map(Step::label).join(", ")))
 }
 
 fn share(text: &str) -> Result<f64, String> {

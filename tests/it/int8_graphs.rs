@@ -146,6 +146,9 @@ pub fn quantized(deploy: Model) -> (Agreement, BTreeMap<String, usize>) {
             top1_agreement: 0.0,
             fp32_share_max: 0.0,
         },
+        without: &[],
+        views: 0,
+        size: [SIDE, SIDE],
         gate: GateImages::new("none".into(), &[]),
         pictures: &[],
     };

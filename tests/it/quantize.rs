@@ -102,6 +102,47 @@ async fn calibrating_twice_writes_the_same_file_and_it_serves() {
     assert!(card["int8"]["times_as_fast"].as_f64().unwrap() > 0.0, "{card}");
 }
 
+#[test]
+fn steps_are_left_out_and_other_views_compared_on_request() {
+    let (model, images) = (small_model(), pictures(40));
+    let calibrate = |without: &str| {
+        run(&[
+            "calibrate",
+            "--model",
+            text(model.path()),
+            "--images",
+            text(images.path()),
+            "--views",
+            "2",
+            "--without",
+            without,
+            "--set",
+            "quantize.top1_agreement_min=0.5",
+            "--set",
+            "quantize.kl_divergence_max=9",
+        ])
+    };
+    let output = calibrate("rounding,bias");
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let said = stdout(&output);
+    assert!(said.contains("\nother views of the images: top-1 agreement "), "{said}");
+    let written = std::fs::read_to_string(model.path().join("calibration.json")).unwrap();
+    let parsed: Value = serde_json::from_str(&written).unwrap();
+    let method = parsed["method"].as_str().unwrap();
+    assert!(method.ends_with("; left out: rounding, bias"), "{method}");
+    assert_eq!(parsed["evidence"]["views"]["images"], 80);
+    let share = parsed["int8_share"].as_f64().unwrap();
+    assert!((0.8..=1.0).contains(&share), "{share}");
+
+    let output = calibrate("luck");
+    assert_eq!(output.status.code(), Some(2));
+    let said = stderr(&output);
+    assert!(
+        said.contains("must be one of equalization, ranges, rounding, bias, sums"),
+        "{said}"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_default_model_answers_in_int8_as_in_fp32() {
     let exact = Server::ready(settings()).await;

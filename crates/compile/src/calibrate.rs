@@ -8,7 +8,7 @@ use super::graph_input::GraphInput;
 use super::package::Package;
 use super::verify::cores;
 use repserve_preprocess::{ImageError, JpegDecode, Limits, Preprocess};
-use repserve_quantize::{Calibration, GateImages, Goal, GraphRunner, Job, Progress, Values};
+use repserve_quantize::{Calibration, GateImages, Goal, GraphRunner, Job, Progress, Step, Values};
 use repserve_runtime::{MultiOutputSession, Runtime};
 
 /// Pictures for the gate and their bytes: they lie in `calibration.json`. However large they are, there are some.
@@ -68,6 +68,17 @@ impl CalibrationImages {
     }
 }
 
+/// How to calibrate.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wanted<'a> {
+    /// What to reach.
+    pub goal: Goal,
+    /// Steps that are left out.
+    pub without: &'a [Step],
+    /// Other views of each image that int8 is compared with fp32 on.
+    pub views: usize,
+}
+
 /// Calibrates the model on the images.
 ///
 /// # Errors
@@ -76,7 +87,7 @@ pub fn calibrate(
     runtime: &Runtime,
     package: &Package,
     images: CalibrationImages,
-    goal: Goal,
+    wanted: Wanted<'_>,
     progress: &mut Progress<'_>,
 ) -> Result<Calibration, CompileError> {
     let fused = Fused::new(package.source())?;
@@ -108,7 +119,10 @@ pub fn calibrate(
         images: &images.tensors,
         labels: &images.labels,
         images_sha256,
-        goal,
+        goal: wanted.goal,
+        without: wanted.without,
+        views: wanted.views,
+        size: [height, width],
         gate,
         pictures: &pictures,
     };

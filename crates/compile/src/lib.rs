@@ -85,7 +85,7 @@ mod verify;
 
 pub use beside::Measured;
 pub use cache::{Started, Unsaved, cached, start};
-pub use calibrate::{CalibrationImages, calibrate};
+pub use calibrate::{CalibrationImages, Wanted, calibrate};
 pub use compiled::{Compiled, Description, compile};
 pub use draft::{Draft, Preset};
 pub use embedding::{EMBEDDING_VALUES_MAX, EMBEDDINGS_MAX, Embedding};

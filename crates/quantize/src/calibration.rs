@@ -43,6 +43,9 @@ pub struct Calibration {
     /// Whether residual sums and means of pixels between quantized layers are computed on quantized values too. Files of format 2 were judged
     /// with these in f32, and stay so.
     pub quantized_sums: bool,
+    /// Share of the multiplications that are computed in int8, 0 to 1. Not in files of format 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub int8_share: Option<f64>,
     /// Ranges of the quantized values, in graph order.
     pub ranges: Vec<ValueRange>,
     /// The layers, in graph order.

@@ -15,6 +15,10 @@ pub struct Evidence {
     pub agreement: Agreement,
     /// Which of the two is right where, on the images that have labels: first fp32, second int8.
     pub labelled: Paired,
+    /// How far both agree on other views of the images, mirrored and magnified, in graphs that were calibrated without the image; where
+    /// that was measured. Views are not independent, so it is not judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub views: Option<Agreement>,
 }
 
 impl Evidence {
@@ -37,6 +41,7 @@ impl Evidence {
             folds,
             agreement: compare(fp32, int8, probabilities),
             labelled,
+            views: None,
         }
     }
 }

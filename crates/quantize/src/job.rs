@@ -2,6 +2,7 @@
 
 use crate::calibration::GateImages;
 use crate::sensitivity::Goal;
+use crate::step::Step;
 use repserve_graph::Model;
 
 /// One tensor that came out of a graph.
@@ -39,10 +40,23 @@ pub struct Job<'a> {
     pub probabilities: bool,
     /// What to reach.
     pub goal: Goal,
+    /// Steps that are left out.
+    pub without: &'a [Step],
+    /// Other views of each image that int8 is compared with fp32 on besides, at most [`crate::VIEWS_MAX`]; 0 for none.
+    pub views: usize,
+    /// Height and width of the images.
+    pub size: [usize; 2],
     /// What a server is to compare on, as files.
     pub gate: GateImages,
     /// The same, preprocessed.
     pub pictures: &'a [Vec<f32>],
+}
+
+impl Job<'_> {
+    /// Whether a step is taken.
+    pub(super) fn takes(&self, step: Step) -> bool {
+        !self.without.contains(&step)
+    }
 }
 
 /// What is under way.
@@ -60,4 +74,6 @@ pub enum Stage {
     CrossValidation,
     /// Each layer's sensitivity is measured.
     Sensitivity,
+    /// Other views of the images are compared.
+    Views,
 }

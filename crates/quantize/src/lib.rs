@@ -51,7 +51,9 @@ mod rewrite;
 mod rounding;
 mod scale;
 mod sensitivity;
+mod step;
 mod text;
+mod view;
 
 pub use agreement::{Agreement, compare};
 pub use calibrate::calibrate;
@@ -63,3 +65,5 @@ pub use job::{GraphRunner, Job, Load, Progress, Stage, Values};
 pub use range::{Affine, Range};
 pub use rewrite::rewrite;
 pub use sensitivity::Goal;
+pub use step::Step;
+pub use view::VIEWS_MAX;

@@ -85,6 +85,14 @@ impl Histogram {
         }
     }
 
+    /// The range from the smallest to the largest value.
+    pub(super) fn whole(&self) -> Range {
+        Range {
+            low: self.low as f32,
+            high: self.high as f32,
+        }
+    }
+
     /// The range with the least sum of |error|^`power`.
     pub(super) fn range(&self, power: f64) -> Range {
         let mut best = [self.low, self.high];

@@ -53,8 +53,12 @@ impl Display for Calibration {
         let int8 = self.layers.iter().filter(|l| l.precision == Precision::Int8).count();
         writeln!(
             f,
-            "{int8} of {} layers in int8; channels equalized to the power {}; ranges minimise |error|^{}",
+            "{int8} of {} layers in int8{}; channels equalized to the power {}; ranges minimise |error|^{}",
             self.layers.len(),
+            self.int8_share.map_or_else(String::new, |share| format!(
+                ", {:.1} % of the multiplications",
+                100.0 * share
+            )),
             self.equalization_power,
             self.range_power
         )?;
@@ -62,7 +66,11 @@ impl Display for Calibration {
             f,
             "cross-validated in {} parts: {}",
             self.evidence.folds, self.evidence.agreement
-        )
+        )?;
+        match &self.evidence.views {
+            Some(views) => write!(f, "\nother views of the images: {views}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -178,6 +186,7 @@ mod tests {
             folds: 4,
             agreement,
             labelled,
+            views: None,
         };
         GateSettings::default().judge(&evidence).to_string()
     }

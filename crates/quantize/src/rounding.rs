@@ -18,11 +18,10 @@ use crate::scale::QUANTIZED_MAX;
 /// Share of the mean variance that is added to every variance, against a matrix that is known from few samples.
 const DAMPING: f64 = 0.005;
 
-/// For each weight of a (rows, columns) matrix whether it is rounded up. Rows belong to groups in order, as many to each.
-pub(super) fn round(weights: &[f64], scales: &[f32], columns: usize, groups: usize, moments: &Moments) -> Vec<bool> {
-    let steps = steps(weights, scales, columns);
-    let mut up: Vec<bool> = steps.iter().map(|z| z - z.floor() >= 0.5).collect();
-    let rows_per_group = scales.len() / groups.max(1);
+/// For each weight of a (rows, columns) matrix, in steps of its row's scale, whether it is rounded up. Rows belong to groups in order, as many to each.
+pub(super) fn round(steps: &[f64], columns: usize, groups: usize, moments: &Moments) -> Vec<bool> {
+    let mut up = nearest(steps);
+    let rows_per_group = steps.len() / columns.max(1) / groups.max(1);
     for block in &moments.blocks {
         let Some(plan) = RoundingPlan::new(block.covariance(), block.len()) else {
             continue;
@@ -34,6 +33,11 @@ pub(super) fn round(weights: &[f64], scales: &[f32], columns: usize, groups: usi
         }
     }
     up
+}
+
+/// Whether the nearest quantized value of each weight is the one above it.
+pub(super) fn nearest(steps: &[f64]) -> Vec<bool> {
+    steps.iter().map(|z| z - z.floor() >= 0.5).collect()
 }
 
 /// The weights of a (rows, columns) matrix in steps of their rows' scales.

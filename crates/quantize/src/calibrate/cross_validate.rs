@@ -1,21 +1,38 @@
 //! int8 graphs that are each calibrated without a part of the images, and what they return for it.
 
+use std::borrow::Cow;
+
 use repserve_graph::{Model, ValueId, onnx};
 
 use super::calibrator::Calibrator;
 use super::measure::{Channels, together};
 use super::powers::Powers;
-use crate::agreement::Snr;
+use crate::agreement::{Agreement, Snr, compare};
 use crate::calibration::{Calibration, Precision};
 use crate::error::Error;
 use crate::job::Stage;
 use crate::observe;
 use crate::rewrite::{rewrite, rewrite_exposing};
+use crate::view::{VIEWS_MAX, view};
 
 /// Parts of the images that are left out in turn.
 pub(super) const FOLDS: usize = 4;
 /// Images that layers' noise is measured on, at most.
 const NOISE_IMAGES_MAX: usize = 128;
+
+/// What an int8 graph is shown of an image.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seen {
+    /// The image's place.
+    pub(super) image: usize,
+    /// Which of its views; 0 for the image itself.
+    pub(super) view: usize,
+}
+
+/// The images themselves, by their places.
+pub(super) fn themselves(images: &[usize]) -> Vec<Seen> {
+    images.iter().map(|image| Seen { image: *image, view: 0 }).collect()
+}
 
 /// A calibration that was made without some images.
 pub(super) struct Fold {
@@ -47,28 +64,57 @@ impl Calibrator<'_, '_> {
         Ok(folds)
     }
 
-    /// What the folds' int8 graphs, with some layers in fp32, return for the images `among` that they were calibrated without; in the order of
-    /// `among`, which ascends.
+    /// What the folds' int8 graphs, with some layers in fp32, return for each of `seen`, in the fold that was calibrated without its image.
     pub(super) fn left_out_outputs(
         &self,
         folds: &[Fold],
         fp32: &[usize],
-        among: &[usize],
+        seen: &[Seen],
     ) -> Result<Vec<Vec<f32>>, Error> {
-        let mut rows = vec![Vec::new(); among.len()];
+        let mut rows = vec![Vec::new(); seen.len()];
         for fold in folds {
             let mut calibration = fold.calibration.clone();
             calibration.leave_in_fp32(fp32);
             let int8 = rewrite(self.model.clone(), &calibration)?;
             let mut runner = observe::load_with_outputs(&int8, &[], self.load)?;
-            for (row, image) in rows.iter_mut().zip(among) {
-                if fold.left_out.binary_search(image).is_ok() {
-                    let mut outputs = observe::run(&mut runner, &self.job.images[*image], 1)?;
+            for (row, seen) in rows.iter_mut().zip(seen) {
+                if fold.left_out.binary_search(&seen.image).is_ok() {
+                    let mut outputs = observe::run(&mut runner, &self.tensor(*seen), 1)?;
                     *row = std::mem::take(&mut outputs[0].data);
                 }
             }
         }
         Ok(rows)
+    }
+
+    /// How far int8 agrees with fp32 on other views of the images; `None` where none are wanted.
+    pub(super) fn views(&mut self, folds: &[Fold], fp32: &[usize]) -> Result<Option<Agreement>, Error> {
+        let wanted = self.job.views.min(VIEWS_MAX);
+        if wanted == 0 {
+            return Ok(None);
+        }
+        let images = 0..self.job.images.len();
+        let seen: Vec<Seen> = images
+            .flat_map(|image| (1..=wanted).map(move |view| Seen { image, view }))
+            .collect();
+        (self.progress)(Stage::Views, 0, 1);
+        let mut runner = observe::load_with_outputs(&self.model, &[], self.load)?;
+        let exact = seen.iter().map(|seen| {
+            let mut outputs = observe::run(&mut runner, &self.tensor(*seen), 1)?;
+            Ok(std::mem::take(&mut outputs[0].data))
+        });
+        let exact = exact.collect::<Result<Vec<_>, Error>>()?;
+        let int8 = self.left_out_outputs(folds, fp32, &seen)?;
+        (self.progress)(Stage::Views, 1, 1);
+        Ok(Some(compare(&exact, &int8, self.job.probabilities)))
+    }
+
+    fn tensor(&self, seen: Seen) -> Cow<'_, [f32]> {
+        let image = &self.job.images[seen.image];
+        match seen.view {
+            0 => Cow::Borrowed(image),
+            number => Cow::Owned(view(image, self.job.size, number)),
+        }
     }
 
     /// The signal-to-noise ratio, dB, of every layer that is in int8, on the images that were left out.

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use repserve_graph::Model;
 
 use calibrator::Calibrator;
-use cross_validate::FOLDS;
+use cross_validate::{FOLDS, themselves};
 use measure::{Channels, together};
 use powers::{EQUALIZATION_POWERS, Powers, RANGE_POWERS};
 
@@ -26,6 +26,7 @@ use crate::job::{Job, Load, Progress};
 use crate::layers::{Layer, layers};
 use crate::observe::{self, Observed};
 use crate::rewrite::equalize_all;
+use crate::step::Step;
 
 /// Memory for the moments of layers that are rounded at a time.
 const MOMENT_BYTES_MAX: usize = 512 << 20;
@@ -63,11 +64,15 @@ pub fn calibrate(job: &Job<'_>, load: &Load<'_>, progress: &mut Progress<'_>) ->
         range: calibration.range_power,
     };
     let folds = calibrator.folds(&channels, powers)?;
-    let fp32 = calibrator.reach_goal(&observed, &folds, &mut calibration)?;
+    let shares = calibrator.shares(&observed);
+    let fp32 = calibrator.reach_goal(&observed, &shares, &folds, &mut calibration)?;
     calibration.leave_in_fp32(&fp32);
-    let all = calibrator.spread(job.images.len());
+    let in_fp32: f64 = fp32.iter().map(|layer| shares[*layer]).sum();
+    calibration.int8_share = Some(search::rounded_share(1.0 - in_fp32));
+    let all = themselves(&calibrator.spread(job.images.len()));
     let int8 = calibrator.left_out_outputs(&folds, &fp32, &all)?;
     calibration.evidence = Evidence::of(FOLDS, &observed.outputs, &int8, job.labels, job.probabilities);
+    calibration.evidence.views = calibrator.views(&folds, &fp32)?;
     let noise = calibrator.layer_noise(&folds, &fp32)?;
     for (record, snr_db) in calibration.layers.iter_mut().zip(noise) {
         record.snr_db = search::rounded(snr_db.unwrap_or(0.0));
@@ -79,6 +84,18 @@ pub fn calibrate(job: &Job<'_>, load: &Load<'_>, progress: &mut Progress<'_>) ->
     );
     calibration.gate.agreement = compare(&exact, &int8, job.probabilities);
     Ok(calibration)
+}
+
+/// What is done, in words.
+fn method(without: &[Step]) -> String {
+    let mut words = "cross-layer equalization by each channel's range; error-minimising ranges; weights per channel, no neighbours of one \
+                     sign above 128, rounded by the inputs' covariance; bias correction"
+        .to_owned();
+    for (i, step) in without.iter().enumerate() {
+        words += if i == 0 { "; left out: " } else { ", " };
+        words += step.label();
+    }
+    words
 }
 
 /// A calibration but for the layers in fp32, and what it was made from.
@@ -140,7 +157,8 @@ impl Calibrator<'_, '_> {
     /// A calibration that knows only the factors of the cross-layer equalization.
     fn equalized(&self, channels: &Channels, power: f64) -> Calibration {
         let ends = |layer: &Layer| Some((layer.name.clone(), channels.spread.get(&layer.output)?.ends()));
-        let ends: BTreeMap<String, Vec<f32>> = self.layers.iter().filter_map(ends).collect();
+        let scaled = self.layers.iter().filter(|_| self.job.takes(Step::Equalization));
+        let ends: BTreeMap<String, Vec<f32>> = scaled.filter_map(ends).collect();
         let mut exponents = equalize::exponents(&self.model.graph, &self.layers, &ends, power);
         let record = |layer: &Layer| LayerRecord {
             layer: layer.name.clone(),
@@ -154,10 +172,9 @@ impl Calibrator<'_, '_> {
         Calibration {
             format: Calibration::format(),
             written_by: format!("repserve {}", env!("CARGO_PKG_VERSION")),
-            quantized_sums: true,
-            method: "cross-layer equalization by each channel's range; error-minimising ranges; weights per channel, no neighbours of one \
-                     sign above 128, rounded by the inputs' covariance; bias correction"
-                .to_owned(),
+            quantized_sums: self.job.takes(Step::Sums),
+            int8_share: None,
+            method: method(self.job.without),
             model_sha256: self.job.model_sha256.clone(),
             images: Images {
                 count: self.job.images.len(),

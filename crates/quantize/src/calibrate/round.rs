@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::job::Stage;
 use crate::layers::Layer;
 use crate::moments::Moments;
+use crate::step::Step;
 use crate::{directions, observe, packed, rounding, scale};
 
 impl Calibrator<'_, '_> {
@@ -28,11 +29,15 @@ impl Calibrator<'_, '_> {
             progress(Stage::Distributions, done, images.len());
         })?;
         let (start, total) = (pass.start, self.layers.len());
+        let steps = RoundingSteps {
+            by_moments: self.job.takes(Step::Rounding),
+            correct_bias: self.job.takes(Step::Bias),
+        };
         let done = Mutex::new(start);
         let slots: Vec<_> = calibration.layers[pass].iter_mut().map(Mutex::new).collect();
         let progress = Mutex::new(&mut self.progress);
         parallel::for_each(0..layers.len(), |i| {
-            round_layer(base, &layers[i], &moments[i], &mut observe::lock(&slots[i]));
+            round_layer(base, &layers[i], &moments[i], steps, &mut observe::lock(&slots[i]));
             let mut done = observe::lock(&done);
             *done += 1;
             observe::lock(&progress)(Stage::Rounding, *done, total);
@@ -41,14 +46,25 @@ impl Calibrator<'_, '_> {
     }
 }
 
+/// Which steps are taken.
+#[derive(Debug, Clone, Copy)]
+struct RoundingSteps {
+    by_moments: bool,
+    correct_bias: bool,
+}
+
 /// Rounding and bias correction of one layer.
-fn round_layer(base: &Model, layer: &Layer, moments: &Moments, record: &mut LayerRecord) {
+fn round_layer(base: &Model, layer: &Layer, moments: &Moments, take: RoundingSteps, record: &mut LayerRecord) {
     let weights = layer.weights(&base.graph);
     let scales = scale::scales(&weights, layer.columns, layer.taps());
-    let up = rounding::round(&weights, &scales, layer.columns, layer.groups, moments);
+    let steps = rounding::steps(&weights, &scales, layer.columns);
+    let up = match take.by_moments {
+        true => rounding::round(&steps, layer.columns, layer.groups, moments),
+        false => rounding::nearest(&steps),
+    };
     let mut correction = vec![0.0f64; layer.rows];
     let rows_per_group = layer.rows / layer.groups;
-    for block in &moments.blocks {
+    for block in moments.blocks.iter().filter(|_| take.correct_bias) {
         let means: Vec<f64> = block.means().collect();
         for row in block.group * rows_per_group..(block.group + 1) * rows_per_group {
             let unit = f64::from(scales[row]);
@@ -60,5 +76,5 @@ fn round_layer(base: &Model, layer: &Layer, moments: &Moments, record: &mut Laye
         }
     }
     record.bias_correction = packed::rounded(correction);
-    record.rounding = directions::encode(&up, &rounding::steps(&weights, &scales, layer.columns));
+    record.rounding = directions::encode(&up, &steps);
 }

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use repserve_graph::parallel;
 
 use super::calibrator::Calibrator;
-use super::cross_validate::Fold;
+use super::cross_validate::{Fold, themselves};
 use super::powers::RANGE_POWERS;
 use crate::agreement::compare;
 use crate::calibration::{Calibration, ValueRange};
@@ -15,6 +15,7 @@ use crate::observe::{self, Observed};
 use crate::range::Range;
 use crate::rewrite::rewrite;
 use crate::sensitivity::{self, Candidate};
+use crate::step::Step;
 
 /// Images that the choice of the power is measured on, at most.
 const TRIAL_IMAGES_MAX: usize = 96;
@@ -48,6 +49,7 @@ impl Calibrator<'_, '_> {
     /// The ranges that minimise the error to a power.
     pub(super) fn ranges(&self, observed: &Observed, power: f64) -> Vec<ValueRange> {
         let values = observe::watched(&self.layers);
+        let by_error = self.job.takes(Step::Ranges);
         let slots: Vec<_> = values
             .iter()
             .map(|value| {
@@ -64,7 +66,10 @@ impl Calibrator<'_, '_> {
         parallel::for_each(0..slots.len(), |i| {
             let mut slot = observe::lock(&slots[i]);
             if let Some(histogram) = observed.histograms.get(slot.0) {
-                slot.1.range = histogram.range(power);
+                slot.1.range = match by_error {
+                    true => histogram.range(power),
+                    false => histogram.whole(),
+                };
             }
         });
         slots.into_iter().map(|slot| observe::into_inner(slot).1).collect()
@@ -89,21 +94,22 @@ impl Calibrator<'_, '_> {
     pub(super) fn reach_goal(
         &mut self,
         observed: &Observed,
+        shares: &[f64],
         folds: &[Fold],
         calibration: &mut Calibration,
     ) -> Result<Vec<usize>, Error> {
         let among = self.spread(SENSITIVITY_IMAGES_MAX);
         let exact: Vec<Vec<f32>> = among.iter().map(|i| observed.outputs[*i].clone()).collect();
-        let start = self.left_out_outputs(folds, &[], &among)?;
+        let seen = themselves(&among);
+        let start = self.left_out_outputs(folds, &[], &seen)?;
         let start = compare(&exact, &start, self.job.probabilities);
         if self.job.goal.is_reached(&start) {
             return Ok(Vec::new());
         }
-        let shares = self.shares(observed);
         let sets = sensitivity::with_readers(&self.layers);
         let mut done = 0;
-        let (candidates, chosen) = sensitivity::choose(&shares, &sets, &self.job.goal, start, &mut |fp32| {
-            let outputs = self.left_out_outputs(folds, fp32, &among)?;
+        let (candidates, chosen) = sensitivity::choose(shares, &sets, &self.job.goal, start, &mut |fp32| {
+            let outputs = self.left_out_outputs(folds, fp32, &seen)?;
             done += 1;
             (self.progress)(Stage::Sensitivity, done.min(shares.len()), shares.len());
             Ok(compare(&exact, &outputs, self.job.probabilities))
@@ -115,12 +121,17 @@ impl Calibrator<'_, '_> {
     }
 
     /// Each layer's share of all multiplications.
-    fn shares(&self, observed: &Observed) -> Vec<f64> {
+    pub(super) fn shares(&self, observed: &Observed) -> Vec<f64> {
         let layers = self.layers.iter().zip(&observed.sizes);
         let costs: Vec<f64> = layers.map(|(layer, size)| (layer.columns * size) as f64).collect();
         let all = costs.iter().sum::<f64>().max(1.0);
         costs.iter().map(|cost| cost / all).collect()
     }
+}
+
+/// A share, with four digits after the point.
+pub(super) fn rounded_share(share: f64) -> f64 {
+    (share * 10_000.0).round() / 10_000.0
 }
 
 /// Two digits after the point.

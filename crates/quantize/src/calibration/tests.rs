@@ -7,6 +7,7 @@ fn example() -> Calibration {
         format: FORMAT,
         written_by: "repserve".into(),
         quantized_sums: true,
+        int8_share: Some(0.9),
         method: "words".into(),
         model_sha256: "00".into(),
         images: Images {
