@@ -9,6 +9,7 @@
 //! valid graph. [`write()`] takes the model apart while it encodes it.
 
 mod attribute;
+mod beside;
 mod count;
 mod error;
 mod external;
@@ -29,7 +30,7 @@ pub use error::OnnxError;
 pub use external::ExternalData;
 pub use read::{external_files, read};
 pub use wire::WireError;
-pub use write::{pieces, write, write_to};
+pub use write::{pieces, write, write_beside, write_to};
 
 #[cfg(doc)]
 use crate::Model;

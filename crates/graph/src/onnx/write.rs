@@ -6,9 +6,9 @@ use bytes::Bytes;
 
 use crate::{Graph, Model, ValueId};
 
+use super::beside::Beside;
 use super::error::OnnxError;
 use super::rope::Rope;
-use super::wire::WireError;
 use super::{count, node, tensor, value_info};
 
 /// What protobuf can hold in one message.
@@ -48,13 +48,36 @@ pub fn pieces(model: Model) -> Result<impl Iterator<Item = Bytes>, OnnxError> {
     Ok(encode(model)?.into_iter())
 }
 
+/// Encodes a model whose initializers of at least `bytes_min` bytes go to `weights`, one after the other; the encoded model, which is
+/// returned, says that they lie in the file `location` beside it.
+///
+/// # Errors
+///
+/// As [`write_to`]; 2 GiB are the most for what stays in the model.
+pub fn write_beside(
+    model: Model,
+    location: &str,
+    bytes_min: usize,
+    mut weights: impl io::Write,
+) -> Result<Vec<u8>, OnnxError> {
+    let mut beside = Beside::new(location, bytes_min, &mut weights);
+    let rope = encode_with(model, Some(&mut beside))?;
+    weights.flush()?;
+    let pieces: Vec<Bytes> = rope.into_iter().collect();
+    Ok(pieces.concat())
+}
+
 fn encode(model: Model) -> Result<Rope, OnnxError> {
+    encode_with(model, None)
+}
+
+fn encode_with(model: Model, beside: Option<&mut Beside<'_>>) -> Result<Rope, OnnxError> {
     count::writing();
     let mut rope = Rope::default();
     rope.int(1, model.ir_version);
     rope.text(2, &model.producer_name);
     rope.text(3, &model.producer_version);
-    let graph = encode_graph(model.graph).map_err(OnnxError::wire("the graph"))?;
+    let graph = encode_graph(model.graph, beside)?;
     rope.message(7, graph);
     for (domain, version) in &model.opsets {
         let mut opset = Rope::default();
@@ -78,7 +101,8 @@ fn encode(model: Model) -> Result<Rope, OnnxError> {
     Ok(rope)
 }
 
-fn encode_graph(mut graph: Graph) -> Result<Rope, WireError> {
+fn encode_graph(mut graph: Graph, mut beside: Option<&mut Beside<'_>>) -> Result<Rope, OnnxError> {
+    let wire = |error| OnnxError::wire("the graph")(error);
     let mut rope = Rope::default();
     let ids: Vec<_> = graph.nodes().map(|(id, _)| id).collect();
     let mut infos: Vec<ValueId> = Vec::new();
@@ -95,7 +119,12 @@ fn encode_graph(mut graph: Graph) -> Result<Rope, WireError> {
             if annotated && !graph.outputs.contains(&id) {
                 infos.push(id);
             }
-            rope.message(5, tensor::encode(Some(&graph.value(id).name), tensor));
+            let name = &graph.value(id).name;
+            let encoded = match &mut beside {
+                Some(beside) if beside.takes(&tensor) => beside.place(name, &tensor)?,
+                _ => tensor::encode(Some(name), tensor),
+            };
+            rope.message(5, encoded);
         }
     }
     for id in graph.sparse_values() {
@@ -104,15 +133,15 @@ fn encode_graph(mut graph: Graph) -> Result<Rope, WireError> {
         }
     }
     for id in &graph.inputs {
-        rope.message(11, value_info::encode(graph.value(*id))?);
+        rope.message(11, value_info::encode(graph.value(*id)).map_err(wire)?);
     }
     for id in &graph.outputs {
-        rope.message(12, value_info::encode(graph.value(*id))?);
+        rope.message(12, value_info::encode(graph.value(*id)).map_err(wire)?);
     }
     for id in infos {
         let value = graph.value(id);
         if value.dtype.is_some() || value.shape.is_some() || value.opaque.is_some() {
-            rope.message(13, value_info::encode(value)?);
+            rope.message(13, value_info::encode(value).map_err(wire)?);
         }
     }
     rope.shared(graph.opaque);

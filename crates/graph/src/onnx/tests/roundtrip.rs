@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{files, load};
 use crate::Model;
-use crate::onnx::{ExternalData, read, write, write_to};
+use crate::onnx::{ExternalData, read, write, write_beside, write_to};
 
 /// Everything that a model says, comparable.
 fn facts(model: &Model) -> (String, Vec<String>, String) {
@@ -33,6 +33,32 @@ fn facts(model: &Model) -> (String, Vec<String>, String) {
         &graph.opaque,
     );
     (graph.to_string(), constants, format!("{head:?}\n{nodes:?}\n{values:?}"))
+}
+
+#[test]
+fn every_file_survives_with_its_weights_beside_it() {
+    for path in files() {
+        let folder = tempfile::tempdir().unwrap();
+        let model = load(&path);
+        let before = facts(&model);
+        let weights = std::fs::File::create(folder.path().join("weights")).unwrap();
+        let written = write_beside(model, "weights", 64, weights).unwrap();
+        let beside = ExternalData::Folder(folder.path().to_owned());
+        let again = read(Bytes::from(written), &beside).unwrap();
+        assert!(before == facts(&again), "{}: not the same model", path.display());
+        let large = |t: &crate::Tensor| t.dtype().size_bytes().is_some() && t.data().len() >= 64;
+        let addresses = again
+            .graph
+            .constants()
+            .filter(|(_, t)| large(t))
+            .map(|(_, t)| t.data().as_ptr() as usize);
+        let first = addresses.clone().min();
+        assert!(
+            addresses
+                .map(|address| address - first.unwrap())
+                .all(|offset| offset % 64 == 0)
+        );
+    }
 }
 
 fn digest(data: &[u8]) -> u64 {
