@@ -22,10 +22,12 @@ mod format;
 mod key;
 mod map;
 mod prune;
+mod scratch;
 mod settings;
 mod store;
 
 pub use format::EntryError;
 pub use key::{Digest, Key};
+pub use scratch::Scratch;
 pub use settings::{CachePath, CacheSettings};
 pub use store::{Entry, Section, Store, StoreError};
