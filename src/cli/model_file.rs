@@ -73,6 +73,7 @@ impl ModelFile {
             file: Some(self.path.clone()),
             options: self.options.clone(),
             labels: None,
+            scratch: None,
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use repserve_graph::ops::{LinearForm, MovedInputs, Operator};
 use repserve_graph::{DType, Graph, GraphEnd, Model, Node, ValueId};
 use repserve_reparam::equivalence::Tolerance;
+use repserve_runtime::Optimization;
 
 use super::settings::VerifySettings;
 
@@ -49,6 +50,15 @@ impl Arithmetic {
             found.epsilon = found.epsilon.max(step);
         }
         found
+    }
+
+    /// How its train-time graph runs to be compared with. In f32 no optimization is needed, and without one ONNX Runtime holds the weights
+    /// once; other types are rounded elsewhere where nodes are fused, so that they are in both graphs.
+    pub(super) fn optimization(&self) -> Optimization {
+        match !self.quantized && self.epsilon <= f64::from(f32::EPSILON) {
+            true => Optimization::None,
+            false => Optimization::Fusing,
+        }
     }
 
     /// What may differ: what the settings say for f32; for coarser types `2 ε √depth`, for the errors of nodes in a row add up like

@@ -17,7 +17,7 @@ use super::verify::{Verified, probes_of, verify_lowered};
 use repserve_preprocess::Preprocess;
 use repserve_reparam::equivalence::{Output, Probe};
 use repserve_reparam::report::Report;
-use repserve_runtime::{Curve, ImageSession, KernelMode, ModelSession, Plan, Pool, Runtime, RuntimeSettings};
+use repserve_runtime::{Batching, Curve, ImageSession, KernelMode, ModelSession, Plan, Pool, Runtime, RuntimeSettings};
 use repserve_scheduler::{Sessions, Width};
 
 /// A model that can be served.
@@ -64,7 +64,8 @@ pub fn compile(
     settings: &CompileSettings,
     clock: &mut Clock<'_>,
 ) -> Result<Compiled, CompileError> {
-    let graph = Graph::verified(runtime, &package, fused, settings, clock)?;
+    let mut package = package;
+    let graph = Graph::verified(runtime, &mut package, fused, settings, clock)?;
     Ok(graph.compiled(runtime, package, settings, clock)?.0)
 }
 
@@ -87,13 +88,13 @@ pub(super) struct Checks {
 }
 
 impl Graph {
-    /// Compares a deploy graph with its train-time graph.
+    /// Compares a deploy graph with its train-time graph, whose file is let go of then.
     ///
     /// # Errors
     /// See [`Fused::verified`]; a package whose images the graph does not take.
     pub(super) fn verified(
         runtime: &Runtime,
-        package: &Package,
+        package: &mut Package,
         fused: Fused,
         settings: &CompileSettings,
         clock: &mut Clock<'_>,
@@ -104,7 +105,19 @@ impl Graph {
             warnings.extend(normalization::doubt(&package.manifest.input, fused.normalization()));
         }
         let probes = probes_of(&preprocess, image(&input, package), &settings.verify);
-        let (mut fused, verified) = clock.time(Phase::Verify, || fused.verified(runtime, probes, &settings.verify))?;
+        let (fused, verified) = clock.time(Phase::Verify, || {
+            let (mut fused, mut verified) = fused.verified(runtime, probes, &settings.verify)?;
+            if fused.source().file.is_some() {
+                // It is read from its file once more.
+                package.graph.clear();
+                fused.forget_source();
+            }
+            let single = verified.probes.first();
+            let single = single.filter(|_| !matches!(verified.batching, Batching::Fixed(2..)));
+            verified.train_time_ms = single.and_then(|single| fused.train_time_ms(runtime, single));
+            Ok::<_, CompileError>((fused, verified))
+        })?;
+        let mut fused = fused;
         let warnings = warnings.into_iter().chain(package.assumed.clone());
         fused.report_mut().warnings.extend(warnings);
         fused.forget_source();

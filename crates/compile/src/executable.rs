@@ -11,7 +11,7 @@ use super::precision::{AutoFacts, RequestedPrecision};
 use super::quantized::{Gated, Quantized, quantize};
 use super::settings::CompileSettings;
 use repserve_quantize::Precision;
-use repserve_runtime::{Batching, KernelReport, Pool, Runtime, lower};
+use repserve_runtime::{Batching, KernelReport, Pool, Runtime, lower_releasing};
 
 /// What ONNX Runtime is to run.
 #[derive(Debug)]
@@ -49,12 +49,14 @@ impl Lowered {
         let channels = GraphInput::of(fused.model()).channels();
         let (mode, shape) = (settings.runtime.kernels, [channels, height, width]);
         let lowered = clock.time(Phase::Lower, || {
-            lower(runtime, fused.model(), fused.plain(), mode, shape, fused.output())
+            let (model, plain, release) = (fused.model(), fused.plain(), || fused.release());
+            lower_releasing(runtime, model, plain, mode, shape, fused.output(), &release)
         })?;
         let output = fused.output().map(str::to_owned);
         let pool = clock.time(Phase::Optimize, || {
             Pool::new(runtime, lowered.model, output, &settings.runtime)
         })?;
+        fused.release();
         Ok(Self {
             pool,
             report: lowered.report,

@@ -1,11 +1,15 @@
 //! The deploy graph of a model, as a value and encoded.
 
+use std::io;
+use std::path::Path;
+
 use bytes::Bytes;
 
 use super::arithmetic::Arithmetic;
 use super::embedding::{self, Embedding};
 use super::error::CompileError;
 use super::source::Source;
+use repserve_cache::Scratch;
 use repserve_graph::onnx::{self, ExternalData};
 use repserve_graph::shapes::{Shapes, fixed};
 use repserve_graph::{DType, Dim, GraphEnd, InputNormalization, Model, ValueId};
@@ -24,7 +28,12 @@ pub struct Fused {
     output: Option<String>,
     embeddings: Vec<Embedding>,
     normalization: Option<InputNormalization>,
+    /// The encoded deploy graph, where a file holds it.
+    scratch: Option<Scratch>,
 }
+
+/// Bytes of weights from which on a deploy graph is kept in a file, not in memory.
+const SCRATCH_BYTES_MIN: usize = 4 << 20;
 
 /// What was found out about a deploy graph.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -52,8 +61,12 @@ impl Fused {
         let output = source.options.output.clone();
         let output = output.or_else(|| chosen_output(&fused.model, source.labels, &source.options.further));
         let embeddings = embedding::expose(&mut fused, &source)?;
-        let onnx = fused.encode()?;
-        let model = if fused.changed {
+        let scratch = scratch(&mut fused, source.scratch.as_deref());
+        let onnx = match &scratch {
+            Some(scratch) => scratch.bytes(),
+            None => fused.encode()?,
+        };
+        let model = if fused.changed || scratch.is_some() {
             // Its tensors are parts of the file from here on, not copies beside it.
             drop(fused.model);
             onnx::read(onnx.clone(), &ExternalData::None).map_err(repserve_reparam::Error::from)?
@@ -68,6 +81,7 @@ impl Fused {
             report: fused.report,
             embeddings,
             normalization: fused.normalization,
+            scratch,
         })
     }
 
@@ -87,6 +101,7 @@ impl Fused {
             embeddings,
             // What it makes doubtful is among the report's warnings.
             normalization: None,
+            scratch: None,
         }
     }
 
@@ -172,15 +187,44 @@ impl Fused {
         &mut self.report
     }
 
-    /// Lets go of the train-time file, once nothing is compared with it any more.
+    /// Gives back the memory of what was read of a deploy graph that a file holds.
+    pub(super) fn release(&self) {
+        self.scratch.iter().for_each(Scratch::release);
+    }
+
+    /// Lets go of the train-time file's bytes, once nothing is compared with them any more. A small file is kept: its weights may lie beside it.
     pub(super) fn forget_source(&mut self) {
-        self.source.onnx = Bytes::new();
+        if self.source.onnx.len() >= SCRATCH_BYTES_MIN {
+            self.source.onnx = Bytes::new();
+        }
     }
 
     /// What was fused, once the graphs are not needed any more.
     pub fn into_report(self) -> Report {
         self.report
     }
+}
+
+/// A large deploy graph, encoded into a file in `folder` or among the system's temporary ones; `None` where it is small or neither can be
+/// written.
+fn scratch(fused: &mut repserve_reparam::Fused, folder: Option<&Path>) -> Option<Scratch> {
+    let bytes: usize = fused
+        .model
+        .graph
+        .constants()
+        .map(|(_, tensor)| tensor.data().len())
+        .sum();
+    if bytes < SCRATCH_BYTES_MIN {
+        return None;
+    }
+    let temporary = std::env::temp_dir();
+    let folders = folder.into_iter().chain([temporary.as_path()]);
+    let mut write = |folder: &Path| {
+        let scratch = Scratch::new(folder, |sink| fused.encode_to(sink).map_err(io::Error::other));
+        let failed = |error: &io::Error| tracing::debug!(folder = %folder.display(), %error, "the deploy graph cannot be kept there");
+        scratch.inspect_err(failed).ok()
+    };
+    folders.into_iter().find_map(&mut write)
 }
 
 /// The name of the output of classes, where there are several: floats, one row an image; as many as there are labels, where one has so

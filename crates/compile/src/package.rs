@@ -253,6 +253,7 @@ impl Package {
                 ..Options::default()
             },
             labels: self.labels.as_ref().map(Vec::len),
+            scratch: None,
         }
     }
 

@@ -17,4 +17,6 @@ pub struct Source {
     pub options: Options,
     /// How many classes there are labels for, where there are labels.
     pub labels: Option<usize>,
+    /// The folder on whose disk a large deploy graph is kept; the system's for temporary files if not given.
+    pub scratch: Option<PathBuf>,
 }

@@ -11,7 +11,9 @@ use repserve_graph::ops::{BatchNormalization, Dropout, GraphView};
 use repserve_graph::shapes::Shapes;
 use repserve_graph::{Model, onnx};
 use repserve_reparam::equivalence::{Output, Probe, relative_error};
-use repserve_runtime::{Batching, Curve, ImageSession, ModelSession, Runtime, RuntimeError, SessionOptions};
+use repserve_runtime::{
+    Batching, Curve, ImageSession, ModelSession, Runtime, RuntimeError, SessionOptions, return_freed_memory,
+};
 use repserve_scheduler::Sessions;
 
 /// Batches that are tried where a graph does not run single images.
@@ -38,8 +40,6 @@ pub(super) struct Expected {
     pub(super) outputs: Vec<Output>,
     /// How many images it takes at a time.
     pub(super) batching: Batching,
-    /// Milliseconds of CPU time of a run of one image on one core; `None` where it takes no single one.
-    pub(super) single_ms: Option<f64>,
 }
 
 /// CPU time that runs of one image may take beside those of the probes.
@@ -57,7 +57,13 @@ pub(super) fn expected(
     relative_error_max: f64,
     probes: &[Probe],
 ) -> Result<Expected, CompileError> {
-    let mut session = load(runtime, source, output, cores())?;
+    let options = SessionOptions {
+        threads: cores(),
+        output: output.map(str::to_owned),
+        optimization: arithmetic.optimization(),
+        ..SessionOptions::default()
+    };
+    let mut session = load(runtime, source, &options)?;
     let mut batching = Batching::Free;
     let mut known: Vec<Option<Output>> = probes.iter().map(|_| None).collect();
     if let (Some(single), Some(known)) = (probes.first(), known.first_mut()) {
@@ -93,25 +99,30 @@ pub(super) fn expected(
     });
     let outputs = outputs.collect::<Result<_, _>>().map_err(CompileError::TrainTime)?;
     drop(session);
-    let single = probes.first().filter(|_| !matches!(batching, Batching::Fixed(2..)));
-    Ok(Expected {
-        outputs,
-        batching,
-        single_ms: single.and_then(|single| one_core_ms(runtime, source, output, single)),
-    })
+    return_freed_memory();
+    Ok(Expected { outputs, batching })
 }
 
-/// What a run of one image takes in a session on one core, in milliseconds of CPU time, as the sessions that will serve are measured.
-/// `None` where that fails: nothing depends on it.
-fn one_core_ms(runtime: &Runtime, source: &Source, output: Option<&str>, single: &Probe) -> Option<f64> {
-    let shape = single.shape.get(1..)?.try_into().ok()?;
-    let session = load(runtime, source, output, 1).ok()?;
-    let mut sessions = Sessions {
-        narrow: vec![ImageSession::new(session, shape)],
-        wide: None,
-    };
-    let curve = Curve::measure(&mut sessions, &single.data, 1, TIMING).ok()?;
-    Some(curve.narrow.first()?.latency_ms)
+impl Fused {
+    /// What the train-time graph takes for one image in a session on one core, in milliseconds of CPU time, as the sessions that will serve are
+    /// measured. `None` where that fails: nothing depends on it.
+    pub(super) fn train_time_ms(&self, runtime: &Runtime, single: &Probe) -> Option<f64> {
+        let shape = single.shape.get(1..)?.try_into().ok()?;
+        let options = SessionOptions {
+            threads: 1,
+            output: self.output().map(str::to_owned),
+            ..SessionOptions::default()
+        };
+        let session = load(runtime, self.source(), &options).ok()?;
+        let mut sessions = Sessions {
+            narrow: vec![ImageSession::new(session, shape)],
+            wide: None,
+        };
+        let curve = Curve::measure(&mut sessions, &single.data, 1, TIMING).ok()?;
+        drop(sessions);
+        return_freed_memory();
+        Some(curve.narrow.first()?.latency_ms)
+    }
 }
 
 /// Whether two outputs are the same up to an error. What is not a number in both is the same.
@@ -147,32 +158,27 @@ impl Fused {
     /// # Errors
     /// ONNX Runtime refuses the graph.
     pub fn train_time_session(&self, runtime: &Runtime) -> Result<ModelSession, CompileError> {
-        let session = load(runtime, self.source(), self.output(), cores())?;
+        let options = SessionOptions {
+            threads: cores(),
+            output: self.output().map(str::to_owned),
+            ..SessionOptions::default()
+        };
+        let session = load(runtime, self.source(), &options)?;
         Ok(session.with_batching(Batching::Alone))
     }
 }
 
 /// The train-time graph; loaded from its file where there is one, since weights may lie beside it.
-fn load(
-    runtime: &Runtime,
-    source: &Source,
-    output: Option<&str>,
-    threads: usize,
-) -> Result<ModelSession, CompileError> {
-    let options = SessionOptions {
-        threads,
-        output: output.map(str::to_owned),
-        ..SessionOptions::default()
-    };
+fn load(runtime: &Runtime, source: &Source, options: &SessionOptions) -> Result<ModelSession, CompileError> {
     let Some(file) = &source.file else {
-        return ModelSession::from_memory(runtime, &source.onnx, &options).map_err(CompileError::TrainTime);
+        return ModelSession::from_memory(runtime, &source.onnx, options).map_err(CompileError::TrainTime);
     };
-    let session = ModelSession::from_file(runtime, file, &options);
+    let session = ModelSession::from_file(runtime, file, options);
     session.or_else(|error| {
         // ONNX Runtime follows no links to data that lies elsewhere, as caches lay them.
         let whole = onnx::read(source.onnx.clone(), &source.options.external).and_then(onnx::write);
         let whole = whole.map_err(|_| CompileError::TrainTime(RuntimeError::Model(error.to_string())))?;
-        ModelSession::from_memory(runtime, &whole, &options).map_err(|_| CompileError::TrainTime(error))
+        ModelSession::from_memory(runtime, &whole, options).map_err(|_| CompileError::TrainTime(error))
     })
 }
 

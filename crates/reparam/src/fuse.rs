@@ -122,7 +122,22 @@ impl Fused {
         Ok(onnx.into())
     }
 
-    /// Writes [`Self::encode`]'s file to `sink` piece by piece, so that it is never in memory as a whole.
+    /// Writes [`Self::encode`]'s file to `sink` piece by piece, so that it is never in memory as a whole, and its hash into the report.
+    ///
+    /// # Errors
+    /// As [`Self::encode`], and what `sink` reports.
+    pub fn encode_to(&mut self, mut sink: impl Write) -> Result<(), Error> {
+        match self.whole_file() {
+            Some(file) => sink
+                .write_all(&file)
+                .and_then(|()| sink.flush())
+                .map_err(OnnxError::from)?,
+            None => self.report.deploy.sha256 = write(self.model.clone(), &self.report, sink)?,
+        }
+        Ok(())
+    }
+
+    /// The same, of a graph that is not needed any more: each tensor is freed once it is written.
     ///
     /// # Errors
     /// As [`Self::encode`], and what `sink` reports.

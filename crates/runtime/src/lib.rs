@@ -7,7 +7,7 @@
 //!
 //! ```no_run
 //! use repserve_graph::onnx::{self, ExternalData};
-//! use repserve_runtime::{Pool, Runtime, RuntimeSettings, SessionModel, lower};
+//! use repserve_runtime::{Pool, Runtime, RuntimeSettings, SessionModel, lower, lower_releasing};
 //! use repserve_scheduler::Width;
 //!
 //! let (settings, shape) = (RuntimeSettings::default(), [3, 224, 224]);
@@ -46,6 +46,7 @@ mod session;
 mod session_model;
 mod settings;
 mod stored;
+mod unpacked;
 mod weights;
 
 pub use cores::Cores;
@@ -55,7 +56,7 @@ pub use heap::{return_freed_memory, return_large_blocks};
 pub use image_session::ImageSession;
 pub use input::{Element, Input, Layout};
 pub use locate::Runtime;
-pub use lowering::{KernelReport, LayerReport, LoweredModel, lower};
+pub use lowering::{KernelReport, LayerReport, LoweredModel, lower, lower_releasing};
 pub use median::median;
 pub use memory::MemoryPlan;
 pub use multi_output_session::{MultiOutputSession, OutputValues};
@@ -63,7 +64,7 @@ pub use operators::{Int8Kernels, Layers};
 pub use plan::Plan;
 pub use pool::Pool;
 pub use priority::idle_priority;
-pub use session::{Batching, ModelSession, Row, SessionOptions};
+pub use session::{Batching, ModelSession, Optimization, Row, SessionOptions};
 pub use session_model::SessionModel;
 pub use settings::{KernelMode, PlanMode, RuntimeSettings};
 pub use stored::{PoolRecord, StoredPool};

@@ -19,11 +19,13 @@ use ort::session::builder::{GraphOptimizationLevel, PrepackedWeights, SessionBui
 use serde::{Deserialize, Serialize};
 
 use super::error::RuntimeError;
+use super::heap::return_freed_memory;
 use super::int8;
 use super::locate::Runtime;
 use super::operators::Layers;
 use super::session::{SessionOptions, builder};
 use super::session_model::{SessionModel, encoded};
+use super::unpacked;
 use super::weights::{Weight, WeightedSession};
 use repserve_graph::onnx::{self, ExternalData};
 use repserve_graph::{DType, Tensor};
@@ -97,7 +99,7 @@ impl OptimizedModel {
             int8_as_given: int8 != Int8::None,
             ..SessionOptions::default()
         };
-        let session = builder(runtime, &options)?
+        let builder = builder(runtime, &options)?
             .with_optimization_level(GraphOptimizationLevel::All)
             .map_err(refused)?
             .with_optimized_model_path(folder.path().join(GRAPH_FILE))
@@ -105,9 +107,9 @@ impl OptimizedModel {
             .with_config_entry(format!("{PREFIX}_file_name"), WEIGHTS_FILE)
             .map_err(refused)?
             .with_config_entry(format!("{PREFIX}_min_size_in_bytes"), SHARED_BYTES_MIN.to_string())
-            .map_err(refused)?
-            .commit_from_memory(&model.onnx);
-        drop(session.map_err(|e| RuntimeError::Model(e.to_string()))?);
+            .map_err(refused)?;
+        drop(unpacked::session(builder, &model.onnx, folder.path())?);
+        return_freed_memory();
         Self::read(folder.path(), model.layers.clone(), int8, share_weights)
     }
 

@@ -30,6 +30,30 @@ pub struct SessionOptions {
     /// Whether nodes compute in int8 only where the graph says so. ONNX Runtime would also quantize, coarsely, an f32
     /// convolution that stands between two int8 ones.
     pub int8_as_given: bool,
+    /// What ONNX Runtime makes of the graph before it runs it.
+    pub optimization: Optimization,
+}
+
+/// What ONNX Runtime makes of a graph before it runs it. While it does so, each step holds a copy of the weights that it changes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Optimization {
+    /// All that makes runs faster: nodes are fused, and weights reordered for the machine.
+    #[default]
+    All,
+    /// The same without reordering weights.
+    Fusing,
+    /// Nothing: the nodes run as they are, over the weights as they are.
+    None,
+}
+
+impl From<Optimization> for GraphOptimizationLevel {
+    fn from(optimization: Optimization) -> Self {
+        match optimization {
+            Optimization::All => Self::All,
+            Optimization::Fusing => Self::Level2,
+            Optimization::None => Self::Disable,
+        }
+    }
 }
 
 /// A loaded model. A run takes `&mut self`: a session belongs to one thread at a time.
@@ -97,9 +121,9 @@ pub(super) fn builder(runtime: &Runtime, options: &SessionOptions) -> Result<Ses
 }
 
 impl ModelSession {
-    /// Loads a model from memory and optimizes it at the highest level.
+    /// Loads a model from memory and optimizes it as the options say.
     pub fn from_memory(runtime: &Runtime, model: &[u8], options: &SessionOptions) -> Result<Self, RuntimeError> {
-        let builder = builder(runtime, options)?.with_optimization_level(GraphOptimizationLevel::All);
+        let builder = builder(runtime, options)?.with_optimization_level(options.optimization.into());
         let session = builder
             .map_err(|e| RuntimeError::Model(e.to_string()))?
             .commit_from_memory(model);
@@ -108,7 +132,7 @@ impl ModelSession {
 
     /// Loads a model from a file, beside which its external data may lie.
     pub fn from_file(runtime: &Runtime, model: &Path, options: &SessionOptions) -> Result<Self, RuntimeError> {
-        let builder = builder(runtime, options)?.with_optimization_level(GraphOptimizationLevel::All);
+        let builder = builder(runtime, options)?.with_optimization_level(options.optimization.into());
         let session = builder
             .map_err(|e| RuntimeError::Model(e.to_string()))?
             .commit_from_file(model);

@@ -29,6 +29,7 @@ use super::fused::Fused;
 use super::package::Package;
 use super::phase::{Clock, Phase};
 use super::settings::CompileSettings;
+use super::source::Source;
 
 use key::{Hashes, Keys};
 pub use unsaved::Unsaved;
@@ -66,7 +67,7 @@ enum Unusable {
 /// A model that cannot be served, as [`super::compile`].
 pub fn start(
     load: impl FnOnce() -> Result<Runtime, RuntimeError>,
-    package: Package,
+    mut package: Package,
     store: Option<&Store>,
     settings: &CompileSettings,
     clock: &mut Clock<'_>,
@@ -74,7 +75,7 @@ pub fn start(
     let Some(store) = store else {
         let runtime = &clock.time(Phase::Runtime, load)?;
         let fused = clock.time(Phase::Fuse, || Fused::new(package.source()))?;
-        let graph = Graph::verified(runtime, &package, fused, settings, clock)?;
+        let graph = Graph::verified(runtime, &mut package, fused, settings, clock)?;
         let compiled = graph.compiled(runtime, package, settings, clock)?.0;
         return Ok(Started {
             compiled,
@@ -93,7 +94,7 @@ pub fn start(
 
 fn start_with(
     runtime: &Runtime,
-    package: Package,
+    mut package: Package,
     store: &Store,
     keys: &Keys,
     settings: &CompileSettings,
@@ -118,8 +119,12 @@ fn start_with(
     let graph = match graph {
         Some(graph) => graph,
         None => {
-            let fused = clock.time(Phase::Fuse, || Fused::new(package.source()))?;
-            let graph = Graph::verified(runtime, &package, fused, settings, clock)?;
+            let source = Source {
+                scratch: Some(store.folder().to_owned()),
+                ..package.source()
+            };
+            let fused = clock.time(Phase::Fuse, || Fused::new(source))?;
+            let graph = Graph::verified(runtime, &mut package, fused, settings, clock)?;
             unsaved.graph(keys.graph, &graph, &external)?;
             graph
         }

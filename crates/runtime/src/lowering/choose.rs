@@ -1,7 +1,7 @@
 //! The way from a deploy graph to what a session is made of.
 //!
 //! Each site has the one algorithm that `kernels::fastest` names, which is the same on every machine of a kind. Whether it takes the
-//! place of ONNX Runtime's is measured: both graphs run in turns, and [`decide`] takes the times.
+//! place of ONNX Runtime's is measured: both graphs run, and [`decide`] takes the times.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -43,6 +43,22 @@ pub fn lower(
     shape: [usize; 3],
     output: Option<&str>,
 ) -> Result<LoweredModel, RuntimeError> {
+    lower_releasing(runtime, model, plain, mode, shape, output, &|| ())
+}
+
+/// The same; `release` is called each time when the weights of `model` have been read, which may lie in a file.
+///
+/// # Errors
+/// As [`lower`].
+pub fn lower_releasing(
+    runtime: &Runtime,
+    model: &Model,
+    plain: &SessionModel,
+    mode: KernelMode,
+    shape: [usize; 3],
+    output: Option<&str>,
+    release: &dyn Fn(),
+) -> Result<LoweredModel, RuntimeError> {
     let start = Instant::now();
     let isa = Isa::detect();
     let mut report = KernelReport {
@@ -61,16 +77,14 @@ pub fn lower(
         KernelMode::On => Trial::new(model, sites::find(model, isa, shape), isa, &mut report).and_then(|t| t.all()),
         KernelMode::Auto => {
             let sites = sites::find(model, isa, shape);
-            // Making this session takes most memory: it comes before the layers are prepared.
-            let measuring = (!sites.is_empty())
-                .then(|| Measuring::new(runtime, plain, output))
-                .transpose();
-            measuring.and_then(|measuring| {
-                let trial = Trial::new(model, sites, isa, &mut report)?;
-                measuring.map_or(Ok(None), |measuring| trial.measured(measuring, shape, &mut report))
+            let measuring = (!sites.is_empty()).then(|| Measuring::new(runtime, output, shape, release));
+            measuring.transpose().and_then(|measuring| match measuring {
+                Some(measuring) => measured(&measuring, model, plain, sites, isa, &mut report),
+                None => Ok(None),
             })
         }
     };
+    release();
     report.seconds = start.elapsed().as_secs_f64();
     let model = match lowered {
         Ok(Some(model)) => {
@@ -124,6 +138,23 @@ fn describe(model: &Model, site: &Site) -> LayerReport {
     }
 }
 
+/// The model with those sites lowered that gain by it. ONNX Runtime's own way is measured before the layers are prepared, so that there are
+/// never two copies of the weights but the file's.
+fn measured(
+    measuring: &Measuring<'_>,
+    model: &Model,
+    plain: &SessionModel,
+    sites: Vec<Site>,
+    isa: Isa,
+    report: &mut KernelReport,
+) -> Result<Option<SessionModel>, RuntimeError> {
+    report.layers = sites.iter().map(|site| describe(model, site)).collect();
+    let plain = measuring.run(plain)?;
+    let trial = Trial::new(model, sites, isa, report)?;
+    measuring.release();
+    trial.chosen(measuring, &plain, report)
+}
+
 struct Trial<'a> {
     model: &'a Model,
     sites: Vec<Site>,
@@ -158,20 +189,21 @@ impl<'a> Trial<'a> {
         SessionModel::with_layers(model, layers).map(Some)
     }
 
-    fn measured(
+    /// The model with those sites lowered that `plain`, what ONNX Runtime alone takes, recommends; `None` where that is none.
+    fn chosen(
         &self,
-        measuring: Measuring<'_>,
-        shape: [usize; 3],
+        measuring: &Measuring<'_>,
+        plain: &Measured,
         report: &mut KernelReport,
     ) -> Result<Option<SessionModel>, RuntimeError> {
         let Some(all) = self.all()? else {
             return Ok(None);
         };
-        let measured = measuring.against(&all, shape)?;
-        let timed = self.timed(&measured);
-        let chosen = decide(&timed, [measured[0].ms, measured[1].ms]);
-        report.ms_onnxruntime = Some(measured[0].ms);
-        report.ms_lowered = Some(measured[1].ms);
+        let lowered = measuring.run(&all)?;
+        let timed = self.timed(plain, &lowered);
+        let chosen = decide(&timed, [plain.ms, lowered.ms]);
+        report.ms_onnxruntime = Some(plain.ms);
+        report.ms_lowered = Some(lowered.ms);
         for ((line, timed), chosen) in report.layers.iter_mut().zip(&timed).zip(&chosen) {
             line.ms_onnxruntime = timed.ms_plain;
             line.ms_kernels = Some(timed.ms_lowered);
@@ -185,7 +217,7 @@ impl<'a> Trial<'a> {
         self.lowered(&chosen)
     }
 
-    fn timed(&self, [plain, lowered]: &[Measured; 2]) -> Vec<Timed> {
+    fn timed(&self, plain: &Measured, lowered: &Measured) -> Vec<Timed> {
         let mut kinds = HashMap::new();
         let graph = &self.model.graph;
         let readers = sites::readers(&self.sites);

@@ -1,5 +1,6 @@
-//! Both graphs under ONNX Runtime's profiler, taking turns: every layer is timed in its place, with its weights as cold and its
-//! input as warm as they will be.
+//! Both graphs under ONNX Runtime's profiler, one after the other, so that the weights of one of them are in memory: every layer is timed in
+//! its place, with its weights as cold and its input as warm as they will be. What counts is the least that each took, for which either has
+//! undisturbed rounds of its own.
 
 use std::path::Path;
 
@@ -7,11 +8,13 @@ use tempfile::TempDir;
 
 use super::profile::{self, Times};
 use super::rounds::Rounds;
-use crate::cpu_time::{Elapsed, Stopwatch};
+use crate::cpu_time::Stopwatch;
 use crate::error::RuntimeError;
+use crate::heap::return_freed_memory;
 use crate::locate::Runtime;
 use crate::session::{ModelSession, SessionOptions, builder};
 use crate::session_model::SessionModel;
+use crate::unpacked;
 
 /// One graph as it ran on one thread.
 pub(super) struct Measured {
@@ -21,94 +24,85 @@ pub(super) struct Measured {
     pub(super) nodes: Times,
 }
 
-/// A graph whose session is made, to be measured against what is made of it.
+/// How graphs are measured: on one image, on one thread.
 pub(super) struct Measuring<'a> {
     runtime: &'a Runtime,
     /// The output to read, the first if not given.
     output: Option<&'a str>,
-    /// Of the profiles.
+    /// Channels, height, width.
+    shape: [usize; 3],
+    /// Gives back what was read of the weights.
+    release: &'a dyn Fn(),
+    /// Of the profiles, and of weights while a session is made.
     folder: TempDir,
-    plain: ModelSession,
 }
 
 impl<'a> Measuring<'a> {
-    /// Makes the session of the plain graph.
-    ///
     /// # Errors
-    /// It does not load.
+    /// There is no folder for temporary files.
     pub(super) fn new(
         runtime: &'a Runtime,
-        plain: &SessionModel,
         output: Option<&'a str>,
+        shape: [usize; 3],
+        release: &'a dyn Fn(),
     ) -> Result<Self, RuntimeError> {
-        let folder = tempfile::tempdir()?;
         Ok(Self {
-            plain: profiled(runtime, plain, output, &folder.path().join("plain"))?,
+            release,
             runtime,
             output,
-            folder,
+            shape,
+            folder: tempfile::tempdir()?,
         })
     }
 
-    /// Runs both graphs in turns on one image of `shape` (channels, height, width).
+    /// Gives back what was read of the weights, where they lie in a file, and what was freed.
+    pub(super) fn release(&self) {
+        (self.release)();
+        return_freed_memory();
+    }
+
+    /// Runs a graph, whose session is gone afterwards.
     ///
     /// # Errors
-    /// A graph does not load or run, or the profile cannot be written.
-    pub(super) fn against(self, lowered: &SessionModel, shape: [usize; 3]) -> Result<[Measured; 2], RuntimeError> {
-        let profile = self.folder.path().join("lowered");
-        let lowered = profiled(self.runtime, lowered, self.output, &profile)?;
-        let mut sessions = [self.plain, lowered];
-        let image = image(shape);
-        let mut least = [f64::INFINITY; 2];
-        for session in &mut sessions {
-            session.run(&[&image], shape)?;
-        }
+    /// It does not load or run, or the profile cannot be written.
+    pub(super) fn run(&self, model: &SessionModel) -> Result<Measured, RuntimeError> {
+        let mut session = self.session(model)?;
+        let image = image(self.shape);
+        session.run(&[&image], self.shape)?;
+        let mut least_ms = f64::INFINITY;
         let mut rounds = Rounds::default();
         while rounds.go_on() {
-            let mut runs = [Elapsed::default(); 2];
-            for ((session, least), run) in sessions.iter_mut().zip(&mut least).zip(&mut runs) {
-                let watch = Stopwatch::start();
-                session.run(&[&image], shape)?;
-                *run = watch.elapsed();
-                *least = least.min(run.cpu_ms);
-            }
-            rounds.add(&runs);
+            let watch = Stopwatch::start();
+            session.run(&[&image], self.shape)?;
+            let run = watch.elapsed();
+            least_ms = least_ms.min(run.cpu_ms);
+            rounds.add(&run);
         }
-        let [mut plain, mut lowered] = sessions;
-        Ok([
-            Measured {
-                ms: least[0],
-                nodes: profile::read(&plain.end_profiling()?)?,
-            },
-            Measured {
-                ms: least[1],
-                nodes: profile::read(&lowered.end_profiling()?)?,
-            },
-        ])
+        let profile = session.end_profiling()?;
+        drop(session);
+        return_freed_memory();
+        Ok(Measured {
+            ms: least_ms,
+            nodes: profile::read(&profile)?,
+        })
     }
-}
 
-/// A session of one thread that writes a profile.
-fn profiled(
-    runtime: &Runtime,
-    model: &SessionModel,
-    output: Option<&str>,
-    profile: &Path,
-) -> Result<ModelSession, RuntimeError> {
-    let options = SessionOptions {
-        threads: 1,
-        layers: model.layers.clone(),
-        output: output.map(str::to_owned),
-        ..SessionOptions::default()
-    };
-    let failed = |e: String| RuntimeError::Model(e);
-    let mut builder = builder(runtime, &options)?
-        .with_profiling(profile)
-        .map_err(|e| failed(e.to_string()))?;
-    let session = builder
-        .commit_from_memory(&model.onnx)
-        .map_err(|e| failed(e.to_string()))?;
-    ModelSession::of(session, &options)
+    /// A session of one thread that writes a profile.
+    fn session(&self, model: &SessionModel) -> Result<ModelSession, RuntimeError> {
+        let options = SessionOptions {
+            threads: 1,
+            layers: model.layers.clone(),
+            output: self.output.map(str::to_owned),
+            ..SessionOptions::default()
+        };
+        let folder: &Path = self.folder.path();
+        let builder = builder(self.runtime, &options)?
+            .with_profiling(folder.join("profile"))
+            .map_err(|e| RuntimeError::Model(e.to_string()))?;
+        let session = unpacked::session(builder, &model.onnx, folder)?;
+        self.release();
+        ModelSession::of(session, &options)
+    }
 }
 
 /// Numbers in [-1, 1) that are the same every time.

@@ -18,5 +18,5 @@ mod sites;
 #[cfg(test)]
 mod tests;
 
-pub use choose::{LoweredModel, lower};
+pub use choose::{LoweredModel, lower, lower_releasing};
 pub use report::{KernelReport, LayerReport};

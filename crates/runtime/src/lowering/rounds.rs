@@ -1,15 +1,15 @@
-//! How many rounds of measuring are enough: a count of what they took, no clock.
+//! How many runs of a graph are enough to measure it: a count of what they took, no clock.
 
 use crate::cpu_time::Elapsed;
 
 /// Milliseconds of CPU time for which rounds go on.
-const SPENT_MS: f64 = 120.0;
+const SPENT_MS: f64 = 60.0;
 /// Undisturbed rounds that a network gets in any case, as far as they take no longer than `SPENT_MS_MAX`; the first round, after a
 /// warm-up that is timed too, is always whole. Large networks have many layers of a kind, which are judged together.
 const UNDISTURBED_MIN: usize = 3;
-const SPENT_MS_MAX: f64 = 300.0;
+const SPENT_MS_MAX: f64 = 150.0;
 /// The same where something disturbs the rounds: each layer is to run undisturbed in some of them.
-const SPENT_MS_MAX_DISTURBED: f64 = 800.0;
+const SPENT_MS_MAX_DISTURBED: f64 = 400.0;
 const ROUNDS_MAX: usize = 40;
 
 /// A run that waited for a core for longer than this share of its CPU time, and these milliseconds, was disturbed.
@@ -25,11 +25,11 @@ pub(super) struct Rounds {
 }
 
 impl Rounds {
-    /// Counts a round of these runs.
-    pub(super) fn add(&mut self, runs: &[Elapsed]) {
+    /// Counts a round, which is this run.
+    pub(super) fn add(&mut self, run: &Elapsed) {
         self.count += 1;
-        self.undisturbed += usize::from(!runs.iter().any(disturbed));
-        self.spent_ms += runs.iter().map(|run| run.cpu_ms).sum::<f64>();
+        self.undisturbed += usize::from(!disturbed(run));
+        self.spent_ms += run.cpu_ms;
     }
 
     /// Whether there is to be one more.
@@ -63,7 +63,7 @@ mod tests {
             count += 1;
             let waited_ms = if count % quiet == 0 { 0.0 } else { waited_ms };
             let wall_ms = cpu_ms + waited_ms;
-            rounds.add(&[Elapsed { cpu_ms, wall_ms }; 2]);
+            rounds.add(&Elapsed { cpu_ms, wall_ms });
         }
         assert_eq!(count, expected);
     }
