@@ -1,5 +1,5 @@
-//! Resident memory of sessions of RepVGG-A0, plain, over shared weights, and with lowered layers beside; then that of a whole start, without
-//! and with the start-up cache: `cargo bench --bench memory`.
+//! Resident memory of sessions of RepVGG-A0, plain, over shared weights, and with lowered layers beside; then that of whole starts of RepVGG-A0
+//! and of RepVGG-B3, without a start-up cache, with an empty one, and from it: `cargo bench --bench memory`. `-- starts` is the second half alone.
 //!
 //! Each line is measured in a process of its own. `ran` is with the growth while a session runs for the first time: its arena. `peak` is the
 //! most that a start had resident; what it settles at is private or mapped from the cache.
@@ -32,14 +32,30 @@ fn main() {
             _ => measure(words[0], words[1], words[2].parse().unwrap()),
         };
     }
+    if !std::env::args().any(|argument| argument == "starts") {
+        sessions();
+    }
+    println!(
+        "{:10} {:8} {:>12} {:>12} {:>12} {:>14}",
+        "network", "start", "peak MB", "private MB", "mapped MB", "peak/settled"
+    );
+    for name in ["repvgg-a0", "repvgg-b3"] {
+        let folder = tempfile::tempdir().unwrap();
+        let model = folder.path().join("model");
+        std::fs::create_dir(&model).unwrap();
+        std::fs::write(model.join("model.onnx"), train_time(name)).unwrap();
+        std::fs::write(model.join("model.toml"), manifest(name)).unwrap();
+        for start in ["none", "first", "second"] {
+            child(&format!("{} {start}", folder.path().display()));
+        }
+    }
+}
+
+/// What sessions hold.
+fn sessions() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("repvgg-a0.onnx");
-    let train = onnx::write(repvgg(&ARCHITECTURES[0], SIDE, 1000, 1)).unwrap();
-    let model = folder.path().join("model");
-    std::fs::create_dir(&model).unwrap();
-    std::fs::write(model.join("model.onnx"), &train).unwrap();
-    std::fs::write(model.join("model.toml"), MANIFEST).unwrap();
-    let deployed = reparameterize_bytes(train.into(), &Options::default()).unwrap();
+    let deployed = reparameterize_bytes(train_time("repvgg-a0").into(), &Options::default()).unwrap();
     std::fs::write(&file, &deployed.onnx).unwrap();
     println!("RepVGG-A0, deploy graph of {:.1} MB", deployed.onnx.len() as f64 / 1e6);
     println!(
@@ -51,13 +67,12 @@ fn main() {
             child(&format!("{} {mode} {count}", file.display()));
         }
     }
-    println!(
-        "{:8} {:>12} {:>12} {:>12} {:>14}",
-        "start", "peak MB", "private MB", "mapped MB", "peak/settled"
-    );
-    for start in ["first", "second"] {
-        child(&format!("{} {start}", folder.path().display()));
-    }
+}
+
+/// The train-time graph of that network.
+fn train_time(name: &str) -> Vec<u8> {
+    let architecture = ARCHITECTURES.iter().find(|architecture| architecture.name == name);
+    onnx::write(repvgg(architecture.unwrap(), SIDE, 1000, 1)).unwrap()
 }
 
 /// Does that job in a process of its own.
@@ -66,15 +81,23 @@ fn child(job: &str) {
     assert!(command.env(CHILD, job).status().unwrap().success());
 }
 
-const MANIFEST: &str = "name = \"repvgg-a0\"\nversion = \"1\"\nfile = \"model.onnx\"\n[input]\nsize = [224, 224]\n";
+fn manifest(name: &str) -> String {
+    format!(
+        "name = \"{name}\"\nversion = \"1\"\nfile = \"model.onnx\"\n[input]\nsize = [{SIDE}, {SIDE}]\nmean = [0.485, 0.456, 0.406]\nstd = [0.229, 0.224, 0.225]\n"
+    )
+}
 
-/// Loads the model in `folder` as the server does, and writes the cache beside it where it is not there.
+/// Loads the model in `folder` as the server does, and writes the cache beside it where there is to be one and it is not there.
 fn serve(folder: &Path, start: &str) {
     return_large_blocks();
     let cache = folder.join("cache");
     let mut settings = Settings::default();
     settings.model.path = folder.join("model");
-    settings.cache.path = CachePath::Folder(cache.clone());
+    let cached = start != "none";
+    settings.cache.path = match cached {
+        true => CachePath::Folder(cache.clone()),
+        false => CachePath::Off,
+    };
     let served = load(&settings, &Metrics::new().unwrap(), &|_| ()).unwrap();
     let entries = || {
         let files = std::fs::read_dir(&cache).into_iter().flatten().flatten();
@@ -82,7 +105,7 @@ fn serve(folder: &Path, start: &str) {
             .filter(|file| file.path().extension().is_some_and(|end| end == "entry"))
             .count()
     };
-    while entries() < 2 {
+    while cached && entries() < 2 {
         std::thread::sleep(Duration::from_millis(10));
     }
     // The thread that writes them frees what it wrote.
@@ -91,7 +114,8 @@ fn serve(folder: &Path, start: &str) {
     let (private, mapped) = held_mb();
     let peak = status_mb("VmHWM");
     let ratio = peak / resident_mb();
-    println!("{start:8} {peak:>12.1} {private:>12.1} {mapped:>12.1} {ratio:>14.2}");
+    let network = served.name();
+    println!("{network:10} {start:8} {peak:>12.1} {private:>12.1} {mapped:>12.1} {ratio:>14.2}");
     drop(served);
 }
 

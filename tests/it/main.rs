@@ -28,6 +28,7 @@ mod kernels;
 mod killed;
 mod limits;
 mod loading;
+mod memory;
 mod metrics;
 mod pictures;
 mod predictions;
