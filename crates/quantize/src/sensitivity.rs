@@ -55,7 +55,7 @@ impl Default for Goal {
     fn default() -> Self {
         Self {
             top1_agreement: 0.98,
-            fp32_share_max: 0.2,
+            fp32_share_max: 0.1,
         }
     }
 }
