@@ -47,17 +47,10 @@ fn every_file_survives_with_its_weights_beside_it() {
         let again = read(Bytes::from(written), &beside).unwrap();
         assert!(before == facts(&again), "{}: not the same model", path.display());
         let large = |t: &crate::Tensor| t.dtype().size_bytes().is_some() && t.data().len() >= 64;
-        let addresses = again
-            .graph
-            .constants()
-            .filter(|(_, t)| large(t))
-            .map(|(_, t)| t.data().as_ptr() as usize);
-        let first = addresses.clone().min();
-        assert!(
-            addresses
-                .map(|address| address - first.unwrap())
-                .all(|offset| offset % 64 == 0)
-        );
+        let large = again.graph.constants().filter(|(_, t)| large(t));
+        let addresses: Vec<usize> = large.map(|(_, t)| t.data().as_ptr() as usize).collect();
+        let first = addresses.iter().copied().min().unwrap_or_default();
+        assert!(addresses.iter().all(|address| (address - first) % 64 == 0));
     }
 }
 
