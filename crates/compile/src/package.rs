@@ -394,7 +394,7 @@ mod tests {
         check(
             "model.toml",
             Some("name = 3"),
-            "model.toml: line 1: invalid type: integer `3`, expected a string",
+            "model.toml: line 1: `name` wants a string, found 3",
         );
     }
 

@@ -128,7 +128,7 @@ impl<T> Int8Band<'_, T> {
             + last_column * count(panel.input_pixel)
             + count(self.channels.0)
             + count(self.channels.1);
-        let weights = count(self.channels.1) * kh * kw * count(vectors * LANES);
+        let weights = count(self.channels.1) * kh * kw * count(vectors) * count(LANES);
         panel.fits(vectors)
             && self.channels.1.is_multiple_of(TOGETHER)
             && input.0 <= panel.input.len()
