@@ -147,6 +147,7 @@ async fn without_space(setup: &str, cache: &Path, reason: &str) {
     let url = format!("http://{}/classify", server.address);
     let image = || client().post(&url).header("content-type", "image/png").body(png(1));
     assert_eq!(image().send().await.unwrap().status(), 200);
+    until("it says why", || server.has_logged("cache cannot be written")).await;
     server.terminate();
     let (status, log) = server.ended();
     assert!(status.success());

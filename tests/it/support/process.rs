@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use super::binary::repserve;
@@ -15,8 +16,22 @@ pub struct Process {
     pub address: SocketAddr,
     /// Where gRPC is served, if it is.
     pub grpc: Option<SocketAddr>,
-    /// The lines that it logs from the one on that names its address.
-    log: Option<JoinHandle<Vec<String>>>,
+    log: Option<Log>,
+}
+
+/// The lines that it logs from the one on that names its address.
+struct Log {
+    lines: Arc<Mutex<Vec<String>>>,
+    reader: JoinHandle<()>,
+}
+
+impl Log {
+    fn read(log: impl Iterator<Item = String> + Send + 'static) -> Self {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let to = Arc::clone(&lines);
+        let reader = std::thread::spawn(move || log.for_each(|line| to.lock().unwrap().push(line)));
+        Self { lines, reader }
+    }
 }
 
 /// The arguments of a server on a free port that logs JSON.
@@ -89,7 +104,7 @@ impl Process {
             }
         };
         let log = if heard {
-            Some(std::thread::spawn(move || log.map_while(Result::ok).collect()))
+            Some(Log::read(log.map_while(Result::ok)))
         } else {
             drop(log);
             None
@@ -124,8 +139,17 @@ impl Process {
     /// Waits for its end: how that was, and what it logged meanwhile.
     pub fn ended(mut self) -> (ExitStatus, Vec<String>) {
         let status = self.child.wait().unwrap();
-        let log = self.log.take().map(|log| log.join().unwrap());
-        (status, log.unwrap_or_default())
+        let lines = self.log.take().map(|log| {
+            log.reader.join().unwrap();
+            std::mem::take(&mut *log.lines.lock().unwrap())
+        });
+        (status, lines.unwrap_or_default())
+    }
+
+    /// Whether a line that it has logged by now contains `text`.
+    pub fn has_logged(&self, text: &str) -> bool {
+        let log = self.log.as_ref();
+        log.is_some_and(|log| log.lines.lock().unwrap().iter().any(|line| line.contains(text)))
     }
 
     /// Sends SIGTERM.
