@@ -102,23 +102,7 @@ mod tests {
 
     use super::*;
     use crate::Sequential;
-
-    /// A thread for each task.
-    struct Threads(usize);
-
-    impl Executor for Threads {
-        fn threads(&self) -> usize {
-            self.0
-        }
-
-        fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
-            thread::scope(|scope| {
-                for i in 0..tasks {
-                    scope.spawn(move || task(i));
-                }
-            });
-        }
-    }
+    use crate::tests::threads::Threads;
 
     /// One thread that says it were more, as a pool does whose other threads are busy.
     struct Deserted(usize);

@@ -1,29 +1,11 @@
 //! A chain of int8 layers returns what its layers do, one after the other.
 
-use std::thread;
-
 use super::case::Backwards;
+use super::threads::Threads;
 use crate::int8::Int8Parameters;
 use crate::{
     Convolution, Executor, Int8Chain, Int8ChainMemory, Int8Isa, Int8Step, Int8Sum, PreparedInt8Conv, Sequential,
 };
-
-/// A thread for each task.
-struct Threads(usize);
-
-impl Executor for Threads {
-    fn threads(&self) -> usize {
-        self.0
-    }
-
-    fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
-        thread::scope(|scope| {
-            for i in 0..tasks {
-                scope.spawn(move || task(i));
-            }
-        });
-    }
-}
 
 /// Channels in and out, groups, the kernel's side, the stride.
 type Window = ([usize; 2], usize, usize, usize);

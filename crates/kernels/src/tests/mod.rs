@@ -10,6 +10,7 @@ mod guard;
 mod int8;
 mod int8_chain;
 mod special;
+pub(crate) mod threads;
 
 use proptest::prelude::*;
 

@@ -191,13 +191,7 @@ impl<T: Int8Output> Int8Channels<'_, T> {
     ) {
         unsafe {
             let panel = &self.panel;
-            let mut sums = [[S::load(panel.bias.as_ptr()); C]; R];
-            for v in 1..C {
-                let bias = S::load(panel.bias.as_ptr().add(v * LANES));
-                for sum in &mut sums {
-                    sum[v] = bias;
-                }
-            }
+            let mut sums = panel.biases::<S, R, C>();
             let step = panel.strides[1] * C * GROUP;
             let read = columns(
                 balanced_at_end(panel.out_size.1 - left, BLOCK / C),

@@ -197,13 +197,7 @@ impl<T: Int8Output> Int8Band<'_, T> {
     unsafe fn pixels<S: Sums, const R: usize, const C: usize>(&self, row: usize, x: usize) {
         unsafe {
             let panel = &self.panel;
-            let mut sums = [[S::load(panel.bias.as_ptr()); C]; R];
-            for v in 1..C {
-                let bias = S::load(panel.bias.as_ptr().add(v * LANES));
-                for sum in &mut sums {
-                    sum[v] = bias;
-                }
-            }
+            let mut sums = panel.biases::<S, R, C>();
             // Where there is one column a step is not taken, and may be any number.
             let step = panel.strides[1].wrapping_mul(panel.input_pixel);
             let corner = row * panel.strides[0] * panel.input_row + x * step + self.channels.0;

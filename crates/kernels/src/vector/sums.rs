@@ -262,6 +262,24 @@ impl<T> PanelRows<'_, T> {
             && numbers.0 <= self.output.len()
     }
 
+    /// What the sums of `R` pixels begin with.
+    ///
+    /// # Safety
+    /// As [`Sums::load`], for `C` vectors of the bias.
+    #[inline(always)]
+    pub(super) unsafe fn biases<S: Sums, const R: usize, const C: usize>(&self) -> [[S; C]; R] {
+        unsafe {
+            let mut sums = [[S::load(self.bias.as_ptr()); C]; R];
+            for v in 1..C {
+                let bias = S::load(self.bias.as_ptr().add(v * LANES));
+                for sum in &mut sums {
+                    sum[v] = bias;
+                }
+            }
+            sums
+        }
+    }
+
     /// Writes the outputs of the pixels from column `x` of the panel's row `row` on. The loops are apart so that each is short enough to keep the
     /// sums in registers.
     ///
