@@ -105,8 +105,8 @@ impl<E: Engine> Batcher<E> {
         let costs: Vec<Option<Cost>> = payloads.iter().map(cost).collect();
         let count = payloads.len();
         drop(reservation);
-        let reply_time = self.0.reply_time.allowance();
         let (others, now) = (self.0.others(), Instant::now());
+        let reply_time = self.0.reply_time.allowance(now);
         let mut state = self.0.lock();
         state.policy.set_others(others);
         let admitted = state.admit(payloads, &costs, request, reply_time, now);
@@ -134,7 +134,7 @@ impl<E: Engine> Batcher<E> {
     /// # Errors
     /// As [`Self::submit`].
     pub fn reserve(&self, items: usize, encoded_bytes: u64, request: &Request) -> Result<Reservation<E>, Rejected> {
-        let reply_time = self.0.reply_time.allowance();
+        let reply_time = self.0.reply_time.allowance(Instant::now());
         let others = self.0.others();
         let mut state = self.0.lock();
         state.policy.set_others(others);
@@ -154,7 +154,7 @@ impl<E: Engine> Batcher<E> {
     /// # Errors
     /// As [`Self::submit`].
     pub fn check(&self, items: usize, encoded_bytes: u64, request: &Request) -> Result<(), Rejected> {
-        let reply_time = self.0.reply_time.allowance();
+        let reply_time = self.0.reply_time.allowance(Instant::now());
         let others = self.0.others();
         let mut state = self.0.lock();
         state.policy.set_others(others);
@@ -310,7 +310,8 @@ impl<E: Engine> Future for Pending<E> {
         self.done = true;
         Poll::Ready(match ended {
             Ok((ended, outcomes)) => {
-                self.shared.reply_time.push(ended.elapsed());
+                let now = Instant::now();
+                self.shared.reply_time.push(now.saturating_duration_since(ended), now);
                 outcomes
             }
             Err(_) => (0..self.items).map(|_| Outcome::Aborted).collect(),

@@ -1,45 +1,45 @@
 //! How long sending a response takes once its last item has ended: time that no item's deadline may use up.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::recent::{Recent, Window};
+
+/// Nearly all responses of the last second: one that was held up long must not refuse everything for long.
+const WINDOW: Window = Window {
+    age_max: Duration::from_secs(1),
+    samples_max: 128,
+    low: 0.5,
+    high: 0.95,
+};
 
 /// Taken for granted before anything was measured.
-const UNSEEN: Duration = Duration::from_micros(500);
+const UNSEEN: Duration = Duration::from_millis(1);
 const MAX: Duration = Duration::from_millis(100);
 
-/// An allowance that rises at once and sinks by a part in so many with each shorter time.
-const SINK: u64 = 64;
-
-/// What sending a response takes, without a lock.
+/// What sending a response takes.
 #[derive(Debug)]
-pub(super) struct ReplyTime(AtomicU64);
+pub(super) struct ReplyTime(Mutex<Recent>);
 
 impl ReplyTime {
     pub(super) fn new() -> Self {
-        Self(AtomicU64::new(nanos(UNSEEN)))
+        Self(Mutex::new(Recent::new(WINDOW)))
     }
 
     /// A response was ready so long after its last item had ended.
-    pub(super) fn push(&self, took: Duration) {
-        let took = nanos(took.min(MAX));
-        let next = |now: u64| {
-            Some(if took >= now {
-                took
-            } else {
-                now - (now - took).div_ceil(SINK)
-            })
-        };
-        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+    pub(super) fn push(&self, took: Duration, now: Instant) {
+        self.lock().push(took.min(MAX).as_secs_f64(), now);
     }
 
-    /// What to allow for: what was measured, until the response is taken up, and as much again to write it.
-    pub(super) fn allowance(&self) -> Duration {
-        2 * Duration::from_nanos(self.0.load(Ordering::Relaxed))
+    /// What to allow for: what was measured, until the response is taken up; it is written at once then.
+    pub(super) fn allowance(&self, now: Instant) -> Duration {
+        let seen = self.lock().spread(0.0, now);
+        seen.map_or(UNSEEN, |seen| Duration::from_secs_f64(seen.high))
     }
-}
 
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+    fn lock(&self) -> MutexGuard<'_, Recent> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[cfg(test)]
@@ -49,15 +49,16 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     #[test]
-    fn it_rises_at_once_and_sinks_slowly() {
-        let reply = ReplyTime::new();
-        reply.push(9 * MS);
-        assert_eq!(reply.allowance(), 18 * MS);
-        reply.push(MS);
-        assert_eq!(reply.allowance(), 18 * MS - MS / 4);
-        (0..1000).for_each(|_| reply.push(MS));
-        assert!(reply.allowance() < 3 * MS);
-        reply.push(Duration::from_secs(9));
-        assert_eq!(reply.allowance(), 2 * MAX);
+    fn it_is_what_nearly_all_took() {
+        let (reply, now) = (ReplyTime::new(), Instant::now());
+        assert_eq!(reply.allowance(now), UNSEEN);
+        (0..100).for_each(|_| reply.push(2 * MS, now));
+        reply.push(90 * MS, now);
+        assert!(reply.allowance(now) < 3 * MS, "{:?}", reply.allowance(now));
+        (0..20).for_each(|_| reply.push(9 * MS, now));
+        assert_eq!(reply.allowance(now), 9 * MS);
+        (0..200).for_each(|_| reply.push(Duration::from_secs(9), now));
+        assert_eq!(reply.allowance(now), MAX);
+        assert!(reply.allowance(now + Duration::from_secs(20)) < MS);
     }
 }
