@@ -31,32 +31,90 @@ pub(crate) struct Prediction {
     pub(crate) least: Duration,
     /// How long it waits for the work of others.
     pub(crate) wait: Duration,
-    /// Until it is done.
+    /// Until it is done, with a run of as many items as its deadline allows.
     pub(crate) total: Duration,
+    /// That run.
+    pub(crate) run: Duration,
+    /// Where others would be late for it.
+    pub(crate) behind: Option<Behind>,
     /// Whether there is nothing else to do.
     pub(crate) idle: bool,
 }
 
+/// Others that were admitted before and would be done after a request, and late for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Behind {
+    /// By how much.
+    pub(crate) late: Duration,
+    /// Until the request is done if it goes behind them. Where that is in time, so are they: their deadlines are later.
+    pub(crate) total: Duration,
+}
+
+impl Prediction {
+    /// By how much the request would be late that has so much time, or others for it.
+    fn late(&self, left: Duration, margin: f64, reply: Duration) -> Duration {
+        let late = |total: Duration| (total.mul_f64(margin) + reply).saturating_sub(left);
+        let others = self.behind.map(|behind| behind.late.min(late(behind.total)));
+        late(self.total).max(others.unwrap_or_default())
+    }
+
+    /// How long it may take, with a margin, until the response is sent.
+    pub(crate) fn needed(&self, margin: f64, reply: Duration) -> Duration {
+        self.total.mul_f64(margin) + reply
+    }
+}
+
+/// A margin up to here is kept whole.
+const MARGIN_WHOLE: f64 = 1.25;
+
+/// How much of the margin beyond it one that is late brings back, and so many take from it that are done with this share of their time left. At least
+/// so much of it is kept. So large an error is another run's length and often made good later, by a smaller run.
+const CAUTION_STEP: f64 = 0.1;
+const EARLY_PER_LATE: f64 = 200.0;
+const EARLY: f64 = 0.1;
+const CAUTION_MIN: f64 = 0.4;
+
 /// How wrong predictions were: the real time over the predicted one.
 #[derive(Debug)]
-pub(crate) struct Errors(Recent);
+pub(crate) struct Errors {
+    ratios: Recent,
+    /// What is kept of a large margin that the errors ask for, up to 1: as much as it takes that hardly any is late.
+    caution: f64,
+}
 
 impl Errors {
     pub(crate) fn new() -> Self {
-        Self(Recent::new(WINDOW))
+        Self {
+            ratios: Recent::new(WINDOW),
+            caution: 1.0,
+        }
+    }
+
+    /// Something was done when so much of its time was left, as a share of it from its admission to its deadline; less than nothing where it was late.
+    pub(crate) fn ended(&mut self, left: f64) {
+        let step = if left < 0.0 {
+            CAUTION_STEP
+        } else if left > EARLY {
+            -CAUTION_STEP / EARLY_PER_LATE
+        } else {
+            0.0
+        };
+        self.caution = (self.caution + step).clamp(CAUTION_MIN, 1.0);
     }
 
     /// Something that was predicted to be done after `predicted` was after `actual`.
     pub(crate) fn push(&mut self, predicted: Duration, actual: Duration, now: Instant) {
         if !predicted.is_zero() {
             let ratio = actual.as_secs_f64() / predicted.as_secs_f64();
-            self.0.push(ratio.clamp(MARGIN_MIN, MARGIN_MAX), now);
+            self.ratios.push(ratio.clamp(MARGIN_MIN, MARGIN_MAX), now);
         }
     }
 
     /// By what to multiply a prediction so that it holds nearly always.
     pub(crate) fn margin(&self, now: Instant) -> f64 {
-        self.0.spread(1.0, now).map_or(MARGIN_UNSEEN, |seen| seen.high * SPARE)
+        let seen = self.ratios.spread(1.0, now);
+        let margin = seen.map_or(MARGIN_UNSEEN, |seen| seen.high * SPARE);
+        margin.min(MARGIN_WHOLE + (margin - MARGIN_WHOLE) * self.caution)
     }
 }
 
@@ -80,9 +138,9 @@ pub(crate) fn judge(
                 needed: prediction.least,
             });
         }
-        let needed = prediction.total.mul_f64(margin) + reply;
-        if needed > left && !prediction.idle {
-            return overloaded(Refusal::Deadline, needed - left);
+        let late = prediction.late(left, margin, reply);
+        if !late.is_zero() && !prediction.idle {
+            return overloaded(Refusal::Deadline, late);
         }
     }
     match standing.excess(prediction.wait) {
@@ -106,6 +164,7 @@ mod tests {
             wait: wait * MS,
             total: (wait + 20) * MS,
             idle,
+            ..Prediction::default()
         };
         let request = deadline.map_or_else(Request::default, |ms| Request::by(now + ms * MS));
         let mut standing = StandingQueue::new(100 * MS);
@@ -144,6 +203,20 @@ mod tests {
     fn without_a_deadline_the_wait_is_bounded_while_the_queue_stands() {
         check(100, None, false, Ok(()));
         check(130, None, false, overloaded(Refusal::StandingQueue, 30));
+    }
+
+    #[test]
+    fn as_much_of_the_margin_is_kept_as_it_takes() {
+        let (mut errors, now) = (Errors::new(), Instant::now());
+        errors.push(10 * MS, 20 * MS, now);
+        let whole = errors.margin(now) - MARGIN_WHOLE;
+        (0..800).for_each(|_| errors.ended(0.2));
+        (0..800).for_each(|_| errors.ended(0.05));
+        assert!((errors.margin(now) - MARGIN_WHOLE - 0.6 * whole).abs() < 1e-9);
+        (0..10_000).for_each(|_| errors.ended(0.2));
+        assert!((errors.margin(now) - MARGIN_WHOLE - CAUTION_MIN * whole).abs() < 1e-9);
+        (0..6).for_each(|_| errors.ended(-0.1));
+        assert!((errors.margin(now) - MARGIN_WHOLE - whole).abs() < 1e-9);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 mod clients;
 mod lanes;
+mod load;
 
 pub(crate) use lanes::{Key, Lane};
 
@@ -23,6 +24,14 @@ pub(crate) struct Place {
     pub(crate) key: Key,
 }
 
+impl Place {
+    /// Behind all that has the same priority, in the same lane.
+    pub(crate) fn behind_all(self) -> Self {
+        let key = self.key.last();
+        Self { key, ..self }
+    }
+}
+
 /// All that waits to be started.
 #[derive(Debug, Default)]
 pub(crate) struct FairQueue {
@@ -33,16 +42,20 @@ pub(crate) struct FairQueue {
 }
 
 impl FairQueue {
-    /// Adds an item of so much work.
-    pub(crate) fn push(&mut self, place: Place, weight: u32, work: Duration) {
+    /// Adds an item of so much work, before which so much of its lane may come later (`room`), beyond what is reserved for its client. Returns
+    /// its position: the lane's work before it, from the lane's beginning, what is reserved included.
+    pub(crate) fn push(&mut self, place: Place, weight: u32, work: Duration, room: Option<Duration>) -> Duration {
         self.items += 1;
         self.work += work;
         if place.lane == Lane::LONG {
             self.work_long += work;
         }
+        let mut position = Duration::ZERO;
         self.clients.update(place.client, Some(weight), |client| {
-            client.lanes.push(place.lane, place.key, work);
+            let reserved = client.reserved;
+            position = client.lanes.push(place.lane, place.key, (work, room), reserved);
         });
+        position
     }
 
     /// The item whose turn it is, of those in long lanes only where `long` are wanted.
@@ -52,15 +65,17 @@ impl FairQueue {
         Some(Place { client, lane, key })
     }
 
-    /// Takes an item because it starts: its client is charged for it.
-    pub(crate) fn start(&mut self, place: Place) {
+    /// Takes an item because it starts: its client is charged for it. Returns its position now: more than [`Self::push`] said by what was put
+    /// before it since.
+    pub(crate) fn start(&mut self, place: Place) -> Duration {
         let now = self.clients.started(place.client);
-        let mut taken = Duration::ZERO;
+        let (mut taken, mut position) = (Duration::ZERO, Duration::ZERO);
         self.clients.update(place.client, None, |client| {
-            taken = client.lanes.start(place.lane, place.key);
+            (taken, position) = client.lanes.start(place.lane, place.key);
             client.start = client.start.max(now) + taken / client.weight;
         });
         self.left(place, taken);
+        position
     }
 
     /// Takes an item that does not start.
@@ -100,6 +115,12 @@ impl FairQueue {
         let start = client.start.max(self.clients.now());
         let end = start + (of_client + own) / client.weight;
         of_client + self.clients.served_before(end, Some(place.client))
+    }
+
+    /// How much work may come at `place`, beyond what is reserved for its client, without making one late that waits behind it; `None`: any.
+    pub(crate) fn room_behind(&self, place: Place) -> Option<Duration> {
+        let client = self.clients.get(place.client)?;
+        client.lanes.room_behind(place.lane, place.key, client.reserved)
     }
 
     /// Long work that would be done before an item in the long lane ends.

@@ -63,6 +63,18 @@ impl Jobs {
         preparing.chain(running).sum()
     }
 
+    /// For how long each of `workers` is busy yet.
+    pub(crate) fn busy_for(&self, workers: usize, now: Instant) -> Vec<Duration> {
+        let preparing = self.preparing.values().map(|job| left(job.began, job.expected, now));
+        let running = self.running.values().flat_map(|run| {
+            let cores = if run.width == Width::Wide { workers } else { 1 };
+            std::iter::repeat_n(left(run.began, run.expected, now), cores)
+        });
+        let mut busy: Vec<Duration> = preparing.chain(running).collect();
+        busy.resize(busy.len().max(workers), Duration::ZERO);
+        busy
+    }
+
     /// Core time that is left of long preparing.
     pub(crate) fn long_left(&self, now: Instant) -> Duration {
         let long = self.preparing.values().filter(|job| job.long);
@@ -101,5 +113,7 @@ mod tests {
         jobs.running.insert(ItemId(1), run);
         assert!(jobs.wide());
         assert_eq!(jobs.left(4, now), 40 * MS);
+        assert_eq!(jobs.busy_for(2, now), [10 * MS; 2]);
+        assert_eq!(Jobs::default().busy_for(2, now), [Duration::ZERO; 2]);
     }
 }

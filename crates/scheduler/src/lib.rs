@@ -75,6 +75,7 @@ mod settings;
 mod shared;
 mod shares;
 mod standing_queue;
+mod starts;
 mod state;
 mod sum_tree;
 mod worker;

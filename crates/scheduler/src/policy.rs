@@ -22,7 +22,9 @@
 
 mod admit;
 mod choose;
+mod predict;
 mod requests;
+mod work;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -39,7 +41,7 @@ use super::request::ClientId;
 use super::reservations::{ReservationId, Reservations};
 use super::settings::RunTimes;
 use super::standing_queue::StandingQueue;
-use requests::{Requests, Stage};
+use requests::{Ended, Requests, Stage};
 
 /// An admitted item; ids grow in the order of admission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -212,7 +214,7 @@ impl BatchPolicy {
             self.costs.prepared(&cost.unwrap_or_default(), took, now);
         }
         if !ok || self.requests.is_gone(item) {
-            self.requests.end(item, false, now);
+            self.requests.end(item, false, Duration::ZERO, now);
             return true;
         }
         self.make_ready(turn, item, now);
@@ -229,12 +231,16 @@ impl BatchPolicy {
             let took = now.saturating_duration_since(run.began);
             self.costs.ran(run.width, run.items.len(), took, now);
         }
-        let ended = run.items.iter().filter_map(|item| self.requests.end(*item, ok, now));
-        let ended: Vec<Predicted> = ended.collect();
-        for Predicted { predicted, actual } in &ended {
-            self.errors.push(*predicted, *actual, now);
+        let ended = run
+            .items
+            .iter()
+            .filter_map(|item| self.requests.end(*item, ok, run.expected, now));
+        let ended: Vec<Ended> = ended.collect();
+        for Ended { predicted, left } in &ended {
+            self.errors.push(predicted.predicted, predicted.actual, now);
+            left.iter().for_each(|left| self.errors.ended(*left));
         }
-        ended
+        ended.into_iter().map(|ended| ended.predicted).collect()
     }
 
     /// Nobody waits for a request any more. Returns its items that have left by it; others leave when a worker comes back with them.

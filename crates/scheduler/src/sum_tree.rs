@@ -84,6 +84,21 @@ impl<K: Ord + Copy, V: Copy + Default + Add<Output = V>> SumTree<K, V> {
         sum
     }
 
+    /// The sum of the values whose keys are greater than `after` and at most `last`.
+    pub(crate) fn sum_between(&self, after: &K, last: &K) -> V {
+        let mut link = &self.root;
+        while let Some(node) = link {
+            if node.key <= *after {
+                link = &node.right;
+            } else if node.key > *last {
+                link = &node.left;
+            } else {
+                return sum_after(&node.left, after) + node.value + sum_until(&node.right, last);
+            }
+        }
+        V::default()
+    }
+
     /// The sum of all values.
     pub(crate) fn total(&self) -> V {
         sum_of(&self.root)
@@ -105,6 +120,32 @@ impl<K: Ord + Copy, V: Copy + Default + Add<Output = V>> SumTree<K, V> {
 
 fn sum_of<K, V: Copy + Default>(link: &Link<K, V>) -> V {
     link.as_ref().map_or_else(V::default, |node| node.sum)
+}
+
+fn sum_after<K: Ord, V: Copy + Default + Add<Output = V>>(mut link: &Link<K, V>, after: &K) -> V {
+    let mut sum = V::default();
+    while let Some(node) = link {
+        if node.key > *after {
+            sum = node.value + sum_of(&node.right) + sum;
+            link = &node.left;
+        } else {
+            link = &node.right;
+        }
+    }
+    sum
+}
+
+fn sum_until<K: Ord, V: Copy + Default + Add<Output = V>>(mut link: &Link<K, V>, last: &K) -> V {
+    let mut sum = V::default();
+    while let Some(node) = link {
+        if node.key <= *last {
+            sum = sum + sum_of(&node.left) + node.value;
+            link = &node.right;
+        } else {
+            link = &node.left;
+        }
+    }
+    sum
 }
 
 fn summed<K, V: Copy + Default + Add<Output = V>>(mut node: Box<Node<K, V>>) -> Link<K, V> {
@@ -170,7 +211,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_a_map_with_sums(steps in prop::collection::vec((any::<bool>(), 0_u8..40, 0_u64..100), 0..200), key in 0_u8..41) {
+        fn it_is_a_map_with_sums(steps in prop::collection::vec((any::<bool>(), 0_u8..40, 0_u64..100), 0..200), key in 0_u8..41, width in 0_u8..20) {
             let (mut tree, mut map) = (SumTree::default(), BTreeMap::new());
             for (insert, key, value) in steps {
                 if !insert {
@@ -184,6 +225,9 @@ mod tests {
             prop_assert_eq!(tree.first(), map.keys().next().copied());
             prop_assert_eq!(tree.total(), map.values().sum::<u64>());
             prop_assert_eq!(tree.sum_before(&key), map.range(..key).map(|(_, value)| value).sum::<u64>());
+            let last = key.saturating_add(width);
+            let between = map.range(key + 1..=last.max(key + 1)).filter(|(other, _)| **other <= last);
+            prop_assert_eq!(tree.sum_between(&key, &last), between.map(|(_, value)| value).sum::<u64>());
         }
     }
 }

@@ -2,12 +2,16 @@
 
 use std::time::{Duration, Instant};
 
+use super::load::Load;
 use crate::policy::ItemId;
 use crate::request::Priority;
 use crate::sum_tree::SumTree;
 
 /// Lanes of a client: four by the size of a request, and one for items that take long to prepare.
 const LANES: usize = 5;
+
+/// Nothing that waits is due later than this after another.
+const FAR: Duration = Duration::from_secs(1 << 30);
 
 /// Where an item stands among those of its client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -33,11 +37,24 @@ pub(crate) struct Key {
     pub(crate) item: ItemId,
 }
 
+impl Key {
+    /// After all of the same priority.
+    pub(super) fn last(self) -> Self {
+        Self {
+            due: self.due + FAR,
+            item: ItemId(u64::MAX),
+            ..self
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Queue {
     /// The virtual time at which its next item starts.
     start: Duration,
-    items: SumTree<Key, Duration>,
+    items: SumTree<Key, Load>,
+    /// The work of all that has started.
+    started: Duration,
 }
 
 /// What a client has waiting.
@@ -49,25 +66,46 @@ pub(super) struct Lanes {
 }
 
 impl Lanes {
-    pub(super) fn push(&mut self, Lane(lane): Lane, key: Key, work: Duration) {
+    /// Adds an item before which so much work may come later (`room`), beyond what is reserved. Returns the lane's work before it, from the
+    /// lane's beginning, what is reserved included.
+    pub(super) fn push(
+        &mut self,
+        Lane(lane): Lane,
+        key: Key,
+        (work, room): (Duration, Option<Duration>),
+        reserved: Duration,
+    ) -> Duration {
+        let before = self.before(Lane(lane), key);
         let queue = &mut self.queues[lane];
         if queue.items.len() == 0 {
             queue.start = queue.start.max(self.now);
         }
-        queue.items.insert(key, work);
+        let position = queue.started + before + reserved;
+        let room = room.map(|room| position.saturating_add(room));
+        queue.items.insert(key, Load::new(work, room));
+        position
     }
 
     pub(super) fn remove(&mut self, Lane(lane): Lane, key: Key) -> Duration {
-        self.queues[lane].items.remove(&key).unwrap_or_default()
+        self.queues[lane].items.remove(&key).unwrap_or_default().work
     }
 
-    /// As [`Self::remove`], and the lane is charged.
-    pub(super) fn start(&mut self, lane: Lane, key: Key) -> Duration {
+    /// As [`Self::remove`], and the lane is charged. Returns the item's work, and the lane's work that started before it.
+    pub(super) fn start(&mut self, lane: Lane, key: Key) -> (Duration, Duration) {
         let work = self.remove(lane, key);
         let queue = &mut self.queues[lane.0];
         self.now = self.now.max(queue.start);
         queue.start += work;
-        work
+        let before = queue.started;
+        queue.started += work;
+        (work, before)
+    }
+
+    /// How much work may come at `key`, beyond what is reserved, without making one late that waits behind it with the same priority.
+    pub(super) fn room_behind(&self, Lane(lane): Lane, key: Key, reserved: Duration) -> Option<Duration> {
+        let queue = &self.queues[lane];
+        let behind = queue.items.sum_between(&key, &key.last());
+        behind.room_at(queue.started + self.before(Lane(lane), key) + reserved)
     }
 
     /// Whose turn it is: the most urgent, of these the lane that has had the least.
@@ -82,7 +120,7 @@ impl Lanes {
 
     /// Work in a lane that goes before `key`.
     pub(super) fn before(&self, Lane(lane): Lane, key: Key) -> Duration {
-        self.queues[lane].items.sum_before(&key)
+        self.queues[lane].items.sum_before(&key).work
     }
 
     /// Work that is done before `own` work at `key` ends.
@@ -90,17 +128,17 @@ impl Lanes {
         let before = self.before(lane, key);
         let end = self.queues[lane.0].start.max(self.now) + before + own;
         let others = self.queues.iter().enumerate().filter(|(other, _)| *other != lane.0);
-        let share = |(_, queue): (usize, &Queue)| queue.items.total().min(end.saturating_sub(queue.start));
+        let share = |(_, queue): (usize, &Queue)| queue.items.total().work.min(end.saturating_sub(queue.start));
         before + others.map(share).sum::<Duration>()
     }
 
     pub(super) fn total(&self, Lane(lane): Lane) -> Duration {
-        self.queues[lane].items.total()
+        self.queues[lane].items.total().work
     }
 
     /// All work that waits.
     pub(super) fn work(&self) -> Duration {
-        self.queues.iter().map(|queue| queue.items.total()).sum()
+        self.queues.iter().map(|queue| queue.items.total().work).sum()
     }
 
     /// Items that wait.

@@ -40,7 +40,7 @@ impl Bench {
     /// Adds an item of `work_ms` in the lane of single items.
     fn push(&mut self, client: u64, weight: u32, work_ms: u32) -> Place {
         let place = self.place(client, single(), 0);
-        self.queue.push(place, weight, work_ms * MS);
+        self.queue.push(place, weight, work_ms * MS, None);
         place
     }
 
@@ -112,7 +112,7 @@ fn within_a_lane_the_most_urgent_and_then_the_earliest_due_goes_first() {
     let mut urgent = bench.place(1, Lane::of(99 * MS, MS), 90);
     urgent.key.priority = Priority(1);
     for place in [late, early, urgent] {
-        bench.queue.push(place, 1, MS);
+        bench.queue.push(place, 1, MS, None);
     }
     let taken: Vec<Place> = std::iter::from_fn(|| bench.take()).collect();
     assert_eq!(taken, [urgent, early, late]);
@@ -122,7 +122,7 @@ fn within_a_lane_the_most_urgent_and_then_the_earliest_due_goes_first() {
 fn long_items_are_left_where_none_are_wanted() {
     let mut bench = Bench::new();
     let long = bench.place(1, Lane::LONG, 0);
-    bench.queue.push(long, 1, 500 * MS);
+    bench.queue.push(long, 1, 500 * MS, None);
     let short = bench.push(2, 1, 10);
     assert_eq!(bench.queue.peek(false), Some(short));
     bench.queue.remove(short);

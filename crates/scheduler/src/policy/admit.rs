@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use super::requests::{Admitted, Item, Stage};
+use super::work::{Offered, Sum};
 use super::{BatchPolicy, ItemId};
 use crate::admission::{Prediction, judge};
 use crate::cost::Estimate;
@@ -23,26 +24,6 @@ const WORK_MIN: Duration = Duration::from_micros(1);
 /// One place in so many is kept for clients that have less than an even share of them.
 const PLACES_KEPT: usize = 4;
 
-/// An item to be admitted.
-struct Offered {
-    cost: Option<Cost>,
-    prepare: Estimate,
-    long: bool,
-    work: Duration,
-}
-
-/// What the items of a request take together.
-#[derive(Default)]
-struct Sum {
-    items: usize,
-    work: Duration,
-    prepare_low: Duration,
-    /// Of the item that takes longest.
-    longest: Estimate,
-    /// Of the items that take long to prepare.
-    long: Option<Duration>,
-}
-
 impl BatchPolicy {
     /// Admits all items of a request or none: for each what preparing it takes, `None` where it is ready. `reply` is the time that sending a
     /// response takes. Returns the items' numbers.
@@ -57,10 +38,17 @@ impl BatchPolicy {
         now: Instant,
     ) -> Result<Range<u64>, Rejected> {
         self.reservations.expire(&mut self.queue, now);
-        let run = self.run_share(self.batch_expected(costs.len()), now);
+        let prepare = costs
+            .iter()
+            .flatten()
+            .map(|cost| self.costs.prepare(cost, now).mean)
+            .max();
+        let run = self.run_share(
+            self.batch_of(costs.len(), prepare.unwrap_or_default(), request, now),
+            now,
+        );
         let offered: Vec<Offered> = costs.iter().map(|cost| self.offered(*cost, run.mean, now)).collect();
-        let mut sum = Sum::default();
-        offered.iter().for_each(|item| sum.add(item));
+        let sum = Sum::of(&offered);
         let lane = Lane::of(sum.work, self.costs.run(Width::Narrow, 1, now).mean.max(WORK_MIN));
         let prediction = self.admissible(&sum, lane, request, reply, now)?;
         self.note_client(request, now);
@@ -74,10 +62,13 @@ impl BatchPolicy {
             left: costs.len(),
             admitted: now,
             predicted: prediction.total,
+            run: prediction.run,
+            overtaken: Duration::ZERO,
             own_deadline: request.own_deadline,
             gone: false,
             ok: true,
         });
+        let room = self.room(&prediction, request, reply, now);
         for (id, item) in items.clone().map(ItemId).zip(offered) {
             let lane = if item.long { Lane::LONG } else { lane };
             let place = Place {
@@ -85,13 +76,14 @@ impl BatchPolicy {
                 lane,
                 key: self.key(id, request, now),
             };
-            self.queue.push(place, request.weight, item.work);
+            let position = self.queue.push(place, request.weight, item.work, room);
             self.requests.insert_item(
                 id,
                 Item {
                     request: super::RequestId(first),
                     deadline: request.deadline,
                     stage: Stage::Queued(place),
+                    position,
                     cost: item.cost,
                     prepare: item.prepare,
                 },
@@ -125,20 +117,10 @@ impl BatchPolicy {
         now: Instant,
     ) -> Result<(usize, Duration), Rejected> {
         self.reservations.expire(&mut self.queue, now);
-        let run = self.run_share(self.batch_expected(items), now).mean;
         let prepare = self.costs.prepare_bytes(encoded_bytes, now);
-        let each = prepare / items.max(1) as u32;
-        let sum = Sum {
-            items,
-            work: prepare.saturating_add((run * items as u32).max(WORK_MIN)),
-            prepare_low: Duration::ZERO,
-            longest: Estimate {
-                low: Duration::ZERO,
-                mean: each,
-                high: each,
-            },
-            long: None,
-        };
+        let batch = self.batch_of(items, prepare / items.max(1) as u32, request, now);
+        let run = self.run_share(batch, now).mean.max(WORK_MIN);
+        let sum = Sum::of_size(items, prepare, run);
         let lane = Lane::of(sum.work, self.costs.run(Width::Narrow, 1, now).mean.max(WORK_MIN));
         self.admissible(&sum, lane, request, reply, now)?;
         Ok((items, sum.work))
@@ -159,6 +141,12 @@ impl BatchPolicy {
     pub(super) fn batch_expected(&self, more: usize) -> usize {
         let each = (self.waiting() + more).div_ceil(self.shape.workers.max(1));
         each.clamp(1, self.shape.batch_max.max(1))
+    }
+
+    /// How many items will share a run with one of so many more: what the queue gives, and no more than the deadline allows.
+    fn batch_of(&self, items: usize, prepare: Duration, request: &Request, now: Instant) -> usize {
+        self.batch_expected(items)
+            .min(self.batch_planned(prepare, request, now))
     }
 
     fn offered(&self, cost: Option<Cost>, run: Duration, now: Instant) -> Offered {
@@ -202,47 +190,6 @@ impl BatchPolicy {
         Ok(prediction)
     }
 
-    fn predict(&self, sum: &Sum, lane: Lane, request: &Request, now: Instant) -> Prediction {
-        let workers = self.shape.workers.max(1) as u32;
-        let place = Place {
-            client: request.client,
-            lane: if sum.long.is_some() { Lane::LONG } else { lane },
-            key: self.key(ItemId(u64::MAX), request, now),
-        };
-        let in_service = self.in_service(now);
-        let ahead = in_service + self.queue.ahead(place, request.weight, sum.work);
-        let ahead = ahead + self.others.ahead(ahead + sum.work);
-        let batch = self.batch_expected(sum.items);
-        let run = self.costs.run(Width::Narrow, batch, now);
-        let last = sum.longest.then(run);
-        let own = sum.work.saturating_sub(sum.longest.mean + run.mean / batch as u32);
-        let (mut wait, mut last_start) = (ahead / workers, (ahead + own) / workers);
-        if let Some(long) = sum.long {
-            let long_workers = workers.saturating_sub(1).max(1);
-            let ahead = self.jobs.long_left(now) + self.queue.long_ahead(place, long);
-            wait = wait.max(ahead / long_workers);
-            last_start = last_start.max((ahead + long.saturating_sub(sum.longest.mean)) / long_workers);
-        }
-        let idle = in_service.is_zero() && self.queue.clients() == 0 && self.others.is_idle();
-        let mut total = last_start + last.likely();
-        let mut least_run = self.costs.run(Width::Narrow, 1, now).low;
-        if sum.items <= self.shape.wide_max {
-            let wide = self.costs.run(Width::Wide, sum.items, now);
-            least_run = least_run.min(wide.low);
-            if idle {
-                total = total.min(sum.prepare_mean(workers) + wide.likely());
-            }
-        }
-        let share = self.run_share(self.shape.batch_max, now).low * sum.items as u32;
-        let least = (sum.longest.low + least_run).max((sum.prepare_low + share) / workers);
-        Prediction {
-            least,
-            wait,
-            total,
-            idle,
-        }
-    }
-
     /// Whether so many items find places. Some are kept from clients that have many.
     fn places(&self, items: usize, request: &Request, now: Instant) -> Result<(), Rejected> {
         let capacity = self.shape.queue_capacity;
@@ -271,7 +218,7 @@ impl BatchPolicy {
     }
 
     /// Requests without a deadline of their own are ordered by when they should have been started.
-    fn key(&self, item: ItemId, request: &Request, now: Instant) -> Key {
+    pub(super) fn key(&self, item: ItemId, request: &Request, now: Instant) -> Key {
         let wait_max = if self.shape.wait_max.is_zero() {
             FAR
         } else {
@@ -289,6 +236,13 @@ impl BatchPolicy {
         }
     }
 
+    /// How much work may come before a request later without making it late.
+    fn room(&self, prediction: &Prediction, request: &Request, reply: Duration, now: Instant) -> Option<Duration> {
+        let left = request.deadline?.saturating_duration_since(now);
+        let needed = prediction.needed(self.errors.margin(now), reply);
+        Some(left.saturating_sub(needed) * self.shape.workers.max(1) as u32)
+    }
+
     fn note_client(&mut self, request: &Request, now: Instant) {
         if self.client_last.is_some_and(|last| last != request.client) {
             self.clients_mixed = Some(now);
@@ -299,25 +253,6 @@ impl BatchPolicy {
 
 /// When those are due that may wait as long as they like.
 const FAR: Duration = Duration::from_secs(30);
-
-impl Sum {
-    fn add(&mut self, item: &Offered) {
-        self.items += 1;
-        self.work += item.work;
-        self.prepare_low += item.prepare.low;
-        if item.prepare.mean >= self.longest.mean {
-            self.longest = item.prepare;
-        }
-        if item.long {
-            self.long = Some(self.long.unwrap_or_default() + item.prepare.mean);
-        }
-    }
-
-    /// How long preparing takes if nothing else is done.
-    fn prepare_mean(&self, workers: u32) -> Duration {
-        self.longest.likely() * (self.items as u32).div_ceil(workers)
-    }
-}
 
 impl Prediction {
     fn least_is_late(&self, request: &Request, now: Instant) -> bool {

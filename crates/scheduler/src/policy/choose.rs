@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::requests::Stage;
-use super::{BatchPolicy, Decision, ItemId, RequestId};
+use super::{BatchPolicy, Decision, ItemId, Predicted, RequestId};
 use crate::engine::Width;
 use crate::fair_queue::{Lane, Place};
 use crate::jobs::{Preparing, Run};
@@ -14,6 +14,9 @@ pub(super) const MEMORY_POLL: Duration = Duration::from_millis(10);
 /// Where several clients send, a batch takes no longer than so many single runs, for so long after the last change of client.
 const BATCH_RUNS: u32 = 3;
 const MIXED: Duration = Duration::from_secs(10);
+
+/// The time that is left, as a share, of what cannot be done in time.
+const LATE: f64 = -1.0;
 
 /// What the queue's head allows.
 enum Head {
@@ -142,7 +145,8 @@ impl BatchPolicy {
 
     /// Takes an item out of the queue because it starts; returns its turn.
     fn leave_queue(&mut self, place: Place, stage: Stage, now: Instant) -> u64 {
-        self.queue.start(place);
+        let position = self.queue.start(place);
+        let workers = self.shape.workers.max(1) as u32;
         let turn = self.turns;
         self.turns += 1;
         let id = place.key.item;
@@ -154,6 +158,8 @@ impl BatchPolicy {
         }
         if let Some(item) = self.requests.item_mut(id) {
             item.stage = stage;
+            let overtaken = position.saturating_sub(item.position) / workers;
+            self.requests.note_overtaken(id, overtaken);
         }
         self.note_empty();
         turn
@@ -175,8 +181,10 @@ impl BatchPolicy {
             return;
         };
         if let Some(admitted) = self.requests.request_of(id) {
-            let least = now.saturating_duration_since(admitted.admitted) + self.least_left(id, now);
-            self.errors.push(admitted.predicted, least, now);
+            let least = self.least_left(id, now);
+            let Predicted { predicted, actual } = admitted.predicted(least, now);
+            self.errors.push(predicted, actual + least, now);
+            self.errors.ended(LATE);
         }
         let left = self.abandon(request);
         dropped.push((request, left));
@@ -205,16 +213,13 @@ impl BatchPolicy {
     /// The largest batch up to `share` that is done before the earliest deadline in it; at least one item.
     fn in_time(&self, share: usize, now: Instant) -> usize {
         let deadline = |ready: &super::Ready| self.requests.item(ready.item)?.deadline;
-        let mut count = share.clamp(1, self.ready.len().max(1));
-        while count > 1 {
-            let earliest = self.ready.iter().take(count).filter_map(deadline).min();
-            let end = now + self.costs.run(Width::Narrow, count, now).mean;
-            if earliest.is_none_or(|earliest| end <= earliest) {
-                break;
-            }
-            count = count.div_ceil(2);
-        }
-        count
+        let in_time = |count: &usize| {
+            let earliest = self.ready.iter().take(*count).filter_map(deadline).min();
+            let end = now + self.costs.run(Width::Narrow, *count, now).safe();
+            earliest.is_none_or(|earliest| end <= earliest)
+        };
+        let most = share.clamp(1, self.ready.len().max(1));
+        (1..=most).rev().find(in_time).unwrap_or(1)
     }
 
     /// Items in a narrow run at most.

@@ -29,6 +29,8 @@ pub(super) struct Item {
     pub(super) request: RequestId,
     pub(super) deadline: Deadline,
     pub(super) stage: Stage,
+    /// Where it was put in the queue.
+    pub(super) position: Duration,
     /// What preparing it takes; `None` where it came ready.
     pub(super) cost: Option<Cost>,
     pub(super) prepare: Estimate,
@@ -40,12 +42,23 @@ pub(super) struct Admitted {
     pub(super) items: Range<u64>,
     pub(super) left: usize,
     pub(super) admitted: Instant,
+    /// How long it was predicted to take, with a run of so long, and how much more by what was put before it since.
     pub(super) predicted: Duration,
+    pub(super) run: Duration,
+    pub(super) overtaken: Duration,
     pub(super) own_deadline: bool,
     /// Whether nobody waits for it any more.
     pub(super) gone: bool,
     /// Whether every item that has ended ended well.
     pub(super) ok: bool,
+}
+
+/// A request whose last item has ended well.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) predicted: Predicted,
+    /// How much of its time was left, as a share; less than nothing where it is late, `None` where it has no deadline of its own.
+    pub(super) left: Option<f64>,
 }
 
 /// All that was admitted and has not ended.
@@ -100,6 +113,14 @@ impl Requests {
         request.map_or(0..0, |request| request.items.clone()).map(ItemId)
     }
 
+    /// So much more has gone before an item than was foreseen.
+    pub(super) fn note_overtaken(&mut self, id: ItemId, by: Duration) {
+        let request = self.items.get(&id).map(|item| item.request);
+        if let Some(request) = request.and_then(|id| self.requests.get_mut(&id)) {
+            request.overtaken = request.overtaken.max(by);
+        }
+    }
+
     /// Marks a request as one that nobody waits for; its items' numbers.
     pub(super) fn abandon(&mut self, id: RequestId) -> impl Iterator<Item = ItemId> + use<> {
         if let Some(request) = self.requests.get_mut(&id) {
@@ -115,13 +136,17 @@ impl Requests {
         }
     }
 
-    /// Notes that an item has ended, well or not. Where it was its request's last and all went well, how that was predicted.
-    pub(super) fn end(&mut self, id: ItemId, ok: bool, now: Instant) -> Option<Predicted> {
+    /// Notes that an item has ended, well or not, in a run that was expected to take so long. Where it was its request's last and all went well,
+    /// how that was predicted, and how much time was left.
+    pub(super) fn end(&mut self, id: ItemId, ok: bool, run: Duration, now: Instant) -> Option<Ended> {
         let item = self.items.remove(&id)?;
         let request = self.count(item.request, ok)?;
-        request.ok.then(|| Predicted {
-            predicted: request.predicted,
-            actual: now.saturating_duration_since(request.admitted),
+        request.ok.then(|| Ended {
+            predicted: request.predicted(run, now),
+            left: item
+                .deadline
+                .filter(|_| request.own_deadline)
+                .map(|deadline| request.left(deadline, now)),
         })
     }
 
@@ -134,5 +159,24 @@ impl Requests {
             return None;
         }
         self.requests.remove(&id)
+    }
+}
+
+impl Admitted {
+    /// The share of its time that is left.
+    fn left(&self, deadline: Instant, now: Instant) -> f64 {
+        let whole = deadline.saturating_duration_since(self.admitted).as_secs_f64();
+        let over = now.saturating_duration_since(deadline).as_secs_f64();
+        let left = deadline.saturating_duration_since(now).as_secs_f64() - over;
+        left / whole.max(1e-6)
+    }
+
+    /// How a request's end was predicted that comes now, or would after a run that is expected to take so long. Other sizes of runs, and others
+    /// that go first, are the policy's own choices later, no errors: both figures are for those that came.
+    pub(super) fn predicted(&self, run: Duration, now: Instant) -> Predicted {
+        Predicted {
+            predicted: (self.predicted + self.overtaken + run).saturating_sub(self.run),
+            actual: now.saturating_duration_since(self.admitted),
+        }
     }
 }

@@ -80,6 +80,32 @@ fn small_batches_are_used_where_they_gain() {
     }
 }
 
+/// A model whose runs of four take three times as long as single ones, of pictures: full runs fit into the deadline, but not two of them
+/// one after the other. Clients whose requests wait to be read have less time left, and each a different one.
+#[test]
+fn runs_are_filled_as_far_as_deadlines_allow() {
+    let decode_s = 0.002;
+    let mut scenario = Scenario::new(2);
+    (scenario.service_s, scenario.batch_max, scenario.batch_share) = (0.025, 4, 2.0 / 3.0);
+    (scenario.noise, scenario.seconds) = (0.1, 12.0);
+    let capacity = scenario.capacity() / (1.0 + decode_s * scenario.capacity() / 2.0);
+    let loads = [1.5, 3.0, 10.0].map(|load| poisson(load * capacity));
+    for source in loads.into_iter().chain([closed(512), closed(1000)]) {
+        for (deadline_s, age_s, goodput_min) in [(0.1, 0.0, 0.85), (0.2, 0.0, 0.95), (0.2, 0.1, 0.9), (1.0, 0.1, 0.97)]
+        {
+            let decode = Decode::Expected { s: decode_s };
+            let source = source.clone().within(deadline_s).aged(age_s).decode(decode);
+            let world = World::run(scenario.clone().with(source.clone()));
+            let goodput = world.goodput() * scenario.capacity() / capacity;
+            assert!(
+                goodput >= goodput_min && world.kept() >= 0.99,
+                "{source:?}: {goodput:.3}, {:.4}",
+                world.kept()
+            );
+        }
+    }
+}
+
 #[test]
 fn a_wrong_measurement_is_corrected_within_a_second() {
     for misjudged in [0.5, 2.0] {

@@ -81,6 +81,8 @@ pub(crate) struct Source {
     /// Images in a request.
     pub(crate) items: usize,
     pub(crate) deadline_s: Option<f64>,
+    /// Requests have waited for up to so long, evenly distributed, before they come to the scheduler; their deadlines count it.
+    pub(crate) age_s: f64,
     pub(crate) priority: u8,
     pub(crate) decode: Decode,
 }
@@ -93,6 +95,7 @@ impl Source {
             arrivals,
             items: 1,
             deadline_s: None,
+            age_s: 0.0,
             priority: 128,
             decode: Decode::None,
         }
@@ -111,6 +114,10 @@ impl Source {
             deadline_s: Some(deadline_s),
             ..self
         }
+    }
+
+    pub(crate) fn aged(self, age_s: f64) -> Self {
+        Self { age_s, ..self }
     }
 
     pub(crate) fn priority(self, priority: u8) -> Self {

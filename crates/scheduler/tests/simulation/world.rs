@@ -242,6 +242,7 @@ impl World {
             arrivals,
             items,
             deadline_s,
+            age_s,
             priority,
             decode,
         } = self.scenario.sources[source];
@@ -250,7 +251,8 @@ impl World {
             self.next_arrival(source);
         }
         let now = self.time(self.now_ns);
-        let deadline = deadline_s.map(|s| self.now_ns + nanos(s));
+        let age_s = age_s * self.random.f64();
+        let deadline = deadline_s.map(|s| self.now_ns + nanos((s - age_s).max(0.0)));
         let request = Request {
             deadline: Some(deadline.map_or(now + Duration::from_secs(30), |ns| self.time(ns))),
             own_deadline: deadline.is_some(),
