@@ -10,15 +10,16 @@ use crate::support::cgroup::Cgroup;
 use crate::support::process::Process;
 use crate::support::{client, images};
 
-const MANIFEST: &str = "name = \"repvgg-a0\"\nversion = \"1\"\nfile = \"model.onnx\"\n[input]\nsize = [64, 64]\n\
-    mean = [0.485, 0.456, 0.406]\nstd = [0.229, 0.224, 0.225]\n";
-
-/// The folder of a RepVGG-A0 of random weights: 36 MB as it is trained, 33 MB fused, 79 MB as the kernels read it.
-fn model() -> TempDir {
+/// The folder of a RepVGG-A0 of random weights, for images of that side: 36 MB as it is trained, 33 MB fused, 79 MB as the kernels read it.
+fn model(side: usize) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let train = onnx::write(repvgg(&ARCHITECTURES[0], 64, 1000, 1)).unwrap();
+    let train = onnx::write(repvgg(&ARCHITECTURES[0], side, 1000, 1)).unwrap();
+    let manifest = format!(
+        "name = \"repvgg-a0\"\nversion = \"1\"\nfile = \"model.onnx\"\n[input]\nsize = [{side}, {side}]\n\
+         mean = [0.485, 0.456, 0.406]\nstd = [0.229, 0.224, 0.225]\n"
+    );
     std::fs::write(folder.path().join("model.onnx"), train).unwrap();
-    std::fs::write(folder.path().join("model.toml"), MANIFEST).unwrap();
+    std::fs::write(folder.path().join("model.toml"), manifest).unwrap();
     folder
 }
 
@@ -42,7 +43,7 @@ async fn classify(process: &Process) {
 /// What serving takes is measured with the kernels on, since choosing them prepares them, whatever is chosen then.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_limit_that_serving_fits_is_enough_to_load() {
-    let folder = model();
+    let folder = model(64);
     let on = sets(folder.path(), "on");
     let serving = Process::start(&on.each_ref().map(String::as_str)).await;
     classify(&serving).await;
@@ -68,4 +69,31 @@ async fn a_limit_that_serving_fits_is_enough_to_load() {
     assert_eq!(group.as_ref().map_or(0, Cgroup::killed), 0);
     assert!(peak <= settled + settled / 2, "{peak} bytes, of {settled} settled");
     drop(process);
+}
+
+/// Large images, so that what is measured in batches takes memory, and an empty cache, into which the graph and the weights are written.
+#[tokio::test(flavor = "multi_thread")]
+async fn measuring_batches_and_writing_the_cache_take_little_beside_the_model() {
+    let (folder, cache) = (model(224), tempfile::tempdir().unwrap());
+    let sets = [
+        format!("model.path={}", folder.path().display()),
+        format!("cache.path={}", cache.path().display()),
+        "runtime.kernels=on".to_owned(),
+    ];
+    let process = Process::start(&sets.each_ref().map(String::as_str)).await;
+    let entry = |file: &std::fs::DirEntry| file.path().extension().is_some_and(|end| end == "entry");
+    let entries = || {
+        std::fs::read_dir(cache.path())
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter(entry)
+            .count()
+    };
+    while entries() < 2 {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    classify(&process).await;
+    let (peak, settled) = (process.peak_bytes(), process.resident_bytes());
+    assert!(peak <= settled + settled / 2, "{peak} bytes, of {settled} settled");
 }

@@ -4,6 +4,7 @@ use super::error::CompileError;
 use super::executable::{Executable, Lowered};
 use super::fused::Fused;
 use super::graph_input::GraphInput;
+use super::measured_batch::measured_batch_max;
 use super::package::Package;
 use super::phase::{Clock, Phase};
 use super::precision::{AutoFacts, AutoReason, AutoTimes};
@@ -69,7 +70,9 @@ impl Auto<'_> {
 
     /// What an image takes in one-core sessions of each.
     fn measured(self, fp32: &Pool, int8: &Pool) -> Result<Option<AutoTimes>, CompileError> {
-        let mut sides = [(self.sessions(fp32)?, Vec::new()), (self.sessions(int8)?, Vec::new())];
+        let fp32 = self.sessions(fp32, Precision::Fp32)?;
+        let int8 = self.sessions(int8, Precision::Int8)?;
+        let mut sides = [(fp32, Vec::new()), (int8, Vec::new())];
         for _ in 0..TURNS {
             for (sessions, curves) in &mut sides {
                 curves.push(self.curve(sessions)?);
@@ -79,11 +82,13 @@ impl Auto<'_> {
         Ok(AutoTimes::of(fp32, int8))
     }
 
-    fn sessions(self, pool: &Pool) -> Result<Measured, CompileError> {
+    fn sessions(self, pool: &Pool, precision: Precision) -> Result<Measured, CompileError> {
         let pool = pool.clone().with_batching(self.batching);
         let sessions = (0..pool.plan().cores).map(|_| pool.session(Width::Narrow));
         let sessions = sessions.collect::<Result<Vec<_>, _>>()?;
-        let batch_max = sessions.first().and_then(ModelSession::batch_fixed);
+        let batch_fixed = sessions.first().and_then(ModelSession::batch_fixed);
+        let (count, settings) = (sessions.len(), &self.settings.runtime);
+        let batch_max = || measured_batch_max(self.fused, self.shape(), precision, count, settings);
         let narrow = sessions
             .into_iter()
             .map(|session| ImageSession::new(session, self.shape()));
@@ -92,7 +97,7 @@ impl Auto<'_> {
                 narrow: narrow.collect(),
                 wide: None,
             },
-            batch_max: batch_max.unwrap_or(self.settings.runtime.measure_batch_max),
+            batch_max: batch_fixed.unwrap_or_else(batch_max),
         })
     }
 

@@ -1,5 +1,7 @@
 //! Sessions that are verified, warm and measured, and what is known of them.
 
+use std::time::Duration;
+
 use super::beside::{self, Measured};
 use super::error::CompileError;
 use super::executable::{Chosen, Executable};
@@ -7,9 +9,11 @@ use super::facts::{Facts, GraphFacts, LoadTimes, PlanFacts, Speed};
 use super::fused::Fused;
 use super::graph_input::GraphInput;
 use super::manifest::Manifest;
+use super::measured_batch::measured_batch_max;
 use super::normalization;
 use super::package::Package;
 use super::phase::{Clock, Phase};
+use super::renewed::{Fresh, Renewed};
 use super::scores::{self, Scores, Seen};
 use super::settings::{CompileSettings, VerifyOtherwise};
 use super::signature::Signature;
@@ -174,10 +178,14 @@ impl Graph {
         let batch_fixed = first.batch_fixed();
         let signature = Signature::new(&package, first, image(&input, &package), values, scores)?;
         let signature = signature.with_embeddings(fused.embeddings().to_vec());
+        let precision = chosen.executable.precision();
+        let batch_max = batch_fixed.unwrap_or_else(|| {
+            let (image, count) = (signature.image, sessions.narrow.len());
+            measured_batch_max(&fused, image, precision, count, &settings.runtime)
+        });
         let report = fused.into_report();
         let mut sessions = shaped(sessions, signature.image);
         let [_, deploy] = GraphFacts::of(&report);
-        let precision = chosen.executable.precision();
         let like = |measured: &&Measured| measured.fits(&deploy, precision, signature.image);
         let measuring = match &settings.beside {
             None => Measuring::All,
@@ -187,15 +195,11 @@ impl Graph {
             let fresh = |width| Ok(ImageSession::new(pool.session(width)?, signature.image));
             let image = vec![0.0; signature.image_len()];
             let plan = pool.plan();
-            warm_up(
-                &mut sessions,
-                plan,
-                batch_fixed,
-                &image,
-                measuring,
-                &settings.runtime,
-                &fresh,
-            )
+            let time = Plan::measure_time(&settings.runtime);
+            let curve = measured(&mut sessions, &image, batch_max, plan.cores, measuring, time, &fresh)?;
+            let plan = plan.clone().decided(curve, batch_fixed);
+            warm_up(&mut sessions, &plan, &image, &fresh)?;
+            Ok::<_, CompileError>(plan)
         })?;
         let probe = verified.probes.first().cloned();
         let checks = probe.map(|probe| Checks {
@@ -334,44 +338,50 @@ enum Measuring<'a> {
     Known(&'a Measured),
 }
 
-/// Measures which batches pay, and leaves sessions that have run once, so that the first request finds everything in place. A wide
-/// session that does not pay is dropped.
+/// Measures how long batches take, on sessions that go with it: a session keeps the memory of the largest batch that it ran.
+fn measured(
+    sessions: &mut Sessions<ImageSession>,
+    image: &Vec<f32>,
+    batch_max: usize,
+    cores: usize,
+    measuring: Measuring<'_>,
+    time: Duration,
+    fresh: Fresh<'_>,
+) -> Result<Curve, CompileError> {
+    let wide = match measuring {
+        Measuring::Known(measured) => return Ok(measured.curve.clone()),
+        Measuring::All => true,
+        Measuring::OneCore => false,
+    };
+    let renewed = |width| move |_| Renewed::new(width, fresh);
+    let mut measured = Sessions {
+        narrow: sessions.narrow.drain(..).map(renewed(Width::Narrow)).collect(),
+        wide: sessions.wide.take().filter(|_| wide).map(renewed(Width::Wide)),
+    };
+    let curve = Curve::measure(&mut measured, image, batch_max, time)?;
+    Ok(match wide {
+        true => curve,
+        false => beside::with_assumed_wide(curve, cores),
+    })
+}
+
+/// Makes the sessions of the plan that are not there, drops a wide one that does not pay, and runs each once, so that the first request
+/// finds everything in place.
 fn warm_up(
     sessions: &mut Sessions<ImageSession>,
     plan: &Plan,
-    batch_fixed: Option<usize>,
-    image: &Vec<f32>,
-    measuring: Measuring<'_>,
-    settings: &RuntimeSettings,
-    fresh: &dyn Fn(Width) -> Result<ImageSession, CompileError>,
-) -> Result<Plan, CompileError> {
-    let batch_max = batch_fixed.unwrap_or(settings.measure_batch_max);
-    let time = Plan::measure_time(settings);
-    let curve = match measuring {
-        Measuring::All => Curve::measure(sessions, image, batch_max, time)?,
-        Measuring::Known(measured) => measured.curve.clone(),
-        Measuring::OneCore => {
-            let wide = sessions.wide.take();
-            let curve = Curve::measure(sessions, image, batch_max, time)?;
-            sessions.wide = wide;
-            beside::with_assumed_wide(curve, plan.cores)
-        }
-    };
-    let plan = plan.clone().decided(curve, batch_fixed);
-    if plan.wide_threads == 0 {
-        sessions.wide = None;
+    image: &[f32],
+    fresh: Fresh<'_>,
+) -> Result<(), CompileError> {
+    while sessions.narrow.len() < plan.cores {
+        sessions.narrow.push(fresh(Width::Narrow)?);
     }
-    if !matches!(measuring, Measuring::Known(_)) {
-        // A session keeps the memory of the largest batch that it ran.
-        for session in &mut sessions.narrow {
-            *session = fresh(Width::Narrow)?;
-        }
-        if let Some(session) = &mut sessions.wide {
-            *session = fresh(Width::Wide)?;
-        }
+    match plan.wide_threads {
+        0 => sessions.wide = None,
+        _ if sessions.wide.is_none() => sessions.wide = Some(fresh(Width::Wide)?),
+        _ => {}
     }
-    beside::run_each(sessions, image)?;
-    Ok(plan)
+    Ok(beside::run_each(sessions, image)?)
 }
 
 fn facts(

@@ -46,7 +46,7 @@ settings! {
         /// Milliseconds of CPU time that measuring the batch-latency curve may take at the start; under a quota it takes longer.
         #[allowed(time_ms(0))]
         measure_ms_max: u64 = 2000,
-        /// Largest batch that is measured.
+        /// Largest batch that is measured; above 4 only where what all sessions compute with is small: 64 MiB, or half of the weights.
         #[allowed(1..=1024)]
         measure_batch_max: usize = 16,
         /// Whether all sessions of a model share one copy of its weights.

@@ -41,6 +41,11 @@ impl<I: Sync + Send> Crew<I> {
         })
     }
 
+    /// How many sessions there are.
+    pub(super) fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
     /// Runs `batch` that often on every session; the times of all of them.
     ///
     /// # Errors

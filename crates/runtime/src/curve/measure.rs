@@ -89,7 +89,7 @@ impl<I: Clone + Send + Sync> Measuring<'_, I> {
         Ok(search.into_points())
     }
 
-    /// The wide session alone, as far as it beats a one-core session that runs one image.
+    /// The wide session alone, as far as it beats a one-core session that runs one image: not with many more images than there are cores.
     fn wide<S: Session<Input = I>>(
         &mut self,
         session: &mut S,
@@ -98,7 +98,8 @@ impl<I: Clone + Send + Sync> Measuring<'_, I> {
     ) -> Result<Vec<Point>, SessionError> {
         let mut points = Vec::new();
         let sizes = std::iter::successors(Some(1usize), |size| size.checked_mul(2));
-        for batch_size in sizes.take_while(|size| *size <= batch_max.max(1)) {
+        let batch_max = batch_max.min(self.crew.len().next_power_of_two()).max(1);
+        for batch_size in sizes.take_while(|size| *size <= batch_max) {
             let batch = Arc::new(vec![self.item.clone(); batch_size]);
             let mut latency_ms = self.alone(session, &batch)?;
             for _ in 1..WIDE_ATTEMPTS {
@@ -195,6 +196,32 @@ mod tests {
             wide: None,
         };
         assert!(Curve::measure(&mut broken, &0, 8, Duration::ZERO).is_err());
+    }
+
+    /// Computes for a while on one core, and at once on all.
+    struct Computing {
+        wide: bool,
+    }
+
+    impl Session for Computing {
+        type Input = u8;
+        type Output = ();
+
+        fn run(&mut self, batch: &[u8]) -> Result<Vec<()>, SessionError> {
+            let watch = crate::cpu_time::Stopwatch::start();
+            while !self.wide && watch.elapsed().cpu_ms < batch.len() as f64 {}
+            Ok(vec![(); batch.len()])
+        }
+    }
+
+    #[test]
+    fn all_cores_are_not_measured_with_many_more_images_than_there_are_cores() {
+        let mut sessions = Sessions {
+            narrow: vec![Computing { wide: false }, Computing { wide: false }],
+            wide: Some(Computing { wide: true }),
+        };
+        let curve = Curve::measure(&mut sessions, &0, 16, Duration::from_secs(1)).unwrap();
+        assert!(curve.wide.len() <= 2, "{curve:?}");
     }
 
     /// Sleeps for longer than it computes, as under a quota.

@@ -3,11 +3,11 @@
 use std::collections::{HashMap, HashSet};
 
 use repserve_graph::ops::{Clip, Conv, GlobalAverage, GraphView, Sum};
-use repserve_graph::shapes::{Shapes, fixed};
+use repserve_graph::shapes::Shapes;
 use repserve_graph::{DType, Dim, Graph, Model, Node, NodeId, Tensor, ValueId};
 use repserve_kernels::{Algorithm, Convolution, Isa, SourceLayout, fastest};
 
-use crate::input::Layout;
+use crate::live::shapes_for;
 
 /// Kernels beyond this side stay with ONNX Runtime.
 const KERNEL_SIDE_MAX: usize = 7;
@@ -87,24 +87,6 @@ pub(super) fn readers(sites: &[Site]) -> HashMap<ValueId, usize> {
         }
     }
     readers
-}
-
-/// The shapes of all values once the input is an image of `shape`.
-fn shapes_for(model: &Model, [channels, height, width]: [usize; 3]) -> Shapes {
-    let mut graph = model.graph.clone();
-    if let Some(input) = graph.inputs.iter().copied().find(|v| graph.constant(*v).is_none()) {
-        let stated = graph.value(input).shape.clone().unwrap_or_default();
-        let extents: Vec<_> = stated.iter().map(fixed).collect();
-        let layout = Layout::of(&extents).unwrap_or(Layout::ChannelsFirst);
-        let image = match layout.channels_last() {
-            true => [height, width, channels],
-            false => [channels, height, width],
-        };
-        let batch = stated.first().cloned().unwrap_or(Dim::Symbol(String::new()));
-        let batch = layout.has_batch().then_some(batch);
-        graph.value_mut(input).shape = Some(batch.into_iter().chain(image.map(Dim::Fixed)).collect());
-    }
-    Shapes::infer(&graph, model.opset())
 }
 
 fn of_conv(view: &GraphView<'_>, id: NodeId, node: &Node, isa: Isa) -> Option<Site> {
