@@ -106,7 +106,7 @@ impl Unsaved {
         self.entries.is_empty()
     }
 
-    /// Writes it.
+    /// Writes it, and lets go of each entry as soon as that is written.
     ///
     /// # Errors
     /// Where the store cannot be written, such as a full disk or a folder that is read-only.
@@ -119,12 +119,12 @@ impl Unsaved {
             key,
             sections,
             pool,
-        } in &self.entries
+        } in self.entries
         {
             let own = sections.iter().map(|(name, bytes)| Section::new(*name, bytes));
             let parts = pool.iter().flat_map(|pool| pool.stored().parts);
             let parts = parts.map(|(name, bytes)| Section::new(name, bytes));
-            store.write(kind, key, &own.chain(parts).collect::<Vec<_>>())?;
+            store.write(kind, &key, &own.chain(parts).collect::<Vec<_>>())?;
         }
         Ok(())
     }
