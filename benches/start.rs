@@ -23,7 +23,8 @@ const ROUNDS: usize = 9;
 /// What the second start may take: so many bare starts, and so many seconds.
 const FACTOR_MAX: f64 = 1.3;
 const EXTRA_SECONDS_MAX: f64 = 0.1;
-const MANIFEST: &str = "name = \"repvgg-a0\"\nversion = \"1\"\nfile = \"model.onnx\"\n[input]\nsize = [224, 224]\n";
+const MANIFEST: &str = "name = \"repvgg-a0\"\nversion = \"1\"\nfile = \"model.onnx\"\n[input]\nsize = [224, 224]\n\
+    mean = [0.485, 0.456, 0.406]\nstd = [0.229, 0.224, 0.225]\n";
 
 fn main() {
     if let Ok(file) = std::env::var(BARE) {

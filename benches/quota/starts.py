@@ -26,7 +26,7 @@ CONDITIONS = [("quiet", None, 0), ("quota of 0.5", 0.5, 0), ("two busy neighbour
 def start(arguments, quota, neighbours):
     """Choices by layer, plan, seconds and rate of one start."""
     group = Group(quota)
-    sets = [f"runtime.cores={arguments.cores}"] if arguments.cores else []
+    sets = ["cache.path="] + ([f"runtime.cores={arguments.cores}"] if arguments.cores else [])
     with contextlib.ExitStack() as stack:
         stack.callback(group.close)
         with spinners(neighbours):
