@@ -2,9 +2,11 @@
 //! and of RepVGG-B3, without a start-up cache, with an empty one, and from it: `cargo bench --bench memory`. `-- starts` is the second half alone.
 //!
 //! Each line is measured in a process of its own. `ran` is with the growth while a session runs for the first time: its arena. `peak` is the
-//! most that a start had resident; what it settles at is private or mapped from the cache.
+//! most that a start had resident, in the phase that is named; what it settles at is private or mapped from the cache. `-- starts phases` prints
+//! the most of every phase.
 #![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)]
 
+use std::cell::RefCell;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -28,15 +30,17 @@ fn main() {
     if let Ok(job) = std::env::var(CHILD) {
         let words: Vec<&str> = job.split(' ').collect();
         return match words[..] {
-            [folder, start] => serve(Path::new(folder), start),
+            [folder, start, "peak" | "phases"] => serve(Path::new(folder), start, words[2] == "phases"),
             _ => measure(words[0], words[1], words[2].parse().unwrap()),
         };
     }
-    if !std::env::args().any(|argument| argument == "starts") {
+    let given = |word: &str| std::env::args().any(|argument| argument == word);
+    if !given("starts") {
         sessions();
     }
+    let phases = if given("phases") { "phases" } else { "peak" };
     println!(
-        "{:10} {:8} {:>12} {:>12} {:>12} {:>14}",
+        "{:10} {:8} {:>12} {:>12} {:>12} {:>14}  peak in",
         "network", "start", "peak MB", "private MB", "mapped MB", "peak/settled"
     );
     for name in ["repvgg-a0", "repvgg-b3"] {
@@ -46,7 +50,7 @@ fn main() {
         std::fs::write(model.join("model.onnx"), train_time(name)).unwrap();
         std::fs::write(model.join("model.toml"), manifest(name)).unwrap();
         for start in ["none", "first", "second"] {
-            child(&format!("{} {start}", folder.path().display()));
+            child(&format!("{} {start} {phases}", folder.path().display()));
         }
     }
 }
@@ -88,7 +92,7 @@ fn manifest(name: &str) -> String {
 }
 
 /// Loads the model in `folder` as the server does, and writes the cache beside it where there is to be one and it is not there.
-fn serve(folder: &Path, start: &str) {
+fn serve(folder: &Path, start: &str, phases: bool) {
     return_large_blocks();
     let cache = folder.join("cache");
     let mut settings = Settings::default();
@@ -98,7 +102,9 @@ fn serve(folder: &Path, start: &str) {
         true => CachePath::Folder(cache.clone()),
         false => CachePath::Off,
     };
-    let served = load(&settings, &Metrics::new().unwrap(), &|_| ()).unwrap();
+    let peaks = Peaks::default();
+    let served = load(&settings, &Metrics::new().unwrap(), &|phase| peaks.begin(phase)).unwrap();
+    peaks.begin("served");
     let entries = || {
         let files = std::fs::read_dir(&cache).into_iter().flatten().flatten();
         files
@@ -110,13 +116,44 @@ fn serve(folder: &Path, start: &str) {
     }
     // The thread that writes them frees what it wrote.
     std::thread::sleep(Duration::from_millis(200));
+    let peaks = peaks.ended();
     return_freed_memory();
     let (private, mapped) = held_mb();
-    let peak = status_mb("VmHWM");
+    let (phase, peak) = peaks.iter().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap();
     let ratio = peak / resident_mb();
     let network = served.name();
-    println!("{network:10} {start:8} {peak:>12.1} {private:>12.1} {mapped:>12.1} {ratio:>14.2}");
+    println!("{network:10} {start:8} {peak:>12.1} {private:>12.1} {mapped:>12.1} {ratio:>14.2}  {phase}");
+    for (phase, peak) in peaks.iter().filter(|_| phases) {
+        println!("{:19} {peak:>12.1} {phase}", "");
+    }
     drop(served);
+}
+
+/// The most that was resident in each phase so far, in MB.
+#[derive(Default)]
+struct Peaks(RefCell<Vec<(&'static str, f64)>>);
+
+impl Peaks {
+    fn begin(&self, phase: &'static str) {
+        let mut peaks = self.0.borrow_mut();
+        let peak = status_mb("VmHWM");
+        match peaks.last_mut() {
+            Some((_, last)) => *last = peak,
+            None => peaks.push(("before", peak)),
+        }
+        peaks.push((phase, 0.0));
+        // The most is counted anew from here on.
+        std::fs::write("/proc/self/clear_refs", "5").unwrap();
+    }
+
+    fn ended(self) -> Vec<(&'static str, f64)> {
+        self.begin("");
+        self.0
+            .into_inner()
+            .into_iter()
+            .filter(|(_, peak)| *peak > 0.0)
+            .collect()
+    }
 }
 
 /// Private memory, and what is mapped from the cache.
