@@ -62,7 +62,12 @@ impl Layers {
 
     /// Lays a file's keys over what is there.
     pub(super) fn lay_file(&mut self, text: &str, path: &Path) -> Result<(), ConfigError> {
-        for (key, entry) in flatten(text, path)? {
+        let file = TomlFile { text, path };
+        let document = DeTable::parse(text).map_err(|error| file.syntax(&error))?;
+        if let Some((key, offset, number)) = beyond_64_bits(document.get_ref(), "") {
+            return Err(self.beyond_64_bits(key, file.source(offset), &number));
+        }
+        for (key, entry) in file.flatten(document.get_ref())? {
             self.set(key, entry)?;
         }
         Ok(())
@@ -96,7 +101,8 @@ impl Layers {
     /// Sets a key from text, which is read as the type that the key has.
     pub(super) fn set_text(&mut self, key: String, text: &str, source: Source) -> Result<(), ConfigError> {
         let known = self.known(&key, &source)?;
-        let value = from_text(&known.value, text);
+        let value = from_text(&known.value, text)
+            .map_err(|number| self.beyond_64_bits(key.clone(), source.clone(), &number))?;
         let in_force = None;
         self.set(
             key,
@@ -112,11 +118,22 @@ impl Layers {
         let known = self.known(&key, &entry.source)?;
         entry.value = fit(&known.value, entry.value).map_err(|found| {
             let kind = type_name(&found);
-            let wants = Settings::wants(&key).unwrap_or_else(|| type_name(&known.value).to_owned());
+            let wants = wants(&key, known);
             ConfigError::refused(key.clone(), entry.source.clone(), &wants, format!("{kind} ({found})"))
         })?;
         self.entries.insert(key, entry);
         Ok(())
+    }
+
+    /// Refuses a whole number that no key can have.
+    fn beyond_64_bits(&self, key: String, source: Source, number: &str) -> ConfigError {
+        match self.known(&key, &source) {
+            Err(unknown) => unknown,
+            Ok(known) => {
+                let found = format!("a whole number beyond the range of 64 bits ({number})");
+                ConfigError::refused(key.clone(), source, &wants(&key, known), found)
+            }
+        }
     }
 
     fn known(&self, key: &str, source: &Source) -> Result<&Entry, ConfigError> {
@@ -216,39 +233,85 @@ impl Layers {
     }
 }
 
-fn flatten(text: &str, path: &Path) -> Result<Vec<(String, Entry)>, ConfigError> {
-    let line_of = |offset: usize| 1 + text.bytes().take(offset).filter(|b| *b == b'\n').count();
-    let syntax = |error: &toml::de::Error| ConfigError::Syntax {
-        path: path.to_owned(),
-        line: line_of(error.span().map_or(0, |s| s.start)),
-        message: error.message().replace('\n', ", "),
-    };
-    let spans = DeTable::parse(text).map_err(|e| syntax(&e))?;
-    let values: toml::Table = toml::from_str(text).map_err(|e| syntax(&e))?;
-    let mut out = Vec::new();
-    walk(spans.get_ref(), &values, "", &mut |key, value, offset| {
-        let source = Source::File {
-            path: path.to_owned(),
-            line: line_of(offset),
-        };
-        let entry = Entry {
-            value: value.clone(),
-            source,
-            in_force: None,
-        };
-        out.push((key, entry));
-    });
-    Ok(out)
+/// A configuration file.
+#[derive(Clone, Copy)]
+struct TomlFile<'a> {
+    text: &'a str,
+    path: &'a Path,
+}
+
+impl TomlFile<'_> {
+    fn line(self, offset: usize) -> usize {
+        1 + self.text.bytes().take(offset).filter(|b| *b == b'\n').count()
+    }
+
+    fn source(self, offset: usize) -> Source {
+        Source::File {
+            path: self.path.to_owned(),
+            line: self.line(offset),
+        }
+    }
+
+    fn syntax(self, error: &toml::de::Error) -> ConfigError {
+        ConfigError::Syntax {
+            path: self.path.to_owned(),
+            line: self.line(error.span().map_or(0, |s| s.start)),
+            message: error.message().replace('\n', ", "),
+        }
+    }
+
+    /// Its keys, dotted, with their values.
+    fn flatten(self, spans: &DeTable<'_>) -> Result<Vec<(String, Entry)>, ConfigError> {
+        let values: toml::Table = toml::from_str(self.text).map_err(|error| self.syntax(&error))?;
+        let mut out = Vec::new();
+        walk(spans, &values, "", &mut |key, value, offset| {
+            let entry = Entry {
+                value: value.clone(),
+                source: self.source(offset),
+                in_force: None,
+            };
+            out.push((key, entry));
+        });
+        Ok(out)
+    }
+}
+
+/// The first whole number of a document that is outside of the 64 bits, with sign, which TOML gives one: its key, where that stands, and the
+/// number.
+fn beyond_64_bits(table: &DeTable<'_>, prefix: &str) -> Option<(String, usize, String)> {
+    table.iter().find_map(|(key, value)| {
+        let dotted = join(prefix, key.get_ref());
+        match value.get_ref() {
+            DeValue::Table(inner) => beyond_64_bits(inner, &dotted),
+            value => Some((dotted, Spanned::span(key).start, number_beyond_64_bits(value)?)),
+        }
+    })
+}
+
+fn number_beyond_64_bits(value: &DeValue<'_>) -> Option<String> {
+    match value {
+        DeValue::Integer(number) => {
+            let fits = i64::from_str_radix(number.as_str(), number.radix()).is_ok();
+            (!fits).then(|| number.to_string())
+        }
+        DeValue::Array(elements) => elements.iter().find_map(|each| number_beyond_64_bits(each.get_ref())),
+        DeValue::Table(table) => beyond_64_bits(table, "").map(|(.., number)| number),
+        _ => None,
+    }
+}
+
+fn join(prefix: &str, name: &str) -> String {
+    if prefix.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{prefix}.{name}")
+    }
 }
 
 fn walk(spans: &DeTable<'_>, values: &toml::Table, prefix: &str, visit: &mut impl FnMut(String, &Value, usize)) {
     for (key, spanned) in spans {
         let name = key.get_ref().as_ref();
-        let dotted = if prefix.is_empty() {
-            name.to_owned()
-        } else {
-            format!("{prefix}.{name}")
-        };
+        let dotted = join(prefix, name);
         match (spanned.get_ref(), values.get(name)) {
             (DeValue::Table(inner), Some(Value::Table(table))) => walk(inner, table, &dotted, visit),
             (_, Some(value)) => visit(dotted, value, Spanned::span(key).start),
@@ -257,17 +320,29 @@ fn walk(spans: &DeTable<'_>, values: &toml::Table, prefix: &str, visit: &mut imp
     }
 }
 
-fn from_text(known: &Value, text: &str) -> Value {
-    let trimmed = text.trim();
-    let parsed = || {
-        toml::from_str::<toml::Table>(&format!("v = {trimmed}"))
-            .ok()
-            .and_then(|mut t| t.remove("v"))
-    };
-    match known {
-        Value::String(_) => Value::String(text.to_owned()),
-        _ => parsed().unwrap_or_else(|| Value::String(text.to_owned())),
+/// What a text stands for where the value `known` is.
+///
+/// # Errors
+/// A whole number beyond 64 bits.
+fn from_text(known: &Value, text: &str) -> Result<Value, String> {
+    let string = || Value::String(text.to_owned());
+    if matches!(known, Value::String(_)) {
+        return Ok(string());
     }
+    let document = format!("v = {}", text.trim());
+    let beyond = DeTable::parse(&document)
+        .ok()
+        .and_then(|table| beyond_64_bits(table.get_ref(), ""));
+    if let Some((.., number)) = beyond {
+        return Err(number);
+    }
+    let parsed = toml::from_str::<toml::Table>(&document).ok();
+    Ok(parsed.and_then(|mut table| table.remove("v")).unwrap_or_else(string))
+}
+
+/// What a key takes, in words.
+fn wants(key: &str, known: &Entry) -> String {
+    Settings::wants(key).unwrap_or_else(|| type_name(&known.value).to_owned())
 }
 
 /// The value as the type that the key has, or as it was where it is of another.

@@ -136,6 +136,41 @@ fn a_wrong_type_is_named_with_its_place() {
 }
 
 #[test]
+fn a_whole_number_beyond_64_bits_is_named_with_its_place() {
+    const NUMBER: &str = "99999999999999999999";
+    const FOUND: &str = "found a whole number beyond the range of 64 bits (99999999999999999999)";
+    let wants = |place: &str| format!("`server.top_k` ({place}): wants a whole number (at least 1), {FOUND}");
+    check(&format!("[server]\ntop_k = {NUMBER}\n"), &[], &[], &wants("my.toml:2"));
+    check(&format!("\nserver.top_k = {NUMBER}\n"), &[], &[], &wants("my.toml:2"));
+    check(
+        &format!("server = {{ top_k = {NUMBER} }}\n"),
+        &[],
+        &[],
+        &wants("my.toml:1"),
+    );
+    check(
+        "",
+        &[("REPSERVE__SERVER__TOP_K", NUMBER)],
+        &[],
+        &wants("variable REPSERVE__SERVER__TOP_K"),
+    );
+    check("", &[], &[("server.top_k", NUMBER, "--set")], &wants("flag --set"));
+    let origins = Settings::wants("server.cors_origins").unwrap();
+    check(
+        &format!("[server]\ncors_origins = [1, {NUMBER}]\n"),
+        &[],
+        &[],
+        &format!("`server.cors_origins` (my.toml:2): wants {origins}, {FOUND}"),
+    );
+    check(
+        &format!("[zebra]\nx = {NUMBER}\n"),
+        &[],
+        &[],
+        "unknown key `zebra.x` (my.toml:2); a key is `section.key`, of the sections batch, cache, decode, limits, log, model, models, quantize, runtime, security, server, trace, verify; `repserve config --default` says what each is for",
+    );
+}
+
+#[test]
 fn a_key_that_nothing_is_near_to_names_those_there_are() {
     let described = "`repserve config --default` says what each is for";
     let (decode, sections) = (
