@@ -6,7 +6,6 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::layout::{self, MissingVersion};
@@ -240,12 +239,6 @@ fn version_manifest(folder: &Path, number: u64) -> Result<Manifest, ScanError> {
 
 /// How a model with versions is served: as its own `model.toml` says, which may hold nothing else, or that of its newest version.
 fn spec(folder: &Path, versions: &BTreeSet<u64>) -> Result<RepositorySpec, ScanError> {
-    /// The rest of a `model.toml` is read where it is needed.
-    #[derive(Default, Deserialize)]
-    struct Spec {
-        #[serde(default)]
-        repository: RepositorySpec,
-    }
     let newest = versions.last().map(|newest| folder.join(newest.to_string()));
     for folder in [Some(folder.to_owned()), newest].into_iter().flatten() {
         let path = folder.join(MANIFEST_FILE);
@@ -254,10 +247,8 @@ fn spec(folder: &Path, versions: &BTreeSet<u64>) -> Result<RepositorySpec, ScanE
             reason,
         };
         match files::read_text(&path, MANIFEST_BYTES_MAX) {
-            Ok(text) => {
-                let spec: Spec = toml::from_str(&text).map_err(|error| wrong(error.message().replace('\n', ", ")))?;
-                return Ok(spec.repository);
-            }
+            // The rest of it is read where it is needed.
+            Ok(text) => return Manifest::repository_of(&text).map_err(|error| wrong(error.to_string())),
             Err(error) if error.is_missing() => {}
             Err(error) => return Err(wrong(error.to_string())),
         }
@@ -418,8 +409,27 @@ mod tests {
         assert!(spec.required && spec.weight() == 2);
         write(&root.join("m"), "[repository]\nversions = [1, 3]");
         assert_eq!(found(root, "m").unwrap_err(), "there is no version 3; there are: 1, 2");
-        write(&root.join("m"), "[repository]\nrequired = 1");
-        assert!(found(root, "m").unwrap_err().contains("model.toml: "));
+        let file = root.join("m").join(MANIFEST_FILE);
+        let refused = |text: &str, reason: &str| {
+            write(&root.join("m"), text);
+            assert_eq!(found(root, "m").unwrap_err(), format!("{}: {reason}", file.display()));
+        };
+        refused(
+            "[repository]\nrequired = 1",
+            "line 2: `repository.required` wants true or false, found 1",
+        );
+        refused(
+            "\n[repository]\nversions = \"newest\"",
+            "line 3: `repository.versions` wants `latest`, `all`, or an array of version numbers, such as [1, 3], found \"newest\"",
+        );
+        refused(
+            "[[repository]]\nrequired = true",
+            "line 1: `repository` wants a table ([repository], and its keys below), found [[repository]]",
+        );
+        refused(
+            "[repositry]\nrequired = true",
+            "line 1: unknown field `repositry`, expected one of `name`, `version`, `file`, `labels`, `precision`, `input`, `output`, `repository`",
+        );
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::path::{Component, Path};
 
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
 use super::embedding::EMBEDDINGS_MAX;
@@ -147,9 +148,7 @@ impl Manifest {
     /// # Errors
     /// The first error, with its line or its key.
     pub fn parse(text: &str) -> Result<Self, ManifestError> {
-        let read = toml::Deserializer::parse(text).map_err(|error| refused(text, "", &error))?;
-        let manifest: Self = serde_path_to_error::deserialize(read)
-            .map_err(|error| refused(text, &error.path().to_string(), error.inner()))?;
+        let manifest: Self = read(text)?;
         word("name", &manifest.name)?;
         word("version", &manifest.version)?;
         inside("file", &manifest.file)?;
@@ -175,6 +174,35 @@ impl Manifest {
         }
         Ok(manifest)
     }
+
+    /// Reads the table `[repository]` of a `model.toml` that may hold nothing else; what else it holds is not checked.
+    ///
+    /// # Errors
+    /// The first error in the table, or a key that no `model.toml` has.
+    pub fn repository_of(text: &str) -> Result<RepositorySpec, ManifestError> {
+        Ok(read::<RepositoryOnly>(text)?.repository)
+    }
+}
+
+/// A `model.toml` of which `[repository]` alone is read.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "the other keys are named so that misspelt ones are found")]
+struct RepositoryOnly {
+    name: Option<IgnoredAny>,
+    version: Option<IgnoredAny>,
+    file: Option<IgnoredAny>,
+    labels: Option<IgnoredAny>,
+    precision: Option<IgnoredAny>,
+    input: Option<IgnoredAny>,
+    output: Option<IgnoredAny>,
+    #[serde(default)]
+    repository: RepositorySpec,
+}
+
+fn read<T: DeserializeOwned>(text: &str) -> Result<T, ManifestError> {
+    let document = toml::Deserializer::parse(text).map_err(|error| refused(text, "", &error))?;
+    serde_path_to_error::deserialize(document).map_err(|error| refused(text, &error.path().to_string(), error.inner()))
 }
 
 /// What is wrong with the value at `path`, or with a key.
@@ -197,7 +225,20 @@ fn refused(text: &str, path: &str, error: &toml::de::Error) -> ManifestError {
                 .collect(),
         },
         None if message.starts_with("missing field") => ManifestError::Missing { message },
-        None => ManifestError::Toml { line, message },
+        None => ManifestError::Toml {
+            line,
+            message: format!("{message}{}", where_else(&message).unwrap_or_default()),
+        },
+    }
+}
+
+/// Where a key stands that a message calls unknown, if in another table.
+fn where_else(message: &str) -> Option<String> {
+    let (key, _) = message.strip_prefix("unknown field `")?.split_once('`')?;
+    let mut tables = ["input", "output", "repository"].into_iter();
+    match tables.find(|table| wants(&format!("{table}.{key}")).is_some()) {
+        Some(table) => Some(format!("; `{key}` is a key of [{table}]")),
+        None => wants(key).map(|_| format!("; `{key}` stands above the tables")),
     }
 }
 
@@ -211,8 +252,8 @@ fn wants(key: &str) -> Option<String> {
         "file" => "a string (the ONNX file's path within the folder)",
         "labels" => "a string (the path within the folder of a file with one class a line)",
         "precision" => return Some(Kind::of::<RequestedPrecision>().to_string()),
-        "input.size" => "an array of two whole numbers (height and width, such as [224, 224])",
-        "input.resize" => "a whole number (the short side before the crop, in pixels)",
+        "input.size" => "an array of two whole numbers (height and width, 1 to 4096 pixels, such as [224, 224])",
+        "input.resize" => "a whole number (the short side before the crop, 1 to 4096 pixels)",
         "input.interpolation" => return Some(Kind::of::<Interpolation>().to_string()),
         "input.scale" => "a number (what pixels are divided by: 255 or 1)",
         "input.mean" | "input.std" => {
@@ -367,18 +408,73 @@ mod tests {
             "kind = \"odds\"",
             "line 15: `output.kind` wants one of `auto`, `logits`, `probabilities`, `log-probabilities`, `sigmoid`, found \"odds\"",
         );
-        const SIZE: &str =
-            "`input.size` wants an array of two whole numbers (height and width, such as [224, 224]), found";
+        const SIZE: &str = "`input.size` wants an array of two whole numbers (height and width, 1 to 4096 pixels, such as [224, 224]), found";
         for found in ["\"32\"", "[32]", "32"] {
             check("[32, 32]", found, &format!("line 7: {SIZE} {found}"));
         }
         check("[32, 32]", "[32, \"a\"]", &format!("line 7: {SIZE} \"a\""));
         check("[32, 32]", "[32, -1]", &format!("line 7: {SIZE} -1"));
         check(
+            "[output]\nname",
+            "[[output]]\nname",
+            "line 13: `output` wants a table ([output], and its keys below), found [[output]]",
+        );
+        check(
             "kind = \"logits\"",
             "embeddings = \"pool\"",
             "line 15: `output.embeddings` wants an array of strings (names of inner values, such as [\"features\"]), found \"pool\"",
         );
+        check(
+            "kind = \"logits\"",
+            "kind = \"logits\"\n[repository]\nversions = \"newest\"",
+            "line 17: `repository.versions` wants `latest`, `all`, or an array of version numbers, such as [1, 3], found \"newest\"",
+        );
+    }
+
+    #[test]
+    fn a_key_in_the_wrong_table_is_told_where_it_stands() {
+        check(
+            "[output]\nname = \"logits\"\n",
+            "",
+            "line 13: unknown field `kind`, expected one of `size`, `resize`, `interpolation`, `scale`, `mean`, `std`; \
+             `kind` is a key of [output]",
+        );
+        check(
+            "[input]",
+            "threshold = 0.5\n[input]",
+            "line 6: unknown field `threshold`, expected one of `name`, `version`, `file`, `labels`, `precision`, `input`, `output`, `repository`; \
+             `threshold` is a key of [output]",
+        );
+        check(
+            "kind = \"logits\"",
+            "precision = \"fp32\"",
+            "line 15: unknown field `precision`, expected one of `name`, `kind`, `threshold`, `embeddings`; \
+             `precision` stands above the tables",
+        );
+    }
+
+    #[test]
+    fn whole_numbers_beyond_any_type_name_their_key() {
+        for digits in [10, 20, 30, 50] {
+            let number = "9".repeat(digits);
+            check(
+                "resize = 32",
+                &format!("resize = {number}"),
+                &format!(
+                    "line 8: `input.resize` wants a whole number (the short side before the crop, 1 to 4096 pixels), found {number}"
+                ),
+            );
+            check(
+                "kind = \"logits\"",
+                &format!("[repository]\nweight = {number}"),
+                &format!("line 16: `repository.weight` wants a whole number (1 to 1000), found {number}"),
+            );
+            check(
+                "version = \"1\"",
+                &format!("version = {number}"),
+                &format!("line 2: `version` wants a string, found {number}"),
+            );
+        }
     }
 
     #[test]
