@@ -269,6 +269,13 @@ fn convert_leaves_nothing_behind_when_it_fails() {
         stderr(&output)
     );
     assert!(!out.exists());
+    let output = run(&["convert", &model(), "-o", &text(&out), "--onnxruntime", "libnowhere.so"]);
+    check_error(
+        &output,
+        1,
+        "cannot load ONNX Runtime from libnowhere.so: it is not in this folder, nor where the system's loader looks (LD_LIBRARY_PATH, \
+         `ldconfig -p`). Run `make onnxruntime`, which fetches it, or point --onnxruntime or ORT_DYLIB_PATH at libonnxruntime.so (1.24 or newer)",
+    );
     let output = run(&["convert", &model(), "-o", &text(&out), "--output", "features"]);
     let line = format!(
         "{}: the model has no output \"features\"; its outputs are: logits",

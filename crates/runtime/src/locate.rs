@@ -1,8 +1,10 @@
 //! Where ONNX Runtime's shared library is found.
 
+use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use ort::LoadDynamicError;
 use ort::environment::GlobalThreadPoolOptions;
 use ort::logging::LogLevel;
 
@@ -34,18 +36,21 @@ impl Runtime {
         if let Some(loaded) = LOADED.get() {
             return Ok(loaded.clone());
         }
-        let library = search(
-            explicit,
-            std::env::var_os("ORT_DYLIB_PATH").map(PathBuf::from),
-            std::env::current_exe().ok().as_deref().and_then(Path::parent),
-            std::env::current_dir().ok().as_deref(),
-        );
+        let named = named(explicit, std::env::var_os("ORT_DYLIB_PATH").map(PathBuf::from));
+        let places = if named.is_some() { PLACES_OF_NAMED } else { PLACES };
+        let library = named.unwrap_or_else(|| {
+            search(
+                std::env::current_exe().ok().as_deref().and_then(Path::parent),
+                std::env::current_dir().ok().as_deref(),
+            )
+        });
         let failed = |reason: String| RuntimeError::Library {
             library: library.clone(),
             reason,
         };
         check_file(&library).map_err(failed)?;
-        let builder = ort::init_from(&library).map_err(|e| failed(e.to_string()))?;
+        let builder =
+            ort::init_from(in_full(&library)).map_err(|e| failed(unloadable(&library, places, &reason(&e))))?;
         let shared_threads = Cores::detect().usable();
         let pool = GlobalThreadPoolOptions::default()
             .with_intra_threads(shared_threads)
@@ -77,6 +82,34 @@ impl Runtime {
     /// The version and build that the library reports.
     pub fn build_info(&self) -> &'static str {
         ort::info()
+    }
+}
+
+/// Where a library of which the name alone is given is searched for.
+const PLACES_OF_NAMED: &str = "in this folder";
+/// Where one is searched for that nobody has named.
+const PLACES: &str = "beside the executable, in a Python environment around it, in `.onnxruntime/` of this folder or of one above the executable";
+
+/// The file in full, where it is there: else a bare name is not taken for one in the working directory.
+fn in_full(library: &Path) -> PathBuf {
+    let there = library.exists().then(|| std::path::absolute(library).ok()).flatten();
+    there.unwrap_or_else(|| library.to_owned())
+}
+
+/// Why the library is not loaded: in plain words where the loader has not found it.
+fn unloadable(library: &Path, places: &str, reason: &str) -> String {
+    if reason.starts_with(&format!("{}: cannot open shared object file", library.display())) {
+        format!("it is not {places}, nor where the system's loader looks (LD_LIBRARY_PATH, `ldconfig -p`)")
+    } else {
+        reason.to_owned()
+    }
+}
+
+/// What the loader says, or what is wrong with what it has loaded.
+fn reason(error: &LoadDynamicError) -> String {
+    match error {
+        LoadDynamicError::Dlopen { error, .. } => error.source().map_or_else(|| error.to_string(), ToString::to_string),
+        other => other.to_string(),
     }
 }
 
@@ -138,14 +171,19 @@ fn python_library(environment: &Path) -> Option<PathBuf> {
         .max()
 }
 
-/// What is loaded by an executable that lies in `beside`, in the working directory `here`.
-fn search(explicit: Option<&Path>, variable: Option<PathBuf>, beside: Option<&Path>, here: Option<&Path>) -> PathBuf {
-    let named = explicit
+/// The library that a flag names, else the one that a variable names.
+fn named(explicit: Option<&Path>, variable: Option<PathBuf>) -> Option<PathBuf> {
+    explicit
         .map(Path::to_owned)
-        .or(variable.filter(|v| !v.as_os_str().is_empty()));
+        .or(variable)
+        .filter(|named| !named.as_os_str().is_empty())
+}
+
+/// What is loaded by an executable that lies in `beside`, in the working directory `here`, where no library is named.
+fn search(beside: Option<&Path>, here: Option<&Path>) -> PathBuf {
     let fetched = |folder: &Path| library_in(&folder.join(".onnxruntime"));
-    named
-        .or_else(|| library_in(beside?))
+    beside
+        .and_then(library_in)
         .or_else(|| python_library(beside?.parent()?))
         .or_else(|| fetched(here?))
         .or_else(|| beside?.ancestors().find_map(fetched))
@@ -183,6 +221,22 @@ mod tests {
     }
 
     #[test]
+    fn a_library_that_the_loader_does_not_find_is_said_to_be_nowhere() {
+        let library = Path::new("libnowhere.so");
+        let check = |reason: &str, expected: &str| {
+            assert_eq!(unloadable(library, PLACES_OF_NAMED, reason), expected);
+        };
+        check(
+            "libnowhere.so: cannot open shared object file: No such file or directory",
+            "it is not in this folder, nor where the system's loader looks (LD_LIBRARY_PATH, `ldconfig -p`)",
+        );
+        let of_another = "libother.so: cannot open shared object file: No such file or directory";
+        check(of_another, of_another);
+        assert_eq!(in_full(library), library);
+        assert!(in_full(Path::new("Cargo.toml")).is_absolute());
+    }
+
+    #[test]
     fn a_failure_is_told_once() {
         assert!(is_returned("Exception during initialization: bad shape"));
         assert!(is_returned(
@@ -197,7 +251,7 @@ mod tests {
         let (bin, here) = (root.path().join("env/bin"), root.path().join("here"));
         let found = |explicit: Option<&str>, variable: Option<&str>| {
             let variable = variable.map(PathBuf::from);
-            search(explicit.map(Path::new), variable, Some(&bin), Some(&here))
+            named(explicit.map(Path::new), variable).unwrap_or_else(|| search(Some(&bin), Some(&here)))
         };
         assert_eq!(found(None, None), Path::new(NAMES[1]));
         let farther = [
