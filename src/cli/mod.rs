@@ -26,6 +26,7 @@ mod settings;
 mod value;
 
 use std::ffi::OsString;
+use std::path::Path;
 
 use clap::error::{ContextKind, ContextValue};
 use clap::{Parser, Subcommand};
@@ -65,9 +66,10 @@ type Outcome = anyhow::Result<ExitCode>;
 
 /// Parses the arguments and runs the subcommand.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(args) {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
-        Err(error) => return usage(&error),
+        Err(error) => return usage(&error, &args),
     };
     let outcome = match cli.command {
         Command::Serve(args) => serve::run(&args),
@@ -104,7 +106,7 @@ fn failure(error: &anyhow::Error) -> ExitCode {
 }
 
 /// Help and version are printed as requested; everything else is one line and exit code 2.
-fn usage(error: &clap::Error) -> ExitCode {
+fn usage(error: &clap::Error, args: &[OsString]) -> ExitCode {
     if !error.use_stderr() {
         return match error.print() {
             Ok(()) => ExitCode::SUCCESS,
@@ -118,9 +120,31 @@ fn usage(error: &clap::Error) -> ExitCode {
     let text = error.to_string();
     let first = text.split("\n\n").next().unwrap_or_default();
     let first = first.strip_prefix("error: ").unwrap_or(first);
-    let meant = suggestion(error).map_or_else(String::new, |meant| format!("; did you mean '{meant}'?"));
+    let meant = served_with(args).or_else(|| suggestion(error).map(str::to_owned));
+    let meant = meant.map_or_else(String::new, |meant| format!("; did you mean '{meant}'?"));
     output::complain(&format!("{first}{meant} (try --help)"));
     ExitCode::USAGE
+}
+
+/// The command line of `serve` where one was written without that word.
+fn served_with(args: &[OsString]) -> Option<String> {
+    let (_, given) = args.split_first()?;
+    let first = given.first()?;
+    let inserted: &[&str] = if first.as_encoded_bytes().starts_with(b"-") {
+        &["repserve", "serve"]
+    } else if Path::new(first).exists() {
+        &["repserve", "serve", "--model"]
+    } else {
+        return None;
+    };
+    let words: Vec<OsString> = inserted
+        .iter()
+        .map(OsString::from)
+        .chain(given.iter().cloned())
+        .collect();
+    Cli::try_parse_from(&words).ok()?;
+    let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+    Some(words.join(" "))
 }
 
 /// Flags that other servers have, and what does the same here.

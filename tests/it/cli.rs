@@ -323,6 +323,31 @@ fn usage_is_one_line_and_exit_code_2() {
         2,
         "unexpected argument '--port' found; did you mean '--listen 127.0.0.1:PORT'? (try --help)",
     );
+    let dir = tempfile::tempdir().unwrap();
+    let folder = text(dir.path());
+    for (args, found, meant) in [
+        (
+            vec!["--model", "x"],
+            "unexpected argument '--model' found",
+            "repserve serve --model x",
+        ),
+        (
+            vec!["--models=x", "--listen", "127.0.0.1:0"],
+            "unexpected argument '--models' found",
+            "repserve serve --models=x --listen 127.0.0.1:0",
+        ),
+        (
+            vec![&folder],
+            &format!("unrecognized subcommand '{folder}'"),
+            &format!("repserve serve --model {folder}"),
+        ),
+    ] {
+        check_error(
+            &run(&args),
+            2,
+            &format!("{found}; did you mean '{meant}'? (try --help)"),
+        );
+    }
     for rounds in ["0", "many"] {
         let refused =
             format!("invalid value '{rounds}' for '--rounds <N>': must be a whole number, 1 or more (try --help)");
