@@ -30,6 +30,7 @@ use crate::http::{Draining, Health, HealthState, Security, Server, Shared, Share
 use crate::repository::Repository;
 use crate::telemetry::{Metrics, TraceSettings, Tracer};
 use probe::Trust;
+use repserve_files::in_words;
 use service_manager::ServiceManager;
 use watchdog::Watchdog;
 
@@ -178,7 +179,7 @@ impl App {
             () = reached(&mut stop, Stop::Drain) => Ok(()),
         };
         if let Err(error) = loaded {
-            shared.health.set(HealthState::Failed(format!("{error:#}")));
+            shared.health.set(HealthState::Failed(in_words(format!("{error:#}"))));
             linger(&settings, &error, &mut stop).await;
             let _ = told.await;
             return Err(error);
@@ -209,7 +210,7 @@ async fn linger(settings: &Settings, error: &anyhow::Error, stop: &mut watch::Re
     let linger = settings.server.failure_linger();
     if !linger.is_zero() {
         tracing::error!(
-            error = format!("{error:#}"),
+            error = in_words(format!("{error:#}")),
             "the model cannot be served; probes and metrics are served for a while"
         );
         let _ = tokio::time::timeout(linger, reached(stop, Stop::Drain)).await;

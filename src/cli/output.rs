@@ -5,6 +5,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use repserve_files::in_words;
 
 /// How long the last line may wait for the reader of stderr.
 const LAST_LINE: Duration = Duration::from_secs(1);
@@ -21,6 +22,7 @@ pub(super) fn print(text: &str) -> io::Result<()> {
 
 /// One line on stderr.
 pub(super) fn complain(text: &str) {
+    let text = in_words(text);
     let line: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
     let _ = writeln!(io::stderr().lock(), "repserve: {}", line.join(" "));
 }

@@ -9,6 +9,7 @@ use super::{ExitCode, Outcome};
 use crate::app::App;
 use crate::config::Settings;
 use crate::telemetry::{self, LogFormat, LogSettings};
+use repserve_files::in_words;
 use repserve_runtime::{Cores, return_large_blocks};
 
 /// Cores for which one thread does all reading and writing. That takes a tenth of what inference takes, and threads beyond wake each
@@ -60,7 +61,7 @@ fn json_log() -> LogSettings {
 
 /// Reports the error as a line of the log, which is JSON; returns the exit code.
 fn logged(error: &anyhow::Error) -> ExitCode {
-    tracing::error!(error = format!("{error:#}"), "ended by an error");
+    tracing::error!(error = in_words(format!("{error:#}")), "ended by an error");
     super::failure(error)
 }
 

@@ -21,6 +21,7 @@ use crate::classify::{Models, Served, Shadow};
 use crate::niceness::rank_with_workers;
 use crate::telemetry::{Metrics, Swap};
 use repserve_compile::Package;
+use repserve_files::in_words;
 use repserve_runtime::return_freed_memory;
 
 /// How much of the machine loading may take.
@@ -244,7 +245,7 @@ impl Repository {
         };
         match found {
             Ok(Err(error)) if error.is_missing() && !self.0.lock().contains_key(name) => {
-                return Err(Refused::NoModel(error.to_string()));
+                return Err(Refused::NoModel(in_words(error)));
             }
             Ok(_) => {}
             Err(_) => return Err(Refused::Ending),
@@ -293,7 +294,10 @@ impl Repository {
         let names = match self.0.parts.source.names() {
             Ok(names) => names,
             Err(error) => {
-                tracing::error!(%error, "the models cannot be read again; what is served goes on");
+                tracing::error!(
+                    error = in_words(error),
+                    "the models cannot be read again; what is served goes on"
+                );
                 self.0.parts.metrics.model.swapped(None, Swap::Other);
                 return;
             }
@@ -542,7 +546,7 @@ impl Inner {
         let ended = model.lifecycle.ended(job.load, outcome);
         let answer = match &failed {
             _ if !ended.publish => Err(Refused::Unloaded),
-            Some(error) => Err(Refused::Failed(error.to_string())),
+            Some(error) => Err(Refused::Failed(in_words(error))),
             None => Ok(()),
         };
         self.count(job, ended.publish, failed.as_ref(), new.len());
@@ -575,7 +579,12 @@ impl Inner {
                 metrics.load_failed(swap == Swap::Verification);
                 // Without its only model the server ends, with this error.
                 if replaces || !matches!(self.parts.source, Source::One(_)) {
-                    tracing::error!(model = job.name, %error, serves = replaces, "cannot be loaded");
+                    tracing::error!(
+                        model = job.name,
+                        error = in_words(error),
+                        serves = replaces,
+                        "cannot be loaded"
+                    );
                 }
             }
             None if new == 0 => {}
@@ -628,10 +637,10 @@ impl Inner {
 /// How a load went, for the state machine.
 fn outcome(made: &Result<MadeVersions, LoadError>) -> Outcome {
     match made {
-        Err(error) => Outcome::Unreadable(error.to_string()),
+        Err(error) => Outcome::Unreadable(in_words(error)),
         Ok(made) => {
             let each = made.iter().map(|(version, made)| {
-                let result = made.as_ref().map(|_| ()).map_err(ToString::to_string);
+                let result = made.as_ref().map(|_| ()).map_err(in_words);
                 (version.clone(), result)
             });
             Outcome::Versions(each.collect())

@@ -25,7 +25,7 @@ fn what_is_wrong_is_one_line_and_exit_code_2() {
     check_error(
         &run(&["config", "--config", "/nowhere.toml"]),
         2,
-        "cannot read the configuration file /nowhere.toml: No such file or directory (os error 2)",
+        "cannot read the configuration file /nowhere.toml: No such file or directory",
     );
     check_error(
         &run(&["serve", "--set", "server.top_k"]),

@@ -15,6 +15,7 @@
 //! # Ok::<(), FileError>(())
 //! ```
 
+use std::fmt::Display;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
@@ -40,6 +41,28 @@ pub enum FileError {
     /// Not a text.
     #[error("it is not UTF-8")]
     NotUtf8,
+}
+
+/// A message without the numbers of the system's errors, such as ` (os error 2)`: the words before them say the same.
+///
+/// ```
+/// let error = std::io::Error::from_raw_os_error(2);
+/// assert_eq!(error.to_string(), "No such file or directory (os error 2)");
+/// assert_eq!(repserve_files::in_words(&error), "No such file or directory");
+/// ```
+pub fn in_words(message: impl Display) -> String {
+    const START: &str = " (os error ";
+    let message = message.to_string();
+    let mut parts = message.split(START);
+    let mut words = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let rest = part.trim_start_matches(|c: char| c.is_ascii_digit());
+        match rest.strip_prefix(')') {
+            Some(rest) if rest.len() + 1 < part.len() => words.push_str(rest),
+            _ => words.extend([START, part]),
+        }
+    }
+    words
 }
 
 impl FileError {
@@ -153,6 +176,24 @@ mod tests {
 
     fn shown<T>(result: Result<T, FileError>) -> String {
         result.map_or_else(|error| error.to_string(), |_| "read".to_owned())
+    }
+
+    #[test]
+    fn messages_say_in_words_what_failed() {
+        let check = |message: &str, expected: &str| assert_eq!(in_words(message), expected);
+        check("a: No such file (os error 2)", "a: No such file");
+        check("in use (os error 98); end it", "in use; end it");
+        check("a (os error 2): b (os error 13)", "a: b");
+        for kept in [
+            "",
+            "done",
+            "x (os error )",
+            "x (os error two)",
+            "x (os error 2",
+            "(os error 2)",
+        ] {
+            check(kept, kept);
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::classify::{Item, Prediction, Served, Wanted, classify};
 use crate::telemetry::{self, LogSettings, Metrics};
 use format::{Format, Line};
 use progress::Progress;
+use repserve_files::in_words;
 use repserve_scheduler::Request;
 
 /// Images that are on their way at one time.
@@ -192,6 +193,6 @@ async fn one(served: &Served, listed: &files::Listed, top_k: usize, bytes_max: u
 fn unreadable(detail: String) -> Fault {
     Fault {
         code: "unreadable",
-        detail,
+        detail: in_words(detail),
     }
 }
