@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::Shared;
 use super::error::{ProblemDetail, Refused};
 use super::refusal_log::{self, Refusal};
-use super::timing::{StageTimes, milliseconds};
+use super::timing::{StageTimes, milliseconds, of_one_response};
 use super::trace::{Carried, TRACEPARENT, TraceContext};
 use crate::telemetry::{Reason, RequestSpan};
 
@@ -112,8 +112,8 @@ impl Observed {
         }
         let headers = response.headers_mut();
         headers.insert(TOTAL_TIME, milliseconds(record.arrived.elapsed()));
-        headers.insert(REQUEST_ID, id);
-        headers.insert(TRACEPARENT, trace.header());
+        headers.insert(REQUEST_ID, of_one_response(id));
+        headers.insert(TRACEPARENT, of_one_response(trace.header()));
         if version < Version::HTTP_2 && record.shared.health.draining() {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }

@@ -46,5 +46,13 @@ impl StageTimes {
 /// A duration as the timing headers give it: milliseconds with three decimals.
 pub(super) fn milliseconds(duration: Duration) -> HeaderValue {
     let text = format!("{:.3}", duration.as_secs_f64() * 1e3);
-    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("0"))
+    of_one_response(HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("0")))
+}
+
+/// The value of a header that no other response has.
+pub(super) fn of_one_response(mut value: HeaderValue) -> HeaderValue {
+    // HTTP/2 does not keep such a value in its table of headers: it would push out those that come again, and be compared with every later
+    // value of the same header.
+    value.set_sensitive(true);
+    value
 }
