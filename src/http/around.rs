@@ -19,7 +19,11 @@ use super::{Shared, framing, grpc, packed_response, reserve, v2};
 
 /// What the steps need. HTTP and gRPC have the same; the second listener has its own.
 #[derive(Debug, Clone)]
-pub(super) struct Around(Arc<Steps>);
+pub(super) struct Around {
+    steps: Arc<Steps>,
+    /// Whether only gRPC is served.
+    grpc: bool,
+}
 
 #[derive(Debug)]
 struct Steps {
@@ -31,23 +35,35 @@ struct Steps {
 
 impl Around {
     pub(super) fn new(shared: Shared) -> Self {
-        Self(Arc::new(Steps {
+        let steps = Steps {
             clients: Clients::new(&shared),
             bodies: BodyBudget::new(&shared),
             responses: ResponseBudget::new(&shared.limits),
             shared,
-        }))
+        };
+        Self {
+            steps: Arc::new(steps),
+            grpc: false,
+        }
+    }
+
+    /// The same where gRPC is served, and nothing else.
+    pub(super) fn of_grpc(self) -> Self {
+        Self { grpc: true, ..self }
     }
 }
 
 /// The layer.
-pub(super) async fn around(State(Around(steps)): State<Around>, mut request: Request, next: Next) -> Response {
+pub(super) async fn around(State(around): State<Around>, mut request: Request, next: Next) -> Response {
+    let Around { steps, grpc } = around;
+    let is_call = grpc && grpc::is_call(&request);
     let observed = Observed::begin(&steps.shared, &mut request);
     let is_protocol = v2::is_protocol(request.uri().path());
     let reserved = reserve::is_reserved(&request);
     let checked = framing::check(&request).and_then(|()| reserve::check(&request));
     let refused = checked.is_err();
     let mut response = match checked {
+        Ok(()) if grpc && !is_call => grpc::only_calls().into_response(),
         Ok(()) => steps.run(request, next).await,
         Err(problem) => problem.into_response(),
     };
@@ -58,8 +74,13 @@ pub(super) async fn around(State(Around(steps)): State<Around>, mut request: Req
     if is_protocol {
         v2::add_error_member(&mut response);
     }
-    headers::harden(steps.shared.security.tls.is_some(), response.headers_mut());
     observed.end(&mut response);
+    if is_call {
+        // No browser can make one.
+        grpc::translate(&mut response);
+    } else {
+        headers::harden(steps.shared.security.tls.is_some(), response.headers_mut());
+    }
     response
 }
 

@@ -5,7 +5,7 @@ use std::any::Any;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, Uri};
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -33,7 +33,7 @@ pub fn routers(shared: Shared) -> Routers {
             layered(http_routes(&shared), around.clone(), shared.clone()),
             &shared.server,
         ),
-        grpc: layered(grpc_routes(&shared), around, shared).layer(from_fn(grpc::translate)),
+        grpc: layered(grpc_routes(&shared), around.of_grpc(), shared),
     }
 }
 
@@ -54,8 +54,7 @@ fn http_routes(shared: &Shared) -> Router<Shared> {
 }
 
 fn grpc_routes(shared: &Shared) -> Router<Shared> {
-    let routes = keyed(grpc::methods(), shared).merge(grpc::open(shared));
-    or_else(routes).layer(from_fn(grpc::only_grpc))
+    or_else(keyed(grpc::methods(), shared).merge(grpc::open(shared)))
 }
 
 /// Routes that need a key where keys are set.

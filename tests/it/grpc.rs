@@ -30,6 +30,7 @@ async fn an_inference_is_what_http_computes_and_is_counted_like_it() {
     for name in ["x-request-id", "x-inference-time", "traceparent"] {
         assert!(answer.headers.contains_key(name), "{name}");
     }
+    assert!(!answer.headers.contains_key("x-frame-options"), "{:?}", answer.headers);
     let response = InferResponse::decode(answer.body.slice(5..)).unwrap();
     assert_eq!((&*response.model_name, &*response.id), ("repvgg-cifar10", "seven"));
     let logits: Vec<f64> = response.raw_output_contents[0]

@@ -34,7 +34,7 @@ use super::inference::InferLimits;
 use super::settings::LimitSettings;
 use repserve_compile::Signature;
 
-pub(super) use self::status::{only_grpc, translate};
+pub(super) use self::status::{is_call, only_calls, translate};
 
 /// Bytes of a message to the standard services at most.
 const SMALL_BYTES_MAX: usize = 16 << 10;

@@ -4,8 +4,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use tonic::Status;
 
 use crate::http::error::{Code, Problem, ProblemDetail};
@@ -18,28 +17,24 @@ const ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encodin
 /// Bytes of a message at most, in percent-encoding: clients take no more than 8 KiB of a head.
 const MESSAGE_BYTES_MAX: usize = 4 << 10;
 
-/// The layer that refuses what is not gRPC.
-pub(in crate::http) async fn only_grpc(request: Request, next: Next) -> Response {
-    if request.version() == Version::HTTP_2 && is_grpc(request.headers()) {
-        return next.run(request).await;
-    }
-    let detail = "gRPC is served here, over HTTP/2 with content-type application/grpc; HTTP is served at server.listen";
-    Problem::new(Code::UnsupportedType, detail).uncounted().into_response()
+/// Whether a request is gRPC.
+pub(in crate::http) fn is_call(request: &Request) -> bool {
+    request.version() == Version::HTTP_2 && is_grpc(request.headers())
 }
 
-/// The layer that makes a problem a status.
-pub(in crate::http) async fn translate(request: Request, next: Next) -> Response {
-    let is_grpc = request.version() == Version::HTTP_2 && is_grpc(request.headers());
-    let mut response = next.run(request).await;
-    if !is_grpc {
-        return response;
-    }
+/// What is returned for a request that is not.
+pub(in crate::http) fn only_calls() -> Problem {
+    let detail = "gRPC is served here, over HTTP/2 with content-type application/grpc; HTTP is served at server.listen";
+    Problem::new(Code::UnsupportedType, detail).uncounted()
+}
+
+/// Makes the response to a call one of gRPC: a problem becomes a status.
+pub(in crate::http) fn translate(response: &mut Response) {
     let codings = HeaderValue::from_static("identity,deflate,gzip");
     response.headers_mut().insert(ACCEPT_ENCODING, codings);
     if let Some(problem) = response.extensions_mut().remove::<ProblemDetail>() {
-        become_status(&problem, &mut response);
+        become_status(&problem, response);
     }
-    response
 }
 
 fn become_status(problem: &ProblemDetail, response: &mut Response) {
@@ -101,6 +96,8 @@ fn is_grpc(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use axum::response::IntoResponse;
+
     use super::*;
 
     #[test]

@@ -6,7 +6,7 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
-/// On every response. Nothing here is a document, so a browser may load nothing for it; the pages have their own policy.
+/// On every response but those of gRPC. Nothing here is a document, so a browser may load nothing for it; the pages have their own policy.
 const ALWAYS: [(HeaderName, &str); 6] = [
     (CACHE_CONTROL, "no-store"),
     (CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
