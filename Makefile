@@ -30,7 +30,7 @@ wheel: cmake ## Build the Python wheel, which holds the binary, into target/whee
 	@command -v nasm >/dev/null || { echo "the wheel's binary decodes JPEG with SIMD, for which nasm is missing: \`make deps\` installs it" >&2; exit 1; }
 	@sh docker/fetch-tool.sh maturin
 	@echo "== Building the wheel"
-	.tools/maturin/bin/maturin build --quiet --locked --profile $(WHEEL_PROFILE) --strip --out $(WHEELS)
+	.tools/maturin/bin/maturin build --quiet --locked --profile $(WHEEL_PROFILE) $(if $(filter release,$(WHEEL_PROFILE)),,--strip) --out $(WHEELS)
 	@ls $(WHEELS)/repserve-*.whl
 
 deb: onnxruntime cmake ## Build the Debian package, with ONNX Runtime and the systemd unit, into target/debian/ (needs nasm)

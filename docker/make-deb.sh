@@ -25,12 +25,10 @@ if [ "$(.tools/cargo-deb/bin/cargo-deb --version 2>/dev/null)" != "cargo-deb $ve
     echo "== Building cargo-deb $version into .tools"
     cargo install --quiet --locked --force --version "$version" --root .tools/cargo-deb cargo-deb
 fi
-# The time of the last change, not that of the build, goes into the package.
-SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
-export SOURCE_DATE_EPOCH
 
 echo "== Building the binary"
-cargo build --locked --profile "$profile" --features "$features"
+# As `make build` does, so that what it has built is taken.
+cargo build --locked --profile "$profile" --no-default-features --features "$features"
 rm -rf "$staged"
 mkdir -p "$staged/usr/bin" "$staged/completions"
 ln -s ../lib/repserve/repserve "$staged/usr/bin/repserve"
@@ -40,6 +38,9 @@ ln -s ../lib/repserve/repserve "$staged/usr/bin/repserve"
 "$built/repserve" completions fish >"$staged/completions/repserve.fish"
 
 echo "== Packing"
+# The time of the last change, not that of the build, goes into the package. Set before, it would have the C code built anew.
+SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
+export SOURCE_DATE_EPOCH
 .tools/cargo-deb/bin/cargo-deb --quiet --locked --no-build --profile "$profile" ${DEB_FLAGS:-} --output "$staged/" ||
     fail "cargo-deb could not make the package"
 set -- "$staged"/repserve_*.deb
