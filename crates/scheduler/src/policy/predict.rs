@@ -70,15 +70,18 @@ impl BatchPolicy {
     fn start(&self, sum: &Sum, (place, weight): (Place, u32), batch: usize, now: Instant) -> (Duration, Duration) {
         let workers = self.shape.workers.max(1) as u32;
         let ahead = self.in_service(now) + self.queue.ahead(place, weight, sum.work);
-        let ahead = ahead + self.others.ahead(ahead + sum.work);
+        let ahead = ahead + self.others.ahead(ahead.saturating_add(sum.work));
         let prepare = sum.longest.mean;
         let turn = self.turn(prepare, batch, now);
         let busy = self.jobs.busy_for(self.shape.workers.max(1), now);
         let queued = ahead.saturating_sub(busy.iter().sum());
         let item = (turn / batch as u32).max(Duration::from_nanos(1));
-        let items_before = (queued + sum.work.saturating_sub(item)).div_duration_f64(item).round();
-        let others_prepared = prepare * (batch as u32 - 1);
-        let start = nth_start(&busy, turn, items_before as u64 / batch as u64) + others_prepared;
+        let items_before = queued
+            .saturating_add(sum.work.saturating_sub(item))
+            .div_duration_f64(item)
+            .round();
+        let others_prepared = prepare.saturating_mul(batch as u32 - 1);
+        let start = nth_start(&busy, turn, items_before as u64 / batch as u64).saturating_add(others_prepared);
         let Some(long) = sum.long else {
             return (ahead / workers, start);
         };
@@ -90,7 +93,8 @@ impl BatchPolicy {
 
     /// How long a worker is at a run of `batch` items, if it prepares them too.
     fn turn(&self, prepare: Duration, batch: usize, now: Instant) -> Duration {
-        self.costs.run(Width::Narrow, batch, now).mean + prepare * batch as u32
+        let run = self.costs.run(Width::Narrow, batch, now).mean;
+        run.saturating_add(prepare.saturating_mul(batch as u32))
     }
 
     /// By how much others would be late for a request that is put before them; `None` where none is.
