@@ -55,24 +55,27 @@ impl Jobs {
 
     /// Core time that is left of all, with `workers` cores in a run of the wide session.
     pub(crate) fn left(&self, workers: usize, now: Instant) -> Duration {
-        let preparing = self.preparing.values().map(|job| left(job.began, job.expected, now));
-        let running = self.running.values().map(|run| {
-            let cores = if run.width == Width::Wide { workers } else { 1 };
-            left(run.began, run.expected, now) * cores as u32
-        });
-        preparing.chain(running).sum()
+        self.left_by_worker(workers, now).sum()
     }
 
     /// For how long each of `workers` is busy yet.
     pub(crate) fn busy_for(&self, workers: usize, now: Instant) -> Vec<Duration> {
-        let preparing = self.preparing.values().map(|job| left(job.began, job.expected, now));
-        let running = self.running.values().flat_map(|run| {
+        let mut busy: Vec<Duration> = self.left_by_worker(workers, now).collect();
+        busy.resize(busy.len().max(workers), Duration::ZERO);
+        busy
+    }
+
+    /// What is left of the job of each worker that has one.
+    fn left_by_worker(&self, workers: usize, now: Instant) -> impl Iterator<Item = Duration> {
+        let preparing = self
+            .preparing
+            .values()
+            .map(move |job| left(job.began, job.expected, now));
+        let running = self.running.values().flat_map(move |run| {
             let cores = if run.width == Width::Wide { workers } else { 1 };
             std::iter::repeat_n(left(run.began, run.expected, now), cores)
         });
-        let mut busy: Vec<Duration> = preparing.chain(running).collect();
-        busy.resize(busy.len().max(workers), Duration::ZERO);
-        busy
+        preparing.chain(running)
     }
 
     /// Core time that is left of long preparing.

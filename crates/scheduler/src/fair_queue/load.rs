@@ -38,7 +38,7 @@ impl Load {
     }
 }
 
-/// One row after the other: the work of the first takes of the room of the second.
+/// These items, then those of `after`, which have less room by the work of these.
 impl Add for Load {
     type Output = Self;
 
@@ -68,12 +68,12 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     #[test]
-    fn work_before_takes_of_the_room() {
-        let row = Load::new(10 * MS, None) + Load::new(10 * MS, Some(25 * MS)) + Load::new(5 * MS, Some(22 * MS));
-        assert_eq!(row.work, 25 * MS);
-        assert_eq!(row.room_at(Duration::ZERO), Some(2 * MS));
-        assert_eq!(row.room_at(MS), Some(MS));
-        assert_eq!(row.room_at(3 * MS), Some(Duration::ZERO));
+    fn work_before_leaves_less_room() {
+        let items = Load::new(10 * MS, None) + Load::new(10 * MS, Some(25 * MS)) + Load::new(5 * MS, Some(22 * MS));
+        assert_eq!(items.work, 25 * MS);
+        assert_eq!(items.room_at(Duration::ZERO), Some(2 * MS));
+        assert_eq!(items.room_at(MS), Some(MS));
+        assert_eq!(items.room_at(3 * MS), Some(Duration::ZERO));
         assert_eq!((Load::new(MS, None) + Load::default()).room_at(MS), None);
     }
 
@@ -83,7 +83,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn rows_may_be_joined_in_any_grouping([a, b, c] in [load(), load(), load()]) {
+        fn items_may_be_joined_in_any_grouping([a, b, c] in [load(), load(), load()]) {
             prop_assert_eq!((a + b) + c, a + (b + c));
             prop_assert_eq!(a + Load::default(), a);
             prop_assert_eq!(Load::default() + a, a);

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use super::requests::{Admitted, Item, Stage};
-use super::work::{Offered, Sum};
+use super::work::{Offered, Sum, WORK_MIN};
 use super::{BatchPolicy, ItemId};
 use crate::admission::{Prediction, judge};
 use crate::cost::Estimate;
@@ -13,13 +13,6 @@ use crate::fair_queue::{Key, Lane, Place};
 use crate::item::{Refusal, Rejected};
 use crate::request::Request;
 use crate::reservations::ReservationId;
-
-/// Preparing counts as long from so much on, or where it is longer from so many single runs.
-const LONG_MIN: Duration = Duration::from_millis(20);
-const LONG_RUNS: u32 = 2;
-
-/// An item's work counts for at least so much: clients take turns even where nothing is known of what things cost.
-const WORK_MIN: Duration = Duration::from_micros(1);
 
 /// One place in so many is kept for clients that have less than an even share of them.
 const PLACES_KEPT: usize = 4;
@@ -38,18 +31,18 @@ impl BatchPolicy {
         now: Instant,
     ) -> Result<Range<u64>, Rejected> {
         self.reservations.expire(&mut self.queue, now);
-        let prepare = costs
-            .iter()
-            .flatten()
-            .map(|cost| self.costs.prepare(cost, now).mean)
-            .max();
-        let run = self.run_share(
-            self.batch_of(costs.len(), prepare.unwrap_or_default(), request, now),
-            now,
-        );
-        let offered: Vec<Offered> = costs.iter().map(|cost| self.offered(*cost, run.mean, now)).collect();
+        let prepares: Vec<Estimate> = costs.iter().map(|cost| self.preparing(cost.as_ref(), now)).collect();
+        let longest = prepares.iter().map(|prepare| prepare.mean).max().unwrap_or_default();
+        let run = self
+            .run_share(self.batch_of(costs.len(), longest, request, now), now)
+            .mean;
+        let single = self.costs.run(Width::Narrow, 1, now).mean;
+        let offered = costs.iter().zip(prepares);
+        let offered: Vec<Offered> = offered
+            .map(|(cost, prepare)| Offered::new(*cost, prepare, run, single))
+            .collect();
         let sum = Sum::of(&offered);
-        let lane = Lane::of(sum.work, self.costs.run(Width::Narrow, 1, now).mean.max(WORK_MIN));
+        let lane = Lane::of(sum.work, single.max(WORK_MIN));
         let prediction = self.admissible(&sum, lane, request, reply, now)?;
         self.note_client(request, now);
         let first = self.requests.next();
@@ -149,15 +142,8 @@ impl BatchPolicy {
             .min(self.batch_planned(prepare, request, now))
     }
 
-    fn offered(&self, cost: Option<Cost>, run: Duration, now: Instant) -> Offered {
-        let prepare = cost.map_or_else(Estimate::default, |cost| self.costs.prepare(&cost, now));
-        let single = self.costs.run(Width::Narrow, 1, now).mean;
-        Offered {
-            cost,
-            prepare,
-            long: prepare.mean >= LONG_MIN.max(single * LONG_RUNS),
-            work: (prepare.mean + run).max(WORK_MIN),
-        }
+    fn preparing(&self, cost: Option<&Cost>, now: Instant) -> Estimate {
+        cost.map_or_else(Estimate::default, |cost| self.costs.prepare(cost, now))
     }
 
     fn admissible(

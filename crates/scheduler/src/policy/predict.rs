@@ -27,7 +27,8 @@ impl BatchPolicy {
         let idle = in_service.is_zero() && self.queue.clients() == 0 && self.others.is_idle();
         let batch = self.batch_planned(sum.longest.mean, request, now);
         let run = self.costs.run(Width::Narrow, batch, now);
-        let (wait, start) = self.start(sum, (place, request.weight), batch, now);
+        let start_at = |place| self.start(sum, (place, request.weight), (batch, in_service), now);
+        let (wait, start) = start_at(place);
         let last = sum.longest.then(run).likely();
         let (mut total, mut counted_on) = (start + last, run.mean);
         let mut least_run = self.costs.run(Width::Narrow, 1, now).low;
@@ -47,8 +48,7 @@ impl BatchPolicy {
             total,
             run: counted_on,
             behind: self.behind(sum, place).map(|late| {
-                let (_, start) = self.start(sum, (place.behind_all(), request.weight), batch, now);
-                let total = start + last;
+                let total = start_at(place.behind_all()).1 + last;
                 Behind { late, total }
             }),
             idle,
@@ -66,10 +66,17 @@ impl BatchPolicy {
         (1..=batch_max).rev().find(fits).unwrap_or(1)
     }
 
-    /// How long a request at `place` waits, and when the last of its items starts to be prepared, with runs of `batch` items.
-    fn start(&self, sum: &Sum, (place, weight): (Place, u32), batch: usize, now: Instant) -> (Duration, Duration) {
+    /// How long a request at `place` waits, and when the last of its items starts to be prepared, with runs of `batch` items and so much work
+    /// that has left the queue.
+    fn start(
+        &self,
+        sum: &Sum,
+        (place, weight): (Place, u32),
+        (batch, in_service): (usize, Duration),
+        now: Instant,
+    ) -> (Duration, Duration) {
         let workers = self.shape.workers.max(1) as u32;
-        let ahead = self.in_service(now) + self.queue.ahead(place, weight, sum.work);
+        let ahead = in_service + self.queue.ahead(place, weight, sum.work);
         let ahead = ahead + self.others.ahead(ahead.saturating_add(sum.work));
         let prepare = sum.longest.mean;
         let turn = self.turn(prepare, batch, now);

@@ -42,9 +42,11 @@ pub(super) struct Admitted {
     pub(super) items: Range<u64>,
     pub(super) left: usize,
     pub(super) admitted: Instant,
-    /// How long it was predicted to take, with a run of so long, and how much more by what was put before it since.
+    /// How long it was predicted to take.
     pub(super) predicted: Duration,
+    /// The run that this counts on.
     pub(super) run: Duration,
+    /// How much longer it waited for what was put before it since.
     pub(super) overtaken: Duration,
     pub(super) own_deadline: bool,
     /// Whether nobody waits for it any more.

@@ -5,6 +5,13 @@ use std::time::Duration;
 use crate::cost::Estimate;
 use crate::engine::Cost;
 
+/// Preparing counts as long from so much on, or where it is longer from so many single runs.
+const LONG_MIN: Duration = Duration::from_millis(20);
+const LONG_RUNS: u32 = 2;
+
+/// An item's work counts for at least so much: clients take turns even where nothing is known of what things cost.
+pub(super) const WORK_MIN: Duration = Duration::from_micros(1);
+
 /// An item to be admitted.
 pub(super) struct Offered {
     pub(super) cost: Option<Cost>,
@@ -12,6 +19,18 @@ pub(super) struct Offered {
     pub(super) long: bool,
     /// Core time: preparing, and its share of a run.
     pub(super) work: Duration,
+}
+
+impl Offered {
+    /// An item whose share of a run is `run`, where a run of one item takes `single`.
+    pub(super) fn new(cost: Option<Cost>, prepare: Estimate, run: Duration, single: Duration) -> Self {
+        Self {
+            cost,
+            prepare,
+            long: prepare.mean >= LONG_MIN.max(single * LONG_RUNS),
+            work: (prepare.mean + run).max(WORK_MIN),
+        }
+    }
 }
 
 /// What the items of a request take together.
