@@ -212,6 +212,16 @@ fn refused(text: &str, path: &str, error: &toml::de::Error) -> ManifestError {
     let message = error.message().replace('\n', ", ");
     // An element of an array belongs to the array's key.
     let key = path.split('[').next().unwrap_or_default();
+    if message.starts_with("missing field") {
+        let table = if wants(key).is_some() {
+            format!(" in [{key}]")
+        } else {
+            String::new()
+        };
+        return ManifestError::Missing {
+            message: message + &table,
+        };
+    }
     match wants(key) {
         Some(wants) => ManifestError::Type {
             line,
@@ -224,7 +234,6 @@ fn refused(text: &str, path: &str, error: &toml::de::Error) -> ManifestError {
                 .take(FOUND_CHARS_MAX)
                 .collect(),
         },
-        None if message.starts_with("missing field") => ManifestError::Missing { message },
         None => ManifestError::Toml {
             line,
             message: format!("{message}{}", where_else(&message).unwrap_or_default()),
@@ -383,6 +392,11 @@ mod tests {
             "name = \"repvgg-cifar10\"\n",
             "",
             "missing field `name`; `repserve init MODEL.onnx` writes a model.toml in which nothing is missing",
+        );
+        check(
+            "mean = ",
+            "# mean = ",
+            "missing field `mean` in [input]; `repserve init MODEL.onnx` writes a model.toml in which nothing is missing",
         );
         check(
             "size = [",
