@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::layout::{self, MissingVersion};
+use repserve_cache::Store;
 use repserve_compile::{MANIFEST_FILE, Manifest, Package, PackageError, RepositorySpec, VersionPolicy};
 use repserve_files::{self as files, FileError};
 
@@ -309,11 +310,15 @@ impl Fingerprint {
     }
 }
 
+/// The files in a folder and those in it, but for those of caches.
 fn list(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if found.len() > FILES_MAX {
             return Ok(());
+        }
+        if Store::is_tagged(&path) {
+            continue;
         }
         if depth > 0 && path.is_dir() {
             list(&path, depth - 1, found)?;
@@ -487,6 +492,17 @@ mod tests {
         assert_ne!(after, before);
         fs::write(root.path().join("1/labels.txt"), "ab").unwrap();
         assert_ne!(fingerprint_of(root.path()).unwrap(), after);
+    }
+
+    #[test]
+    fn a_cache_in_a_folder_belongs_to_no_model() {
+        let root = tempfile::tempdir().unwrap();
+        write(root.path(), MANIFEST);
+        let before = fingerprint_of(root.path()).unwrap();
+        let store = Store::new(root.path().join("cache"), 1 << 20);
+        store.write("graph", &repserve_cache::Key::of(&[]), &[]).unwrap();
+        assert!(Store::is_at(&root.path().join("cache")));
+        assert_eq!(fingerprint_of(root.path()).unwrap(), before);
     }
 
     #[test]

@@ -46,7 +46,8 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 /// The files of a cache: entries, and those that are being written.
 fn cached(folder: &Path) -> [usize; 2] {
     let is_entry = |path: &PathBuf| path.extension().is_some_and(|end| end == "entry");
-    let (entries, others): (Vec<_>, Vec<_>) = files(folder).into_iter().partition(is_entry);
+    let of_the_cache = files(folder).into_iter().filter(|path| !path.ends_with("CACHEDIR.TAG"));
+    let (entries, others): (Vec<_>, Vec<_>) = of_the_cache.partition(is_entry);
     [entries.len(), others.len()]
 }
 

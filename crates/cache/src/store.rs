@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File, TryLockError};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -20,6 +20,9 @@ use super::prune::{Seen, surplus};
 const ENTRY: &str = "entry";
 /// What the names of entries begin with while they are written.
 const WRITING: &str = ".writing-";
+/// The file that says that a folder holds a cache, and how it begins; see <https://bford.info/cachedir/>.
+const TAG: &str = "CACHEDIR.TAG";
+const TAG_SIGNATURE: &str = "Signature: 8a477f597d28d172789f06886806bc55";
 /// Bytes that a thread checks at least: below that it is not worth starting.
 const CHECKED_BYTES_MIN: usize = 1 << 20;
 /// Bytes of an entry at most.
@@ -114,6 +117,13 @@ impl Store {
             .any(|path| path.extension() == Some(OsStr::new(ENTRY)))
     }
 
+    /// Whether a folder says of itself that it holds a cache, this program's or another's.
+    pub fn is_tagged(folder: &Path) -> bool {
+        let mut start = [0; TAG_SIGNATURE.len()];
+        let read = File::open(folder.join(TAG)).and_then(|mut file| file.read_exact(&mut start));
+        read.is_ok() && start == *TAG_SIGNATURE.as_bytes()
+    }
+
     /// Maps an entry of that kind (a word) and checks it; `None` where there is none.
     ///
     /// # Errors
@@ -184,7 +194,16 @@ impl Store {
         builder.recursive(true);
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o755);
-        builder.create(&self.folder).map_err(failed)
+        builder.create(&self.folder).map_err(failed)?;
+        let tag = self.folder.join(TAG);
+        if tag.exists() {
+            return Ok(());
+        }
+        fs::write(
+            &tag,
+            format!("{TAG_SIGNATURE}\n# What repserve found out about models; it can be deleted.\n"),
+        )
+        .map_err(failed)
     }
 
     /// Removes the entries that are too much for the folder, other than the one at `kept`. What cannot be removed stays.
