@@ -21,7 +21,7 @@ use super::verify::{Verified, probes_of, verify_lowered};
 use repserve_preprocess::Preprocess;
 use repserve_reparam::equivalence::{Output, Probe};
 use repserve_reparam::report::Report;
-use repserve_runtime::{Batching, Curve, ImageSession, KernelMode, ModelSession, Plan, Pool, Runtime, RuntimeSettings};
+use repserve_runtime::{Curve, ImageSession, KernelMode, ModelSession, Plan, Pool, Runtime, RuntimeSettings};
 use repserve_scheduler::{Sessions, Width};
 
 /// A model that can be served.
@@ -109,19 +109,12 @@ impl Graph {
             warnings.extend(normalization::doubt(&package.manifest.input, fused.normalization()));
         }
         let probes = probes_of(&preprocess, image(&input, package), &settings.verify);
-        let (fused, verified) = clock.time(Phase::Verify, || {
-            let (mut fused, mut verified) = fused.verified(runtime, probes, &settings.verify)?;
+        let (mut fused, verified) = clock.time(Phase::Verify, || {
             if fused.source().file.is_some() {
-                // It is read from its file once more.
                 package.graph.clear();
-                fused.forget_source();
             }
-            let single = verified.probes.first();
-            let single = single.filter(|_| !matches!(verified.batching, Batching::Fixed(2..)));
-            verified.train_time_ms = single.and_then(|single| fused.train_time_ms(runtime, single));
-            Ok::<_, CompileError>((fused, verified))
+            fused.verified_and_timed(runtime, probes, &settings.verify, settings.beside.is_none())
         })?;
-        let mut fused = fused;
         let warnings = warnings.into_iter().chain(package.assumed.clone());
         fused.report_mut().warnings.extend(warnings);
         fused.forget_source();
@@ -207,11 +200,7 @@ impl Graph {
             probe,
             answer: verified.answer.clone(),
         });
-        let alone = settings.beside.is_none();
-        let speed = verified
-            .train_time_ms
-            .filter(|_| alone)
-            .and_then(|ms| Speed::of(ms, &plan));
+        let speed = verified.train_time_ms.and_then(|ms| Speed::of(ms, &plan));
         let facts = facts(chosen, &report, verified, speed, &plan, clock);
         let labels = package
             .labels

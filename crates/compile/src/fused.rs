@@ -49,7 +49,7 @@ impl Fused {
     /// # Errors
     /// A file that is not a valid ONNX model, or an output that it does not have.
     pub fn new(source: Source) -> Result<Self, CompileError> {
-        let fused = fuse_onnx(source.onnx.clone(), &source.options)?;
+        let fused = fuse_onnx(source.bytes()?, &source.options)?;
         Self::encode(source, fused)
     }
 
@@ -192,7 +192,7 @@ impl Fused {
         self.scratch.iter().for_each(Scratch::release);
     }
 
-    /// Lets go of the train-time file's bytes, once nothing is compared with them any more. A small file is kept: its weights may lie beside it.
+    /// Lets go of the train-time file's bytes, as far as they are many; [`Source::bytes`] reads them again.
     pub(super) fn forget_source(&mut self) {
         if self.source.onnx.len() >= SCRATCH_BYTES_MIN {
             self.source.onnx = Bytes::new();

@@ -31,7 +31,7 @@ settings! {
     pub struct VerifySettings {
         /// Batches that are run.
         #[allowed(1..)]
-        batches: usize = 3,
+        batches: usize = 2,
         /// Inputs in each batch (a graph of fixed batch size keeps its own).
         #[allowed(1..)]
         batch_size: usize = 4,

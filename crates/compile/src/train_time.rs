@@ -18,6 +18,8 @@ use repserve_scheduler::Sessions;
 
 /// Batches that are tried where a graph does not run single images.
 const BATCHES_TRIED: [usize; 9] = [2, 4, 8, 16, 32, 3, 6, 64, 128];
+/// Images of a batch that also run alone.
+const ALONE_IMAGES: usize = 2;
 /// How far the result of an image may be from that of the same image alone, as multiples of what two graphs may differ.
 const OF_BATCH_FACTOR: f64 = 10.0;
 /// The same where values are rounded to a grid, relative to the largest output: a value may cross to the next step.
@@ -75,22 +77,8 @@ pub(super) fn expected(
         .iter()
         .position(|probe| probe.shape.first().is_some_and(|n| *n > 1));
     if let Some(place) = batch.filter(|_| batching == Batching::Free) {
-        let together = run(&mut session, &probes[place]).map(|answer| answer.main);
-        session = session.with_batching(Batching::Alone);
-        let alone = run(&mut session, &probes[place])?.main;
-        let differ_max = match arithmetic.quantized {
-            true => OF_BATCH_QUANTIZED,
-            false => OF_BATCH_FACTOR * relative_error_max,
-        };
         let found;
-        (batching, found) = match together {
-            Err(_) => (Batching::Fixed(1), alone),
-            Ok(together) if arithmetic.grid_of_batch || !same(&alone, &together, differ_max) => {
-                (Batching::Alone, alone)
-            }
-            Ok(together) => (Batching::Free, together),
-        };
-        session = session.with_batching(batching);
+        (session, batching, found) = of_batch(session, &probes[place], arithmetic, relative_error_max)?;
         known[place] = Some(found);
     }
     let outputs = probes.iter().zip(known).map(|(probe, known)| match known {
@@ -101,6 +89,39 @@ pub(super) fn expected(
     drop(session);
     return_freed_memory();
     Ok(Expected { outputs, batching })
+}
+
+/// The session, with whether the images of a batch may run together, and what it returned for the batch.
+fn of_batch(
+    session: ModelSession,
+    probe: &Probe,
+    arithmetic: &Arithmetic,
+    relative_error_max: f64,
+) -> Result<(ModelSession, Batching, Output), CompileError> {
+    let mut session = session;
+    let together = run(&mut session, probe).map(|answer| answer.main);
+    let mut session = session.with_batching(Batching::Alone);
+    if let Ok(together) = &together
+        && !arithmetic.grid_of_batch
+    {
+        let differ_max = match arithmetic.quantized {
+            true => OF_BATCH_QUANTIZED,
+            false => OF_BATCH_FACTOR * relative_error_max,
+        };
+        let (shape, data) = first_images(&probe.shape, &probe.data, ALONE_IMAGES);
+        let label = probe.label.clone();
+        let alone = run(&mut session, &Probe { label, shape, data })?.main;
+        let (shape, data) = first_images(&together.shape, &together.data, ALONE_IMAGES);
+        if same(&alone, &Output { shape, data }, differ_max) {
+            return Ok((session.with_batching(Batching::Free), Batching::Free, together.clone()));
+        }
+    }
+    let batching = match together {
+        Ok(_) => Batching::Alone,
+        Err(_) => Batching::Fixed(1),
+    };
+    let alone = run(&mut session, probe)?.main;
+    Ok((session.with_batching(batching), batching, alone))
 }
 
 impl Fused {
@@ -123,6 +144,14 @@ impl Fused {
         return_freed_memory();
         Some(curve.narrow.first()?.latency_ms)
     }
+}
+
+/// The extents and values of the first images of a batch of `shape`, the batch first.
+fn first_images(shape: &[usize], data: &[f32], images: usize) -> (Vec<usize>, Vec<f32>) {
+    let (all, image) = shape.split_first().map_or((1, shape), |(all, image)| (*all, image));
+    let kept = images.min(all);
+    let values = data.len() / all.max(1) * kept;
+    ([&[kept], image].concat(), data[..values].to_vec())
 }
 
 /// Whether two outputs are the same up to an error. What is not a number in both is the same.
@@ -176,8 +205,8 @@ fn load(runtime: &Runtime, source: &Source, options: &SessionOptions) -> Result<
     let session = ModelSession::from_file(runtime, file, options);
     session.or_else(|error| {
         // ONNX Runtime follows no links to data that lies elsewhere, as caches lay them.
-        let whole = onnx::read(source.onnx.clone(), &source.options.external).and_then(onnx::write);
-        let whole = whole.map_err(|_| CompileError::TrainTime(RuntimeError::Model(error.to_string())))?;
+        let whole = source.model().ok().and_then(|model| onnx::write(model).ok());
+        let whole = whole.ok_or_else(|| CompileError::TrainTime(RuntimeError::Model(error.to_string())))?;
         ModelSession::from_memory(runtime, &whole, options).map_err(|_| CompileError::TrainTime(error))
     })
 }

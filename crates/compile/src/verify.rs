@@ -85,6 +85,17 @@ impl Fused {
         probes: Vec<Probe>,
         settings: &VerifySettings,
     ) -> Result<(Self, Verified), CompileError> {
+        self.verified_and_timed(runtime, probes, settings, false)
+    }
+
+    /// The same; `timed`: the train-time graph is also timed, on one core, while the deploy graph runs.
+    pub(super) fn verified_and_timed(
+        mut self,
+        runtime: &Runtime,
+        probes: Vec<Probe>,
+        settings: &VerifySettings,
+        timed: bool,
+    ) -> Result<(Self, Verified), CompileError> {
         train_time::check_mode(self.model())?;
         let arithmetic = Arithmetic::of(self.model());
         let tolerance = arithmetic.tolerance(&self.end(), settings);
@@ -92,13 +103,24 @@ impl Fused {
         let output = self.output();
         let expected = train_time::expected(runtime, self.source(), output, &arithmetic, error_max, &probes)?;
         let (probes, expected) = finite(probes, expected)?;
+        if self.source().file.is_some() {
+            self.forget_source();
+        }
         let check = Check {
             runtime,
             probes: &probes,
             expected: &expected,
             tolerance,
         };
-        let (mut fused, mut verified) = match check.run(&self) {
+        let single = probes
+            .first()
+            .filter(|_| timed && !matches!(expected.batching, Batching::Fixed(2..)));
+        let (checked, train_time_ms) = std::thread::scope(|scope| {
+            let timing = single.map(|single| scope.spawn(|| self.train_time_ms(runtime, single)));
+            let checked = check.run(&self);
+            (checked, timing.and_then(|timing| timing.join().ok().flatten()))
+        });
+        let (mut fused, mut verified) = match checked {
             Ok(verified) => (self, verified),
             Err(error) => {
                 let error = check.placed(&self, error);
@@ -115,6 +137,7 @@ impl Fused {
         }
         verified.embedded = embedding::embedded(runtime, &fused, &probes, verified.batching, error_max)?;
         verified.probes = probes;
+        verified.train_time_ms = train_time_ms;
         Ok((fused, verified))
     }
 }
@@ -143,8 +166,7 @@ impl Fused {
     /// # Errors
     /// A graph that does not run for what is inside it.
     pub fn errors_by_value(&self, runtime: &Runtime, probe: &Probe) -> Result<ErrorsByValue, CompileError> {
-        let source = self.source();
-        let train = onnx::read(source.onnx.clone(), &source.options.external).map_err(repserve_reparam::Error::from)?;
+        let train = self.source().model()?;
         let deploy = &self.model().graph;
         let outputs: Vec<&str> = deploy.outputs.iter().map(|v| deploy.value(*v).name.as_str()).collect();
         let blocks = self.report().blocks.iter().map(|block| block.output.as_str());
@@ -269,8 +291,7 @@ impl Check<'_> {
 
     /// Which block differs first. The train-time graph is parsed again for it.
     fn differing_block(&self, fused: &Fused, probe: &Probe) -> Result<Option<Difference>, CompileError> {
-        let source = fused.source();
-        let train = onnx::read(source.onnx.clone(), &source.options.external).map_err(repserve_reparam::Error::from)?;
+        let train = fused.source().model()?;
         let each = |model: &Model, names: &[&str]| -> Result<Vec<Output>, CompileError> {
             let value = |name: &&str| {
                 let graph = onnx::write(observed(model.clone(), &[name])).map_err(repserve_reparam::Error::from)?;

@@ -13,7 +13,7 @@ use super::error::CompileError;
 use super::source::Source;
 use repserve_graph::ops::{Cast, GraphView};
 use repserve_graph::shapes::{Shapes, fixed};
-use repserve_graph::{DType, Dim, Graph, Model, ValueId, onnx};
+use repserve_graph::{DType, Dim, Graph, Model, ValueId};
 
 /// Values that all embeddings of a model have for one image, at most.
 pub const EMBEDDING_VALUES_MAX: usize = 65_536;
@@ -196,7 +196,7 @@ fn expose_value(model: &mut Model, value: ValueId, dtype: DType) {
 }
 
 fn refused(name: &str, reason: String, deploy: &Model, source: &Source) -> CompileError {
-    let train = onnx::read(source.onnx.clone(), &source.options.external).ok();
+    let train = source.model().ok();
     let in_both = |embedding: &Embedding| {
         let train = train.as_ref().map(|train| &train.graph);
         train.is_none_or(|train| train.find(&embedding.name).is_some())
@@ -215,6 +215,7 @@ mod tests {
     use super::*;
     use crate::fused::Fused;
     use bytes::Bytes;
+    use repserve_graph::onnx;
 
     fn fused(onnx: &'static [u8], names: &[&str]) -> Result<Fused, CompileError> {
         let mut source = Source {

@@ -71,9 +71,7 @@ fn differences(fused: &Fused, expected: &Answer, found: &Answer, relative_error_
 
 /// The train-time graph with the embeddings as further outputs.
 fn train_time(fused: &Fused) -> Result<Vec<u8>, CompileError> {
-    let source = fused.source();
-    let model = onnx::read(source.onnx.clone(), &source.options.external);
-    let mut model = model.map_err(repserve_reparam::Error::from)?;
+    let mut model = fused.source().model()?;
     for embedding in fused.embeddings() {
         let name = &embedding.name;
         let value = model.graph.find(name).ok_or_else(|| CompileError::Embedding {
