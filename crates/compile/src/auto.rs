@@ -109,6 +109,7 @@ impl Auto<'_> {
             &image,
             measured.batch_max,
             time,
+            false,
         )?)
     }
 

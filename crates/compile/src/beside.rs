@@ -66,7 +66,7 @@ mod tests {
         }];
         let curve = Curve {
             narrow,
-            wide: Vec::new(),
+            ..Curve::default()
         };
         let assumed = with_assumed_wide(curve.clone(), 4);
         assert_eq!((assumed.wide.len(), assumed.wide[0].latency_ms), (1, 3.25));

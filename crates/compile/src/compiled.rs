@@ -347,7 +347,7 @@ fn measured(
         narrow: sessions.narrow.drain(..).map(renewed(Width::Narrow)).collect(),
         wide: sessions.wide.take().filter(|_| wide).map(renewed(Width::Wide)),
     };
-    let curve = Curve::measure(&mut measured, image, batch_max, time)?;
+    let curve = Curve::measure(&mut measured, image, batch_max, time, true)?;
     Ok(match wide {
         true => curve,
         false => beside::with_assumed_wide(curve, cores),

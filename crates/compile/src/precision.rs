@@ -117,7 +117,7 @@ mod tests {
             .map(|(batch_size, &latency_ms)| Point { batch_size, latency_ms });
         Curve {
             narrow: points.collect(),
-            wide: Vec::new(),
+            ..Curve::default()
         }
     }
 

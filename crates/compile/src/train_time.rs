@@ -139,7 +139,7 @@ impl Fused {
             narrow: vec![ImageSession::new(session, shape)],
             wide: None,
         };
-        let curve = Curve::measure(&mut sessions, &single.data, 1, TIMING).ok()?;
+        let curve = Curve::measure(&mut sessions, &single.data, 1, TIMING, true).ok()?;
         drop(sessions);
         return_freed_memory();
         Some(curve.narrow.first()?.latency_ms)

@@ -13,6 +13,10 @@ const GAIN_MIN: f64 = 1.02;
 /// Milliseconds that a run of more than one image may take: an image that comes just after its start waits as long.
 const BATCH_MS_MAX: f64 = 100.0;
 
+/// Milliseconds of a run of a single image beyond which other sizes of batches are not measured when a model is loaded: that would take
+/// long, and is found out while it serves.
+pub(crate) const SINGLE_MS_MAX: f64 = 10.0;
+
 /// Latency of one batch size.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Point {
@@ -42,12 +46,23 @@ pub struct Curve {
     pub narrow: Vec<Point>,
     /// The all-core session alone.
     pub wide: Vec<Point>,
+    /// The largest batch of a one-core session that may run, measured or not; 0 if nothing is known of it.
+    #[serde(default)]
+    pub batch_max: usize,
 }
 
 impl Curve {
     /// The smallest batch whose throughput, all sessions running at the same time, no larger one beats by more than 2 %; larger ones than a
-    /// single image count as far as a run of them takes at most 100 ms. 1 if nothing was measured.
+    /// single image count as far as a run of them takes at most 100 ms. Where a single image takes so long that no other size was measured,
+    /// two, which read the weights once for both. 1 if nothing was measured.
     pub fn best_batch(&self) -> usize {
+        if let [single] = &self.narrow[..]
+            && self.batch_max >= 2
+            && single.latency_ms > SINGLE_MS_MAX
+            && single.latency_ms * 2.0 <= BATCH_MS_MAX
+        {
+            return 2;
+        }
         let in_time = || self.narrow.iter().filter(|p| p.in_time());
         let best = in_time().map(Point::rate).fold(0.0, f64::max);
         let mut as_good = in_time().filter(|p| p.rate() * GAIN_MIN >= best);
@@ -98,11 +113,29 @@ mod tests {
         let curve = Curve {
             narrow: points(narrow),
             wide: points(wide),
+            ..Curve::default()
         };
         assert_eq!(
             (curve.best_batch(), curve.wide_max()),
             (best_batch, wide_max),
             "{curve:?}"
+        );
+    }
+
+    #[test]
+    fn where_only_long_single_images_were_measured_two_are_taken() {
+        let batch = |latency_ms, batch_max| {
+            let narrow = points(&[latency_ms]);
+            let curve = Curve {
+                narrow,
+                batch_max,
+                ..Curve::default()
+            };
+            curve.best_batch()
+        };
+        assert_eq!(
+            [batch(25.0, 4), batch(25.0, 1), batch(5.0, 4), batch(60.0, 4)],
+            [2, 1, 1, 1]
         );
     }
 
@@ -139,7 +172,13 @@ mod tests {
         let image_ms = |latencies: &[f64]| {
             let narrow = points(latencies);
             let wide = points(&[0.1]);
-            Curve { narrow, wide }.image_ms()
+            let batch_max = 0;
+            Curve {
+                narrow,
+                wide,
+                batch_max,
+            }
+            .image_ms()
         };
         assert_eq!(image_ms(&[1.0, 1.6, 2.8, 5.6]), Some(0.7));
         assert_eq!(image_ms(&[60.0, 110.0]), Some(60.0));

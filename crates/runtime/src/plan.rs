@@ -25,8 +25,10 @@ pub struct Plan {
     pub cores_paid: f64,
     /// Threads of the all-core session; 0 without one.
     pub wide_threads: usize,
-    /// Images in one run of a one-core session at most.
+    /// Images in one run of a one-core session at most, to begin with.
     pub batch_max: usize,
+    /// Other sizes are tried up to this one while it serves, and the best is used; `None`: `batch_max` holds.
+    pub batch_tried_max: Option<usize>,
     /// Images in one run of the all-core session at most.
     pub wide_max: usize,
     /// The measurements behind it.
@@ -49,6 +51,7 @@ impl Plan {
             cores_paid: machine.paid().min(cores as f64),
             wide_threads: if wide { cores } else { 0 },
             batch_max: BATCH_UNMEASURED,
+            batch_tried_max: None,
             wide_max: usize::from(wide),
             curve: Curve::default(),
         }
@@ -58,6 +61,7 @@ impl Plan {
     pub fn decided(mut self, curve: Curve, batch_fixed: Option<usize>) -> Self {
         if self.mode == PlanMode::Auto {
             self.batch_max = batch_fixed.unwrap_or_else(|| curve.best_batch());
+            self.batch_tried_max = Some(curve.batch_max).filter(|_| batch_fixed.is_none());
             self.wide_max = curve.wide_max();
         }
         if self.wide_threads == 0 {
@@ -85,6 +89,7 @@ impl Plan {
         let fill = fill.map(|cpu_time| cpu_time.div_f64(self.core_share()));
         Tuning {
             batch_max,
+            batch_tried_max: self.batch_tried_max.filter(|_| settings.batch_max == 0),
             wide_max: self.wide_max.max(1),
             fill: fill.unwrap_or(Tuning::from(settings).fill),
             run_times: RunTimes {
@@ -123,6 +128,7 @@ mod tests {
         Curve {
             narrow: points([1.0, 1.5]),
             wide: points([0.6, 1.1]),
+            batch_max: 4,
         }
     }
 
@@ -135,7 +141,10 @@ mod tests {
         let plan = Plan::new(&RuntimeSettings::default(), machine(4)).decided(curve(), None);
         assert_eq!((plan.cores, plan.wide_threads), (4, 4));
         let tuning = plan.tuning(&BatchSettings::default());
-        assert_eq!((tuning.batch_max, tuning.wide_max), (2, 1));
+        assert_eq!(
+            (tuning.batch_max, tuning.batch_tried_max, tuning.wide_max),
+            (2, Some(4), 1)
+        );
         assert_eq!(tuning.fill, Duration::from_micros(1500));
     }
 
@@ -164,13 +173,15 @@ mod tests {
             ..BatchSettings::default()
         };
         let plan = Plan::new(&RuntimeSettings::default(), machine(2)).decided(curve(), None);
-        assert_eq!(plan.tuning(&settings).batch_max, 7);
+        let tuning = plan.tuning(&settings);
+        assert_eq!((tuning.batch_max, tuning.batch_tried_max), (7, None));
     }
 
     #[test]
     fn one_core_has_no_wide_session_and_a_fixed_batch_stays() {
         let plan = Plan::new(&RuntimeSettings::default(), machine(1)).decided(curve(), Some(8));
         assert_eq!((plan.wide_threads, plan.wide_max, plan.batch_max), (0, 0, 8));
+        assert_eq!(plan.batch_tried_max, None);
     }
 
     #[test]

@@ -35,7 +35,8 @@ settings! {
     pub struct RuntimeSettings {
         /// ONNX Runtime's shared library. Empty: ORT_DYLIB_PATH, beside the executable, .onnxruntime/, the loader's path.
         library: PathBuf = PathBuf::new(),
-        /// auto: cores from the affinity mask and the cgroup quota, batch size and wide session from what warm-up measures.
+        /// auto: cores from the affinity mask and the cgroup quota, wide session from what warm-up measures, batch size from that and from what is
+        /// seen while it serves.
         /// explicit: `cores` and `wide_session` hold, nothing is measured, and `batch.batch_max = 0` means 1.
         plan: PlanMode = PlanMode::Auto,
         /// Cores to use, each with a worker and a one-core session. 0: all that this process may use; a quota of 1.5 cores counts as 2.
@@ -46,7 +47,7 @@ settings! {
         /// Milliseconds of CPU time that measuring the batch-latency curve may take at the start; under a quota it takes longer.
         #[allowed(time_ms(0))]
         measure_ms_max: u64 = 2000,
-        /// Largest batch that is measured; above 4 only where what all sessions compute with is small: 64 MiB, or half of the weights.
+        /// Largest batch that is measured, or tried while it serves; above 4 only where what all sessions compute with is small: 64 MiB, or half of the weights.
         #[allowed(1..=1024)]
         measure_batch_max: usize = 16,
         /// Whether all sessions of a model share one copy of its weights.

@@ -77,6 +77,7 @@ pub fn pair<E: Engine>(
             0
         },
         batch_max: tuning.batch_max.max(1),
+        batch_tried_max: tuning.batch_tried_max,
         delay: tuning.delay,
         fill: tuning.fill,
         queue_capacity: tuning.queue_capacity,

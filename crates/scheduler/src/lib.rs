@@ -56,6 +56,7 @@
 
 mod admission;
 mod backoff;
+mod batch_size;
 mod cost;
 mod engine;
 mod fair_queue;

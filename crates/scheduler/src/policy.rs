@@ -31,6 +31,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::admission::Errors;
+use super::batch_size::BatchSize;
 use super::cost::CostModel;
 use super::engine::Width;
 use super::fair_queue::FairQueue;
@@ -60,6 +61,8 @@ pub struct Shape {
     pub wide_max: usize,
     /// Items in one run of a narrow session at most.
     pub batch_max: usize,
+    /// Other sizes are tried up to this one, and the best is used; `None`: `batch_max` holds.
+    pub batch_tried_max: Option<usize>,
     /// How long an incomplete batch may wait for more while a session is free.
     pub delay: Duration,
     /// How long ready items may wait while more of their batch are prepared.
@@ -71,6 +74,9 @@ pub struct Shape {
     /// How long runs take, as measured beforehand.
     pub run_times: RunTimes,
 }
+
+/// How long it must be that a request had a deadline of its own before other sizes of batches are tried.
+const CALM: Duration = Duration::from_secs(10);
 
 /// What a free worker is to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,6 +113,7 @@ pub struct BatchPolicy {
     shape: Shape,
     memory: Arc<Memory>,
     costs: CostModel,
+    batch_size: BatchSize,
     errors: Errors,
     standing: StandingQueue,
     reservations: Reservations,
@@ -118,6 +125,8 @@ pub struct BatchPolicy {
     /// The client that came last, and when one came after another.
     client_last: Option<ClientId>,
     clients_mixed: Option<Instant>,
+    /// When a request with a deadline of its own came last.
+    deadline_last: Option<Instant>,
     turns: u64,
     held: bool,
 }
@@ -128,6 +137,7 @@ impl BatchPolicy {
         Self {
             memory,
             costs: CostModel::new(shape.run_times.clone(), shape.workers),
+            batch_size: BatchSize::new(shape.batch_max, shape.batch_tried_max),
             errors: Errors::new(),
             standing: StandingQueue::new(shape.wait_max),
             reservations: Reservations::default(),
@@ -138,6 +148,7 @@ impl BatchPolicy {
             others: Others::default(),
             client_last: None,
             clients_mixed: None,
+            deadline_last: None,
             turns: 0,
             held: false,
             shape,
@@ -230,6 +241,11 @@ impl BatchPolicy {
         if ok {
             let took = now.saturating_duration_since(run.began);
             self.costs.ran(run.width, run.items.len(), took, now);
+            if run.width == Width::Narrow {
+                let calm = self.is_calm(now);
+                let expected = |items| self.costs.run(Width::Narrow, items, now).mean;
+                self.batch_size.ran(run.items.len(), took, calm, expected);
+            }
         }
         let ended = run
             .items
@@ -281,6 +297,12 @@ impl BatchPolicy {
     fn in_service(&self, now: Instant) -> Duration {
         let to_run = (self.ready.len() + self.jobs.preparing.len()) as u32;
         self.jobs.left(self.shape.workers, now) + self.run_share(self.batch_expected(0), now).mean * to_run
+    }
+
+    /// Whether runs may take longer for a while: only requests without a deadline of their own have come lately.
+    fn is_calm(&self, now: Instant) -> bool {
+        self.deadline_last
+            .is_none_or(|last| now.saturating_duration_since(last) > CALM)
     }
 
     /// Prepared items come back in any order; they keep the order in which the queue let them go.

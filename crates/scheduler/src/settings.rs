@@ -16,7 +16,7 @@ settings! {
         /// may wait twice as long; once all have waited longer for as long again, a request that would gets 429. 0: as long as they like.
         #[allowed(time_ms(0))]
         wait_ms_max: u64 = 1000,
-        /// Images in one run of a session at most; 0: measured when the model is loaded.
+        /// Images in one run of a session at most; 0: measured when the model is loaded, and compared with others while it serves.
         batch_max: usize = 0,
         /// Microseconds that an incomplete batch may wait for more images while a session is free.
         delay_us_max: u64 = 0,
@@ -37,8 +37,10 @@ pub struct RunTimes {
 pub struct Tuning {
     /// Items that may wait for a session.
     pub queue_capacity: usize,
-    /// Items in one run of a narrow session at most.
+    /// Items in one run of a narrow session at most, to begin with.
     pub batch_max: usize,
+    /// Other sizes are tried up to this one while it serves, and the best is used; `None`: `batch_max` holds.
+    pub batch_tried_max: Option<usize>,
     /// Items in one run of the wide session at most: no more than it finishes before a narrow one finishes a single item.
     pub wide_max: usize,
     /// How long an incomplete batch may wait for more while a session is free.
@@ -58,6 +60,7 @@ impl From<&BatchSettings> for Tuning {
         Self {
             queue_capacity: settings.queue_capacity,
             batch_max,
+            batch_tried_max: None,
             wide_max: batch_max,
             delay: Duration::from_micros(settings.delay_us_max),
             fill: Duration::from_millis(20),

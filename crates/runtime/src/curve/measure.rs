@@ -11,7 +11,7 @@ use repserve_scheduler::{Session, SessionError, Sessions};
 
 use super::crew::Crew;
 use super::search::Search;
-use super::{Curve, Point};
+use super::{Curve, Point, SINGLE_MS_MAX};
 use crate::median::median;
 
 /// A measurement is the median of as many runs as take this long, and of at most so many.
@@ -27,7 +27,7 @@ const WIDE_CLEAR: f64 = 0.9;
 
 impl Curve {
     /// Runs batches of `item` in sizes 1, 2, 4, … up to `batch_max`, as long as larger ones gain and `budget`, in CPU time of one thread,
-    /// lasts. Size 1 is always measured, which also warms every session up.
+    /// lasts. Size 1 is always measured, which also warms every session up; `brief`: and no other, where it takes more than 10 ms.
     ///
     /// # Errors
     /// A session does not run.
@@ -36,6 +36,7 @@ impl Curve {
         item: &S::Input,
         batch_max: usize,
         budget: Duration,
+        brief: bool,
     ) -> Result<Self, SessionError>
     where
         S: Session + Send,
@@ -47,13 +48,18 @@ impl Curve {
                 crew,
                 item,
                 left_ms: budget.as_secs_f64() * 1e3,
+                single_ms_max: if brief { SINGLE_MS_MAX } else { f64::INFINITY },
             };
             let narrow = measuring.narrow(batch_max, wide.is_some())?;
             let wide = match (wide, narrow.first()) {
                 (Some(wide), Some(single)) => measuring.wide(wide, batch_max, single.latency_ms)?,
                 _ => Vec::new(),
             };
-            Ok(Self { narrow, wide })
+            Ok(Self {
+                narrow,
+                wide,
+                batch_max,
+            })
         })
     }
 }
@@ -63,6 +69,8 @@ struct Measuring<'a, I> {
     item: &'a I,
     /// Milliseconds of CPU time that measuring may still take.
     left_ms: f64,
+    /// Milliseconds of a single image up to which other sizes are measured.
+    single_ms_max: f64,
 }
 
 impl<I: Clone + Send + Sync> Measuring<'_, I> {
@@ -85,6 +93,9 @@ impl<I: Clone + Send + Sync> Measuring<'_, I> {
             let (batch, runs) = &batches[place];
             let latency_ms = self.together(batch, *runs)?;
             search.add(Point { batch_size, latency_ms });
+            if latency_ms > self.single_ms_max * batch_size as f64 {
+                search.limit();
+            }
         }
         Ok(search.into_points())
     }
@@ -99,6 +110,7 @@ impl<I: Clone + Send + Sync> Measuring<'_, I> {
         let mut points = Vec::new();
         let sizes = std::iter::successors(Some(1usize), |size| size.checked_mul(2));
         let batch_max = batch_max.min(self.crew.len().next_power_of_two()).max(1);
+        let batch_max = if single_ms > self.single_ms_max { 1 } else { batch_max };
         for batch_size in sizes.take_while(|size| *size <= batch_max) {
             let batch = Arc::new(vec![self.item.clone(); batch_size]);
             let mut latency_ms = self.alone(session, &batch)?;
@@ -181,7 +193,7 @@ mod tests {
             narrow: vec![Fake, Fake],
             wide: Some(Fake),
         };
-        let curve = Curve::measure(&mut sessions(), &0, 8, Duration::ZERO).unwrap();
+        let curve = Curve::measure(&mut sessions(), &0, 8, Duration::ZERO, true).unwrap();
         assert_eq!((curve.narrow.len(), curve.wide.len()), (1, 1));
         struct Broken;
         impl Session for Broken {
@@ -195,7 +207,7 @@ mod tests {
             narrow: vec![Broken],
             wide: None,
         };
-        assert!(Curve::measure(&mut broken, &0, 8, Duration::ZERO).is_err());
+        assert!(Curve::measure(&mut broken, &0, 8, Duration::ZERO, true).is_err());
     }
 
     /// Computes for a while on one core, and at once on all.
@@ -220,7 +232,7 @@ mod tests {
             narrow: vec![Computing { wide: false }, Computing { wide: false }],
             wide: Some(Computing { wide: true }),
         };
-        let curve = Curve::measure(&mut sessions, &0, 16, Duration::from_secs(1)).unwrap();
+        let curve = Curve::measure(&mut sessions, &0, 16, Duration::from_secs(1), true).unwrap();
         assert!(curve.wide.len() <= 2, "{curve:?}");
     }
 
@@ -243,7 +255,7 @@ mod tests {
             narrow: vec![Throttled],
             wide: None,
         };
-        let curve = Curve::measure(&mut sessions, &0, 1, Duration::ZERO).unwrap();
+        let curve = Curve::measure(&mut sessions, &0, 1, Duration::ZERO, true).unwrap();
         assert!(curve.narrow[0].latency_ms < 10.0, "{curve:?}");
     }
 }

@@ -58,6 +58,11 @@ impl Search {
         (point.latency_ms <= affordable_ms).then_some(point.batch_size)
     }
 
+    /// No larger size than those that were measured is measured.
+    pub(super) fn limit(&mut self) {
+        self.batch_max = self.points.iter().map(|point| point.batch_size).max().unwrap_or(1);
+    }
+
     /// Takes note of a measurement.
     pub(super) fn add(&mut self, point: Point) {
         match self
@@ -150,7 +155,7 @@ mod tests {
             asked,
             Curve {
                 narrow,
-                wide: Vec::new(),
+                ..Curve::default()
             },
         )
     }

@@ -45,6 +45,9 @@ impl BatchPolicy {
         let lane = Lane::of(sum.work, single.max(WORK_MIN));
         let prediction = self.admissible(&sum, lane, request, reply, now)?;
         self.note_client(request, now);
+        if request.own_deadline {
+            self.deadline_last = Some(now);
+        }
         let first = self.requests.next();
         let items = first..first + costs.len() as u64;
         if offered.is_empty() {
@@ -133,7 +136,7 @@ impl BatchPolicy {
     /// How many items will share a run, with so many more.
     pub(super) fn batch_expected(&self, more: usize) -> usize {
         let each = (self.waiting() + more).div_ceil(self.shape.workers.max(1));
-        each.clamp(1, self.shape.batch_max.max(1))
+        each.clamp(1, self.batch_size.used())
     }
 
     /// How many items will share a run with one of so many more: what the queue gives, and no more than the deadline allows.

@@ -224,7 +224,7 @@ impl BatchPolicy {
 
     /// Items in a narrow run at most.
     fn batch_allowed(&self, now: Instant) -> usize {
-        let batch_max = self.shape.batch_max;
+        let batch_max = self.batch_size.next();
         let mixed = |at: Instant| now.saturating_duration_since(at) < MIXED;
         if batch_max == 1 || !self.clients_mixed.is_some_and(mixed) {
             return batch_max;

@@ -40,7 +40,7 @@ impl BatchPolicy {
                 (total, counted_on) = (total_wide, wide.mean);
             }
         }
-        let share = self.run_share(self.shape.batch_max, now).low * sum.items as u32;
+        let share = self.run_share(self.batch_size.used(), now).low * sum.items as u32;
         let least = (sum.longest.low + least_run).max((sum.prepare_low + share) / workers);
         Prediction {
             least,
@@ -57,7 +57,7 @@ impl BatchPolicy {
 
     /// Items in the run that a request counts on, whose items take `prepare` to prepare.
     pub(super) fn batch_planned(&self, prepare: Duration, request: &Request, now: Instant) -> usize {
-        let batch_max = self.shape.batch_max.max(1);
+        let batch_max = self.batch_size.used();
         let Some(deadline) = request.deadline else {
             return batch_max;
         };

@@ -15,6 +15,7 @@ fn shape() -> Shape {
         workers: 2,
         wide_max: 4,
         batch_max: 4,
+        batch_tried_max: None,
         delay: Duration::ZERO,
         fill: 20 * MS,
         queue_capacity: 1000,

@@ -100,6 +100,7 @@ fn scheduler(seen: &Arc<Seen>, workers: usize) -> (Batcher<Echo>, Scheduler<Echo
     let tuning = Tuning {
         queue_capacity: 1000,
         batch_max: 2,
+        batch_tried_max: None,
         wide_max: 2,
         delay: Duration::ZERO,
         fill: Duration::from_millis(1),

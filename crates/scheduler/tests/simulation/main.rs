@@ -80,6 +80,19 @@ fn small_batches_are_used_where_they_gain() {
     }
 }
 
+/// A run of four takes 3.1 times as long as a single one, which was not measured at the start.
+#[test]
+fn the_size_of_batches_that_saves_most_is_found() {
+    let mut scenario = Scenario::new(2);
+    (scenario.batch_share, scenario.batch_tried_max) = (0.7, Some(4));
+    (scenario.seconds, scenario.settle_s) = (16.0, 8.0);
+    for source in [closed(32), poisson(3.0 * scenario.capacity())] {
+        let world = World::run(scenario.clone().with(source.clone()));
+        let goodput = world.goodput();
+        assert!(goodput >= 0.97 * 4.0 / 3.1, "{source:?}: {goodput:.3}");
+    }
+}
+
 /// A model whose runs of four take three times as long as single ones, of pictures: full runs fit into the deadline, but not two of them
 /// one after the other. Clients whose requests wait to be read have less time left, and each a different one.
 #[test]

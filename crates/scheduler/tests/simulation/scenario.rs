@@ -10,6 +10,8 @@ pub(crate) struct Scenario {
     /// Items in a run at most; each further one takes this share of a single run.
     pub(crate) batch_max: usize,
     pub(crate) batch_share: f64,
+    /// Sizes that are tried instead.
+    pub(crate) batch_tried_max: Option<usize>,
     /// Standard deviation of what things take, relative to the mean.
     pub(crate) noise: f64,
     /// What was measured at the start, relative to what runs really take.
@@ -34,6 +36,7 @@ impl Scenario {
             service_s: 0.02,
             batch_max: 1,
             batch_share: 1.0,
+            batch_tried_max: None,
             noise: 0.2,
             misjudged: 1.0,
             slower: None,

@@ -114,6 +114,7 @@ impl World {
             workers: scenario.workers,
             wide_max: usize::from(scenario.workers > 1),
             batch_max: scenario.batch_max,
+            batch_tried_max: scenario.batch_tried_max,
             delay: Duration::ZERO,
             fill: time(scenario.batch_max),
             queue_capacity: scenario.queue_capacity,
