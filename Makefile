@@ -8,8 +8,9 @@ FEATURES ?= $(if $(shell command -v nasm),jpeg-turbo-simd,jpeg-turbo),otlp
 export CMAKE ?= $(or $(shell command -v cmake),$(CURDIR)/.tools/cmake/cmake/data/bin/cmake)
 CARGO_FLAGS = --locked --no-default-features $(if $(FEATURES),--features $(FEATURES))
 
+TARGET := $(or $(CARGO_TARGET_DIR),target)
 WHEEL_PROFILE ?= release
-WHEELS ?= target/wheels
+WHEELS ?= $(TARGET)/wheels
 
 .DEFAULT_GOAL := help
 .PHONY: help run build wheel deb sbom test test-python test-interop compose-test lint dependencies doc onnxruntime cmake deps bench microbench clean
@@ -19,7 +20,7 @@ help: ## List the targets
 
 run: build ## Build the release binary and serve the default model on 127.0.0.1:8080 (ADDR=host:port)
 	@echo "== Serving on http://$(ADDR); stop with Ctrl-C"
-	target/release/repserve serve --listen $(ADDR)
+	$(TARGET)/release/repserve serve --listen $(ADDR)
 
 build: onnxruntime cmake ## Build the release binary
 	@echo "== Building the release binary$(if $(FEATURES), with $(FEATURES),: the image crate decodes JPEG)"
@@ -30,6 +31,7 @@ wheel: cmake ## Build the Python wheel, which holds the binary, into target/whee
 	@command -v nasm >/dev/null || { echo "the wheel's binary decodes JPEG with SIMD, for which nasm is missing: \`make deps\` installs it" >&2; exit 1; }
 	@sh docker/fetch-tool.sh maturin
 	@echo "== Building the wheel"
+	@rm -f $(WHEELS)/repserve-*.whl
 	.tools/maturin/bin/maturin build --quiet --locked --profile $(WHEEL_PROFILE) $(if $(filter release,$(WHEEL_PROFILE)),,--strip) --out $(WHEELS)
 	@ls $(WHEELS)/repserve-*.whl
 
@@ -37,8 +39,8 @@ deb: onnxruntime cmake ## Build the Debian package, with ONNX Runtime and the sy
 	@docker/make-deb.sh
 
 sbom: ## Write target/repserve.cdx.json: what the release binary is made of (CycloneDX)
-	@mkdir -p target
-	python3 .ci/sbom.py $(FEATURES) >target/repserve.cdx.json
+	@mkdir -p $(TARGET)
+	python3 .ci/sbom.py $(FEATURES) >$(TARGET)/repserve.cdx.json
 
 test: onnxruntime cmake ## Run every test that needs Rust and ONNX Runtime only
 	@echo "== Running the tests"
@@ -80,7 +82,7 @@ deps: ## Install cmake and nasm with the system's packages: libjpeg-turbo with i
 	@sh docker/install-build-tools.sh
 
 bench: build ## Measure the server beside a bare loop; table and plots into docs/benchmarks
-	target/release/repserve bench --seconds 5 --rounds 3 --out docs/benchmarks --force
+	$(TARGET)/release/repserve bench --seconds 5 --rounds 3 --out docs/benchmarks --force
 	$(CARGO) run --locked -p repserve-plots docs/benchmarks
 
 microbench: onnxruntime cmake ## Time decoding, fusing and the kernels alone

@@ -10,8 +10,11 @@ cd "$(dirname "$0")/.."
 version=3.8.0
 profile=${DEB_PROFILE:-release}
 features=jpeg-turbo-simd,otlp
-built=target/$([ "$profile" = dev ] && echo debug || echo "$profile")
-staged=target/debian
+target=${CARGO_TARGET_DIR:-target}
+built=$target/$([ "$profile" = dev ] && echo debug || echo "$profile")
+# cargo-deb finds what it packs beside the binary.
+staged=$built/deb
+packages=$target/debian
 
 fail() {
     echo "make-deb: $*" >&2
@@ -29,9 +32,8 @@ fi
 echo "== Building the binary"
 # As `make build` does, so that what it has built is taken.
 cargo build --locked --profile "$profile" --no-default-features --features "$features"
-rm -rf "$staged"
-mkdir -p "$staged/usr/bin" "$staged/completions"
-ln -s ../lib/repserve/repserve "$staged/usr/bin/repserve"
+rm -rf "$staged" "$packages"
+mkdir -p "$staged/completions" "$packages"
 "$built/repserve" man --out "$staged/man" >/dev/null
 "$built/repserve" completions bash >"$staged/completions/repserve.bash"
 "$built/repserve" completions zsh >"$staged/completions/_repserve"
@@ -41,9 +43,9 @@ echo "== Packing"
 # The time of the last change, not that of the build, goes into the package. Set before, it would have the C code built anew.
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
 export SOURCE_DATE_EPOCH
-.tools/cargo-deb/bin/cargo-deb --quiet --locked --no-build --profile "$profile" ${DEB_FLAGS:-} --output "$staged/" ||
+.tools/cargo-deb/bin/cargo-deb --quiet --locked --no-build --profile "$profile" ${DEB_FLAGS:-} --output "$packages/" ||
     fail "cargo-deb could not make the package"
-set -- "$staged"/repserve_*.deb
+set -- "$packages"/repserve_*.deb
 
 echo "== Checking $1"
 unpacked=$(mktemp -d)

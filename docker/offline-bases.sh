@@ -13,7 +13,7 @@ set -eu
 
 cd "$(dirname "$0")/.."
 mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
-work=target/offline-bases
+work=${CARGO_TARGET_DIR:-target}/offline-bases
 label=org.repserve.stand-in=true
 
 fail() {

@@ -8,7 +8,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-package=${1:-$(ls target/debian/repserve_*.deb)}
+package=${1:-$(ls "${CARGO_TARGET_DIR:-target}"/debian/repserve_*.deb)}
 image=${IMAGE:-}
 name=repserve-systemd-test
 # Limits are set by systemd: all but CAP_SYS_RESOURCE, which not every machine gives.
