@@ -89,7 +89,7 @@ expect "status" ready "$(property StatusText)"
 expect "process" "$main" "$(property MainPID)"
 
 echo "== A server that hangs is ended by the watchdog and started again"
-inside kill -STOP "$main"
+inside sh -c "kill -STOP $main"
 until_is NRestarts 1
 until_is StatusText ready
 classify
