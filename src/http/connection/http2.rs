@@ -6,12 +6,14 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use futures_util::task::AtomicWaker;
 use hyper::rt::Executor;
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -32,6 +34,8 @@ const HEAD_BYTES_MAX: u32 = 16 << 10;
 const RESETS_PENDING_MAX: usize = 32;
 /// What hyper may buffer of each response.
 const SEND_BUFFER_BYTES_MAX: usize = 64 << 10;
+/// How often hyper's part is driven before other tasks have their turn.
+const ROUNDS_MAX: usize = 8;
 /// How often a silent client is asked whether it is there, and how long it may take to say so.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 
@@ -77,13 +81,13 @@ where
 {
     handle.multiplexed();
     let executor = StreamExecutor::default();
-    let mut connection = pin!(builder(executor.clone(), allotment).serve_connection(TokioIo::new(stream), requests));
-    let mut running = FuturesUnordered::new();
+    let connection = pin!(builder(executor.clone(), allotment).serve_connection(TokioIo::new(stream), requests));
+    let mut driver = Driver::new(connection, executor);
     let mut leaving = None;
     loop {
         tokio::select! {
             biased;
-            outcome = poll_fn(|context| poll(connection.as_mut(), &executor, &mut running, context)) => {
+            outcome = poll_fn(|context| driver.poll(context)) => {
                 return match leaving {
                     Some(Leaving::Idle) => Ended::Idle,
                     Some(Leaving::Resets) => Ended::Resets,
@@ -95,26 +99,73 @@ where
         }
         if leaving.is_some() {
             handle.closing();
-            connection.as_mut().graceful_shutdown();
+            driver.connection.as_mut().graceful_shutdown();
+            driver.woken.wake_by_ref();
         }
     }
 }
 
-/// Drives the connection and its streams.
-fn poll(
-    mut connection: Pin<&mut impl Future<Output = hyper::Result<()>>>,
-    executor: &StreamExecutor,
-    running: &mut FuturesUnordered<Spawned>,
-    context: &mut Context<'_>,
-) -> Poll<hyper::Result<()>> {
-    loop {
-        if let Poll::Ready(outcome) = connection.as_mut().poll(context) {
-            return Poll::Ready(outcome);
+/// Whether hyper's part of a connection has something to do. The streams wake the task without it.
+#[derive(Default)]
+struct Woken {
+    is_woken: AtomicBool,
+    task: AtomicWaker,
+}
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.is_woken.store(true, Ordering::Release);
+        self.task.wake();
+    }
+}
+
+/// A connection and its streams, in one task. The streams are driven first, so that what several of them have to send is written at once; hyper's
+/// part only when it has been woken, since driving it is most of what a small call costs.
+struct Driver<C> {
+    connection: C,
+    woken: Arc<Woken>,
+    executor: StreamExecutor,
+    running: FuturesUnordered<Spawned>,
+}
+
+impl<C> Driver<C> {
+    fn new(connection: C, executor: StreamExecutor) -> Self {
+        let woken = Arc::<Woken>::default();
+        woken.wake_by_ref();
+        Self {
+            connection,
+            woken,
+            executor,
+            running: FuturesUnordered::new(),
         }
-        running.extend(executor.take());
-        if !matches!(running.poll_next_unpin(context), Poll::Ready(Some(()))) {
-            return Poll::Pending;
+    }
+}
+
+impl<C: Future> Driver<Pin<&mut C>> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<C::Output> {
+        let waker = Waker::from(Arc::clone(&self.woken));
+        // What wakes hyper's part from here on is seen below, without waking the task.
+        drop(self.woken.task.take());
+        for _ in 0..ROUNDS_MAX {
+            while let Poll::Ready(Some(())) = self.running.poll_next_unpin(context) {}
+            if !self.woken.is_woken.swap(false, Ordering::Acquire) {
+                self.woken.task.register(context.waker());
+                if !self.woken.is_woken.load(Ordering::Acquire) {
+                    return Poll::Pending;
+                }
+                continue;
+            }
+            if let Poll::Ready(outcome) = self.connection.as_mut().poll(&mut Context::from_waker(&waker)) {
+                return Poll::Ready(outcome);
+            }
+            self.running.extend(self.executor.take());
         }
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
@@ -131,4 +182,56 @@ fn builder(executor: StreamExecutor, allotment: &Allotment) -> http2::Builder<St
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_INTERVAL);
     builder
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    #[test]
+    fn a_connection_is_driven_when_it_is_woken_and_not_for_its_streams() {
+        let (polls, own) = (AtomicUsize::new(0), Mutex::new(None));
+        let connection = pin!(poll_fn(|context| {
+            polls.fetch_add(1, Ordering::Relaxed);
+            *own.lock().unwrap() = Some(context.waker().clone());
+            Poll::<()>::Pending
+        }));
+        let executor = StreamExecutor::default();
+        let mut driver = Driver::new(connection, executor.clone());
+        let (end, ended) = tokio::sync::oneshot::channel::<()>();
+        executor.execute(async move { ended.await.unwrap() });
+        let task = Arc::<Woken>::default();
+        let waker = Waker::from(Arc::clone(&task));
+        let mut poll = |polled: usize, streams: usize| {
+            assert!(driver.poll(&mut Context::from_waker(&waker)).is_pending());
+            assert_eq!((polls.load(Ordering::Relaxed), driver.running.len()), (polled, streams));
+        };
+        poll(1, 1);
+        poll(1, 1);
+        task.is_woken.store(false, Ordering::Relaxed);
+        end.send(()).unwrap();
+        assert!(task.is_woken.swap(false, Ordering::Relaxed), "by its stream");
+        poll(1, 0);
+        own.lock().unwrap().as_ref().unwrap().wake_by_ref();
+        assert!(task.is_woken.load(Ordering::Relaxed), "by its connection");
+        poll(2, 0);
+    }
+
+    #[test]
+    fn a_connection_that_always_has_something_to_do_lets_others_have_their_turn() {
+        let polls = AtomicUsize::new(0);
+        let connection = pin!(poll_fn(|context| {
+            polls.fetch_add(1, Ordering::Relaxed);
+            context.waker().wake_by_ref();
+            Poll::<()>::Pending
+        }));
+        let mut driver = Driver::new(connection, StreamExecutor::default());
+        let task = Arc::<Woken>::default();
+        let poll = driver.poll(&mut Context::from_waker(&Waker::from(Arc::clone(&task))));
+        assert!(poll.is_pending());
+        assert_eq!(polls.load(Ordering::Relaxed), ROUNDS_MAX);
+        assert!(task.is_woken.load(Ordering::Relaxed));
+    }
 }
