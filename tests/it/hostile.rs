@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use bytes::Bytes;
 use repserve::classify::{Failure, infer};
 use repserve_compile::{Fused, Source};
 use repserve_scheduler::{Payload, Request};
@@ -113,13 +112,13 @@ fn a_model_that_cannot_be_served_ends_the_server_with_one_line() {
     assert_eq!(stderr(&output), line);
 }
 
-/// The default model, fused, with one constant of the deploy graph changed.
+/// The default model, whose file is read each time that it is needed, fused, with one constant of the deploy graph changed.
 fn spoiled() -> Fused {
     let source = Source {
-        onnx: Bytes::from(std::fs::read(checkout("models/repvgg-cifar10/model.onnx")).unwrap()),
+        file: Some(checkout("models/repvgg-cifar10/model.onnx")),
         ..Source::default()
     };
-    let mut fused = repserve_reparam::fuse_onnx(source.onnx.clone(), &source.options).unwrap();
+    let mut fused = repserve_reparam::fuse_onnx(source.bytes().unwrap(), &source.options).unwrap();
     let graph = &mut fused.model.graph;
     let (id, tensor) = graph
         .constants()
