@@ -317,10 +317,11 @@ fn list(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> io::Result<()>
         if found.len() > FILES_MAX {
             return Ok(());
         }
-        if Store::is_tagged(&path) {
+        let is_folder = path.is_dir();
+        if is_folder && Store::is_tagged(&path) {
             continue;
         }
-        if depth > 0 && path.is_dir() {
+        if depth > 0 && is_folder {
             list(&path, depth - 1, found)?;
         } else {
             found.push(path);

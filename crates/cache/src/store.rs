@@ -119,8 +119,13 @@ impl Store {
 
     /// Whether a folder says of itself that it holds a cache, this program's or another's.
     pub fn is_tagged(folder: &Path) -> bool {
+        let tag = folder.join(TAG);
+        // Opening a pipe would wait for who writes to it.
+        if !tag.is_file() {
+            return false;
+        }
         let mut start = [0; TAG_SIGNATURE.len()];
-        let read = File::open(folder.join(TAG)).and_then(|mut file| file.read_exact(&mut start));
+        let read = File::open(tag).and_then(|mut file| file.read_exact(&mut start));
         read.is_ok() && start == *TAG_SIGNATURE.as_bytes()
     }
 
@@ -195,15 +200,21 @@ impl Store {
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o755);
         builder.create(&self.folder).map_err(failed)?;
+        self.tag().map_err(failed)
+    }
+
+    /// Tags the folder, where it is not. A file of that name that is there stays.
+    fn tag(&self) -> io::Result<()> {
         let tag = self.folder.join(TAG);
-        if tag.exists() {
-            return Ok(());
-        }
-        fs::write(
-            &tag,
-            format!("{TAG_SIGNATURE}\n# What repserve found out about models; it can be deleted.\n"),
-        )
-        .map_err(failed)
+        let mut file = match File::create_new(&tag) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+            file => file?,
+        };
+        let text = format!("{TAG_SIGNATURE}\n# What repserve found out about models; it can be deleted.\n");
+        file.write_all(text.as_bytes()).inspect_err(|_| {
+            // Half of it would be taken for the tag at the next start.
+            let _ = fs::remove_file(&tag);
+        })
     }
 
     /// Removes the entries that are too much for the folder, other than the one at `kept`. What cannot be removed stays.

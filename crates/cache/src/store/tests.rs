@@ -126,3 +126,23 @@ fn a_folder_that_cannot_be_made_is_an_error_with_its_path() {
     let error = store.write(KIND, &key(), &[]).unwrap_err().to_string();
     assert!(error.starts_with(&store.folder().display().to_string()), "{error}");
 }
+
+#[test]
+fn a_folder_is_tagged_once_and_a_pipe_is_no_tag() {
+    let (folder, store) = written(b"1");
+    assert!(Store::is_tagged(store.folder()));
+    let other = folder.path().join("other");
+    fs::create_dir(&other).unwrap();
+    assert!(!Store::is_tagged(&other));
+    assert!(
+        std::process::Command::new("mkfifo")
+            .arg(other.join(TAG))
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert!(!Store::is_tagged(&other));
+    fs::write(store.folder().join(TAG), "mine").unwrap();
+    store.write(KIND, &key(), &[]).unwrap();
+    assert_eq!(fs::read(store.folder().join(TAG)).unwrap(), b"mine");
+}
