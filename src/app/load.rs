@@ -56,6 +56,7 @@ impl Loader for ModelLoader {
             progress,
         } = wanted;
         let first = progress == Progress::First;
+        let _room = (!first).then(|| self.pool.make_room());
         let report = |phase| {
             if first {
                 (self.report)(phase);

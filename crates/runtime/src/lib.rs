@@ -65,7 +65,7 @@ pub use multi_output_session::{MultiOutputSession, OutputValues};
 pub use operators::{Int8Kernels, Layers};
 pub use plan::Plan;
 pub use pool::Pool;
-pub use priority::idle_priority;
+pub use priority::{idle_priority, only_when_idle};
 pub use session::{Batching, ModelSession, Optimization, Row, SessionOptions};
 pub use session_model::SessionModel;
 pub use settings::{KernelMode, PlanMode, RuntimeSettings};

@@ -87,7 +87,7 @@ pub use item::{End, Outcome, Payload, Refusal, Rejected, Timings};
 pub use memory::Memory;
 pub use observer::Observer;
 pub use policy::{BatchPolicy, Decision, ItemId, Predicted, RequestId, Shape};
-pub use pool::WorkerPool;
+pub use pool::{RoomMade, WorkerPool};
 pub use request::{ClientId, Deadline, Priority, Request};
 pub use settings::{BatchSettings, RunTimes, Tuning};
 pub use state::Snapshot;

@@ -15,6 +15,10 @@ use super::others::{Others, Published};
 use super::policy::Decision;
 use super::shares::{MemberId, Shares};
 
+use room::{Owed, Room, here};
+
+mod room;
+
 /// Added to the worker threads' niceness, so that accepting, rejecting and probing go on while every core computes.
 const NICENESS: i32 = 5;
 
@@ -68,6 +72,7 @@ pub(super) struct Pool {
     work: Condvar,
     /// Notified when a job of one that leaves has ended.
     left: Condvar,
+    room: Room,
 }
 
 #[derive(Default)]
@@ -107,6 +112,7 @@ impl WorkerPool {
             state: Mutex::default(),
             work: Condvar::new(),
             left: Condvar::new(),
+            room: Room::default(),
         });
         let owner = Self(Arc::new(Owner {
             pool: Arc::clone(&pool),
@@ -132,6 +138,13 @@ impl WorkerPool {
         self.0.pool.workers
     }
 
+    /// Until what is returned is dropped, a worker on the core where the calling thread runs pauses for a sixth of its time, so that a thread of
+    /// idle priority that may run on no other core gets on while all cores compute. One thread at a time.
+    pub fn make_room(&self) -> RoomMade {
+        self.0.pool.room.set(here());
+        RoomMade(Arc::clone(&self.0.pool))
+    }
+
     pub(super) fn pool(&self) -> &Arc<Pool> {
         &self.0.pool
     }
@@ -146,6 +159,22 @@ impl WorkerPool {
                 let _ = thread.join();
             }
         }
+    }
+}
+
+/// See [`WorkerPool::make_room`].
+#[must_use]
+pub struct RoomMade(Arc<Pool>);
+
+impl fmt::Debug for RoomMade {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RoomMade").field(&self.0.room).finish()
+    }
+}
+
+impl Drop for RoomMade {
+    fn drop(&mut self) {
+        self.0.room.set(None);
     }
 }
 
@@ -208,6 +237,7 @@ impl Pool {
 
     /// A worker.
     fn work(&self) {
+        let mut owed = Owed::default();
         let mut state = self.lock();
         while !state.stopped {
             let now = Instant::now();
@@ -215,7 +245,8 @@ impl Pool {
                 Some((id, joined, Chosen::Job(job))) => {
                     self.wake_another(&state);
                     drop(state);
-                    self.execute(id, &joined, job)
+                    let (state, took) = self.execute(id, &joined, job);
+                    self.leave_room(state, &mut owed, took)
                 }
                 Some((id, joined, Chosen::Send)) => {
                     drop(state);
@@ -229,7 +260,8 @@ impl Pool {
         }
     }
 
-    fn execute(&self, id: MemberId, joined: &Joined, job: Job) -> MutexGuard<'_, State> {
+    /// Does a job, and says how long that took.
+    fn execute(&self, id: MemberId, joined: &Joined, job: Job) -> (MutexGuard<'_, State>, Duration) {
         let wide = matches!(job.decision, Decision::Run(Width::Wide, _));
         let began = Instant::now();
         joined.member.execute(job.decision);
@@ -249,7 +281,27 @@ impl Pool {
             state.wide = false;
             self.work.notify_all();
         }
-        state
+        (state, took)
+    }
+
+    /// Pauses after a job where a thread of idle priority needs the core.
+    fn leave_room<'a>(
+        &'a self,
+        state: MutexGuard<'a, State>,
+        owed: &mut Owed,
+        took: Duration,
+    ) -> MutexGuard<'a, State> {
+        if !self.room.is_here() {
+            owed.clear();
+            return state;
+        }
+        let Some(pause) = owed.after(took) else {
+            return state;
+        };
+        self.wake_another(&state);
+        drop(state);
+        std::thread::sleep(pause);
+        self.lock()
     }
 
     /// One wake-up leads to the next, so that a burst wakes as many workers as it has work for and no more.
