@@ -147,6 +147,14 @@ fn read(
     bar: &Bar,
 ) -> anyhow::Result<CalibrationImages> {
     let wanted = found.len().min(args.images_max as usize);
+    if wanted < found.len() {
+        let all = found.len();
+        bar.0.suspend(|| {
+            output::complain(&format!(
+                "{wanted} of {all} images are used; --images-max {all} uses all, which takes longer"
+            ));
+        });
+    }
     let mut images = CalibrationImages::new(package, settings.limits.image(), settings.decode.jpeg)?;
     let mut left_out = 0;
     for i in 0..wanted {

@@ -328,6 +328,10 @@ fn calibrate_says_what_is_wrong() {
         "{}",
         stderr(&output)
     );
+    let (folder, images) = (text(model.path()), text(few.path()));
+    let output = run(&["calibrate", "--model", folder, "--images", images, "--images-max", "2"]);
+    let line = "repserve: 2 of 3 images are used; --images-max 3 uses all, which takes longer\n";
+    assert!(stderr(&output).starts_with(line), "{}", stderr(&output));
     let output = run(&["calibrate", "--images", text(few.path()), "--agreement", "2"]);
     assert_eq!(output.status.code(), Some(2));
 }
