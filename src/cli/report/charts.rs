@@ -10,6 +10,8 @@ const BAR_WIDTH: f64 = 420.0;
 const ROW: f64 = 18.0;
 /// Characters of a label that fit.
 const LABEL_CHARS: usize = 38;
+/// Pixels that a character takes at most, on average.
+const CHAR_WIDTH: f64 = 7.0;
 /// Side of a square drawing.
 const SIDE: f64 = 240.0;
 
@@ -28,7 +30,11 @@ pub(super) struct Bar {
 pub(super) fn bars(about: &str, bars: &[Bar]) -> Markup {
     let finite = bars.iter().map(|bar| bar.value).filter(|value| value.is_finite());
     let most = finite.fold(0.0, f64::max).max(f64::MIN_POSITIVE);
-    let (width, height) = (LABEL_WIDTH + BAR_WIDTH + 140.0, ROW * bars.len() as f64);
+    let chars = bars.iter().map(|bar| bar.text.chars().count()).max().unwrap_or(0);
+    let (width, height) = (
+        LABEL_WIDTH + BAR_WIDTH + 12.0 + CHAR_WIDTH * chars as f64,
+        ROW * bars.len() as f64,
+    );
     html! {
         svg viewBox=(format!("0 0 {width} {height}")) width=(width) role="img" aria-label=(about) {
             @for (i, bar) in bars.iter().enumerate() {
@@ -172,6 +178,22 @@ mod tests {
         );
         assert_eq!(text.matches("width=\"0.00\"").count(), 2);
         assert!(!text.contains("<x>") && !text.contains("NaN"), "{text}");
+    }
+
+    #[test]
+    fn there_is_room_for_the_longest_text() {
+        let width = |text: &str| {
+            let bar = Bar {
+                label: String::new(),
+                value: 1.0,
+                text: text.to_owned(),
+                class: "accent",
+            };
+            let text = bars("x", &[bar]).into_string();
+            let width = text.split(" width=\"").nth(1).and_then(|rest| rest.split('"').next());
+            width.unwrap().parse::<f64>().unwrap()
+        };
+        assert_eq!(width(&"x".repeat(40)) - width(""), 40.0 * CHAR_WIDTH);
     }
 
     #[test]
