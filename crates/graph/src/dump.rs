@@ -96,6 +96,7 @@ impl Display for DType {
             Self::BF16 => f.write_str("bf16"),
             Self::I8 => f.write_str("i8"),
             Self::U8 => f.write_str("u8"),
+            Self::U16 => f.write_str("u16"),
             Self::I32 => f.write_str("i32"),
             Self::I64 => f.write_str("i64"),
             Self::Bool => f.write_str("bool"),

@@ -18,6 +18,8 @@ pub enum DType {
     I8,
     /// Unsigned 8 bit.
     U8,
+    /// Unsigned 16 bit.
+    U16,
     /// Signed 32 bit.
     I32,
     /// Signed 64 bit.
@@ -64,6 +66,7 @@ impl DType {
             Self::F32 => 1,
             Self::U8 => 2,
             Self::I8 => 3,
+            Self::U16 => 4,
             Self::I32 => 6,
             Self::I64 => 7,
             Self::Bool => 9,
@@ -80,6 +83,7 @@ impl DType {
             1 => Self::F32,
             2 => Self::U8,
             3 => Self::I8,
+            4 => Self::U16,
             6 => Self::I32,
             7 => Self::I64,
             9 => Self::Bool,
@@ -94,7 +98,7 @@ impl DType {
     pub fn size_bytes(self) -> Option<usize> {
         match self {
             Self::I8 | Self::U8 | Self::Bool => Some(1),
-            Self::F16 | Self::BF16 => Some(2),
+            Self::F16 | Self::BF16 | Self::U16 => Some(2),
             Self::F32 | Self::I32 => Some(4),
             Self::F64 | Self::I64 => Some(8),
             Self::Other(_) => None,
@@ -255,6 +259,10 @@ impl Tensor {
                 .map(|b| i64::from(i32::from_le_bytes(*b)))
                 .collect(),
             DType::I8 => d.iter().map(|b| i64::from(*b as i8)).collect(),
+            DType::U16 => {
+                let words = d.as_chunks::<2>().0.iter();
+                words.map(|b| i64::from(u16::from_le_bytes(*b))).collect()
+            }
             DType::U8 | DType::Bool => d.iter().map(|b| i64::from(*b)).collect(),
             _ => return None,
         })

@@ -168,7 +168,7 @@ impl Reader<'_, '_> {
             DType::F64 => self.joined(&parts.doubles),
             DType::I64 => integers(&parts.int64, |v, out| out.extend_from_slice(&v.to_le_bytes()))?,
             DType::I32 => integers(&parts.int32, |v, out| out.extend_from_slice(&(v as i32).to_le_bytes()))?,
-            DType::F16 | DType::BF16 => {
+            DType::F16 | DType::BF16 | DType::U16 => {
                 integers(&parts.int32, |v, out| out.extend_from_slice(&(v as u16).to_le_bytes()))?
             }
             DType::I8 | DType::U8 => integers(&parts.int32, |v, out| out.push(v as u8))?,
@@ -234,7 +234,7 @@ fn expected_bytes(dtype: DType, shape: &[usize]) -> Result<Option<usize>, Tensor
         .try_fold(1usize, |n, d| n.checked_mul(*d))
         .ok_or_else(overflow)?;
     let bits = match dtype {
-        DType::Other(4 | 5) => 16,
+        DType::Other(5) => 16,
         DType::Other(12) => 32,
         DType::Other(13 | 14) => 64,
         DType::Other(15) => 128,
