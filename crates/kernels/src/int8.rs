@@ -15,11 +15,13 @@ use super::vector::{
 
 mod chain;
 mod depthwise;
+mod finer;
 mod quantize;
 mod run;
 
 pub use chain::{Int8Chain, Int8ChainMemory, Int8Step};
 use depthwise::is_depthwise;
+pub use finer::{Finer, FinerNumbers, FloatDepthwise};
 pub use quantize::Quantizer;
 use run::{Cut, Run};
 
@@ -47,6 +49,9 @@ pub struct PreparedInt8Conv {
     scales: Values<f32>,
     zeros: [u8; 2],
     sum: Option<Int8Sum>,
+    finer: Finer,
+    /// Weights and biases of the depthwise convolution that reads the sums.
+    depthwise: Values<f32>,
 }
 
 /// The numbers of a layer that was made ready, in this machine's order of bytes.
@@ -58,6 +63,8 @@ pub struct Int8Bytes<B> {
     pub bias: B,
     /// The scales.
     pub scales: B,
+    /// Weights and biases of the depthwise convolution that reads the sums; none where there is none.
+    pub depthwise: B,
 }
 
 /// One to four vectors of output channels of one group.
@@ -72,6 +79,9 @@ struct Int8Panel {
     /// Where the panel's weights, and its biases, start.
     weights: usize,
     bias: usize,
+    /// Values of a pixel that are read before the others, by weights of their own, and whether the low bytes of weights are among these.
+    before: usize,
+    is_finer: bool,
 }
 
 impl PreparedInt8Conv {
@@ -81,7 +91,27 @@ impl PreparedInt8Conv {
     /// When the geometry is impossible, a slice has the wrong length, or a group's channels are no multiple of four: only those of a
     /// single group are padded, and only those of a depthwise convolution stand alone.
     pub fn new(conv: Convolution, isa: Int8Isa, parameters: &Int8Parameters<'_>) -> Result<Self, KernelError> {
+        Self::finer(conv, isa, parameters, Finer::default(), &FinerNumbers::default())
+    }
+
+    /// As [`Self::new`]; some of it is computed finer.
+    ///
+    /// # Errors
+    /// As [`Self::new`]; where the layer cannot be finer so.
+    pub fn finer(
+        conv: Convolution,
+        isa: Int8Isa,
+        parameters: &Int8Parameters<'_>,
+        finer: Finer,
+        numbers: &FinerNumbers<'_>,
+    ) -> Result<Self, KernelError> {
         let depth = supported(&conv)?;
+        if finer.wide && parameters.zeros[0] != 0 {
+            return Err(KernelError::Geometry("inputs of two bytes whose zero is not 0"));
+        }
+        if finer.rows > 0 {
+            check_length("low weights", numbers.low.len(), parameters.weights.len())?;
+        }
         let taps = product(conv.kernel);
         check_length(
             "weights",
@@ -90,17 +120,21 @@ impl PreparedInt8Conv {
         )?;
         check_length("bias", parameters.bias.len(), conv.out_channels)?;
         check_length("scales", parameters.scales.len(), conv.out_channels)?;
-        let shape = Shape::new(&conv, isa)?;
-        let panels = shape.panels(&conv, isa);
+        let shape = Shape::new(&conv, isa, &finer)?;
+        let panels = shape.panels(&conv, isa, &finer);
         let mut ready = Ready {
             weights: Buffer::zeroed(shape.weights),
             bias: Buffer::zeroed(shape.lanes),
             scales: Buffer::zeroed(shape.lanes),
         };
+        let mut depthwise = Buffer::zeroed(shape.depthwise);
         if is_depthwise(&conv) {
             depthwise::pack(&conv, isa, &panels, parameters, &mut ready);
         } else {
-            pack(isa, &panels, parameters, [depth, taps], &mut ready);
+            pack(isa, &panels, parameters, numbers.low, [depth, taps], &mut ready);
+        }
+        if let Some(then) = &finer.then {
+            finer::pack(then, isa, &panels, numbers, &mut depthwise)?;
         }
         Ok(Self {
             conv,
@@ -111,6 +145,8 @@ impl PreparedInt8Conv {
             scales: ready.scales.into(),
             zeros: parameters.zeros,
             sum: None,
+            finer,
+            depthwise: depthwise.into(),
         })
     }
 
@@ -134,14 +170,16 @@ impl PreparedInt8Conv {
         conv: Convolution,
         isa: Int8Isa,
         zeros: [u8; 2],
+        finer: Finer,
         ready: Int8Bytes<Bytes>,
     ) -> Result<Self, KernelError> {
-        let shape = Shape::new(&conv, isa)?;
+        let shape = Shape::new(&conv, isa, &finer)?;
         let weights = restored("weights", ready.weights, shape.weights)?;
         let bias = restored("bias", ready.bias, shape.lanes)?;
         let scales = restored("scales", ready.scales, shape.lanes)?;
+        let depthwise = restored("depthwise numbers", ready.depthwise, shape.depthwise)?;
         Ok(Self {
-            panels: shape.panels(&conv, isa),
+            panels: shape.panels(&conv, isa, &finer),
             conv,
             isa,
             weights,
@@ -149,6 +187,8 @@ impl PreparedInt8Conv {
             scales,
             zeros,
             sum: None,
+            finer,
+            depthwise,
         })
     }
 
@@ -158,7 +198,19 @@ impl PreparedInt8Conv {
             weights: self.weights.bytes(),
             bias: self.bias.bytes(),
             scales: self.scales.bytes(),
+            depthwise: self.depthwise.bytes(),
         }
+    }
+
+    /// What of it is finer.
+    pub fn is_finer(&self) -> Finer {
+        self.finer
+    }
+
+    /// The last values of a pixel that every group reads: where they begin, and how many those of a group are with those that only pad.
+    fn read_last(&self) -> (usize, usize) {
+        let depth = (self.conv.in_channels / self.conv.groups).next_multiple_of(INT8_TOGETHER);
+        (self.read() - self.conv.in_channels, depth)
     }
 
     /// The zero points of the input, and of a quantized output.
@@ -178,7 +230,7 @@ impl PreparedInt8Conv {
 
     /// Bytes that the prepared weights, biases and scales hold.
     pub fn bytes(&self) -> usize {
-        self.weights.len() + size_of_val(&*self.bias) + size_of_val(&*self.scales)
+        self.weights.len() + size_of_val(&*self.bias) + size_of_val(&*self.scales) + size_of_val(&*self.depthwise)
     }
 
     /// Convolves `images` images of `height` by `width`: `input` is `[N, H, W, C]`, `output` `[N, H', W', O]`, both quantized.
@@ -192,7 +244,9 @@ impl PreparedInt8Conv {
         output: &mut [u8],
         executor: &dyn Executor,
     ) -> Result<(), KernelError> {
-        self.convolve(input, size, None, output, executor)
+        self.convolve(input, size, None, output, executor, |run, cut, task| {
+            run.any_task(cut, task)
+        })
     }
 
     /// As [`Self::run`]; to the outputs the quantized values `other` are added, which lie as they do.
@@ -211,7 +265,13 @@ impl PreparedInt8Conv {
             .sum
             .ok_or(KernelError::Geometry("a summand that it does not know"))?;
         check_length("the other summand", other.len(), output.len())?;
-        self.convolve(input, size, Some(Residual { codes: other, sum }), output, executor)
+        if self.finer.then.is_some() {
+            return Err(KernelError::Geometry("a summand of what another layer reads in f32"));
+        }
+        let residual = Some(Residual { codes: other, sum });
+        self.convolve(input, size, residual, output, executor, |run, cut, task| {
+            run.task(cut, task)
+        })
     }
 
     /// As [`Self::run`]; the output is the sums times their scales.
@@ -225,7 +285,12 @@ impl PreparedInt8Conv {
         output: &mut [f32],
         executor: &dyn Executor,
     ) -> Result<(), KernelError> {
-        self.convolve(input, size, None, output, executor)
+        if self.finer.then.is_some() {
+            return Err(KernelError::Geometry("sums in f32 of what another layer reads"));
+        }
+        self.convolve(input, size, None, output, executor, |run, cut, task| {
+            run.task(cut, task)
+        })
     }
 
     fn convolve<T: Int8Output>(
@@ -235,9 +300,10 @@ impl PreparedInt8Conv {
         residual: Option<Residual<'_>>,
         output: &mut [T],
         executor: &dyn Executor,
+        task: impl Fn(&Run<'_, T>, &Cut, usize) + Sync,
     ) -> Result<(), KernelError> {
         let out_size = self.output_size(height, width)?;
-        let (channels_in, channels_out) = (self.conv.in_channels, self.conv.out_channels);
+        let (channels_in, channels_out) = (self.read(), self.written());
         check_length("input", input.len(), product([images, height, width, channels_in]))?;
         let needed = product([images, out_size.0, out_size.1, channels_out]);
         check_length("output", output.len(), needed)?;
@@ -253,12 +319,12 @@ impl PreparedInt8Conv {
             out_size,
         };
         let cut = Cut::new(self, out_size, images, executor.threads());
-        executor.run(cut.tasks, &|task| run.task(&cut, task));
+        executor.run(cut.tasks, &|number| task(&run, &cut, number));
         Ok(())
     }
 
     /// Rows and columns of the outputs of an input, a band of which can be addressed.
-    fn output_size(&self, height: usize, width: usize) -> Result<(usize, usize), KernelError> {
+    pub fn output_size(&self, height: usize, width: usize) -> Result<(usize, usize), KernelError> {
         let out_size = self.conv.output_size(height, width);
         let out_size = out_size.ok_or(KernelError::TooSmall { height, width })?;
         let groups = self.conv.kernel[0].div_ceil(INT8_TOGETHER);
@@ -268,7 +334,10 @@ impl PreparedInt8Conv {
             0
         };
         band::addressable(&self.conv, out_size.1, pixel(&self.conv).saturating_add(work))?;
-        Ok(out_size)
+        match &self.finer.then {
+            None => Ok(out_size),
+            Some(then) => then.output_size(self.conv.out_channels, out_size),
+        }
     }
 }
 
@@ -278,11 +347,14 @@ struct Shape {
     row: usize,
     weights: usize,
     lanes: usize,
+    /// Weights and biases of the depthwise convolution that reads the sums.
+    depthwise: usize,
 }
 
 impl Shape {
-    fn new(conv: &Convolution, isa: Int8Isa) -> Result<Self, KernelError> {
+    fn new(conv: &Convolution, isa: Int8Isa, finer: &Finer) -> Result<Self, KernelError> {
         let depth = supported(conv)?;
+        finer.check(conv)?;
         let row = if is_depthwise(conv) {
             depthwise::row(conv)
         } else {
@@ -290,49 +362,67 @@ impl Shape {
         };
         let (groups, rows) = groups(conv);
         let rows_padded = product([groups, rows.saturating_add(INT8_PANEL)]);
-        addressable(product([rows_padded, row]), size_of::<i8>())?;
-        let lanes = split(conv, isa, rows).map(|(_, vectors)| vectors * INT8_LANES);
+        let row_max = row.saturating_mul(3);
+        addressable(product([rows_padded, row_max]), size_of::<i8>())?;
+        let panels = || split(conv, isa, rows, finer);
+        let lanes = panels().map(|(_, vectors, _)| vectors * INT8_LANES);
         let lanes = product([groups, lanes.sum()]);
+        let before = panels().map(|(_, vectors, is_finer)| vectors * INT8_LANES * finer.before(conv, is_finer));
+        let before = product([groups, before.sum()]);
+        let taps = finer.then.map_or(0, |then| product(then.kernel).saturating_add(1));
+        let depthwise = product([lanes, taps]);
+        addressable(depthwise, size_of::<f32>())?;
         Ok(Self {
             row,
-            weights: product([lanes, row]),
+            weights: product([lanes, row]).saturating_add(before),
             lanes,
+            depthwise,
         })
     }
 
-    fn panels(&self, conv: &Convolution, isa: Int8Isa) -> Vec<Int8Panel> {
+    fn panels(&self, conv: &Convolution, isa: Int8Isa, finer: &Finer) -> Vec<Int8Panel> {
         let depth = conv.in_channels / conv.groups;
         let (groups, rows) = groups(conv);
         let mut panels = Vec::new();
-        let mut lanes = 0;
+        let (mut lanes, mut weights) = (0, 0);
         for group in 0..groups {
             let mut first = 0;
-            for (count, vectors) in split(conv, isa, rows) {
+            for (count, vectors, is_finer) in split(conv, isa, rows, finer) {
+                let before = finer.before(conv, is_finer);
                 panels.push(Int8Panel {
                     out: group * rows + first,
                     count,
                     channel: group * depth,
                     vectors,
-                    weights: lanes * self.row,
+                    weights,
                     bias: lanes,
+                    before,
+                    is_finer,
                 });
                 first += count;
                 lanes += vectors * INT8_LANES;
+                weights += vectors * INT8_LANES * (self.row + before);
             }
         }
         panels
     }
 }
 
-/// The panels of a group of `rows` output channels: how many are real, and vectors.
-fn split(conv: &Convolution, isa: Int8Isa, rows: usize) -> impl Iterator<Item = (usize, usize)> {
+/// The panels of a group of `rows` output channels: how many are real, vectors, and whether their weights have a low byte.
+fn split(conv: &Convolution, isa: Int8Isa, rows: usize, finer: &Finer) -> impl Iterator<Item = (usize, usize, bool)> {
     let depthwise = is_depthwise(conv);
     let most = if depthwise { isa.panel_depthwise() } else { isa.panel() };
-    (0..rows).step_by(most * INT8_LANES).map(move |first| {
-        let count = (rows - first).min(most * INT8_LANES);
-        let vectors = count.div_ceil(INT8_LANES);
-        (count, if depthwise && vectors > 1 { most } else { vectors })
-    })
+    let finer_rows = finer.rows.next_multiple_of(INT8_LANES).min(rows);
+    let panels = move |range: std::ops::Range<usize>, is_finer: bool| {
+        let end = range.end;
+        range.step_by(most * INT8_LANES).map(move |first| {
+            let count = (end - first).min(most * INT8_LANES);
+            let vectors = count.div_ceil(INT8_LANES);
+            let vectors = if depthwise && vectors > 1 { most } else { vectors };
+            (count, vectors, is_finer)
+        })
+    };
+    panels(0..finer_rows, true).chain(panels(finer_rows..rows, false))
 }
 
 struct Ready {
@@ -343,12 +433,23 @@ struct Ready {
 
 impl Ready {
     /// The bias and the scale of a panel's channel, whose sum stands at `place` and whose weights are `row`.
-    fn finish(&mut self, panel: &Int8Panel, [channel, place]: [usize; 2], row: &[i8], parameters: &Int8Parameters<'_>) {
-        let sum = row
-            .iter()
-            .fold(0i32, |sum, weight| sum.wrapping_add(i32::from(*weight)));
+    /// `row` are the high bytes and the low ones, of which there may be none.
+    fn finish(
+        &mut self,
+        panel: &Int8Panel,
+        [channel, place]: [usize; 2],
+        row: [&[i8]; 2],
+        parameters: &Int8Parameters<'_>,
+    ) {
+        let zero = i32::from(parameters.zeros[0]);
         // Σ (x − zero) w = Σ x w − zero Σ w.
-        let shift = sum.wrapping_mul(i32::from(parameters.zeros[0]));
+        let [shift, low] = row.map(|row| {
+            let sum = row
+                .iter()
+                .fold(0i32, |sum, weight| sum.wrapping_add(i32::from(*weight)));
+            sum.wrapping_mul(zero)
+        });
+        let shift = shift.wrapping_add(low.wrapping_add(128) >> 8);
         self.bias[panel.bias + place] = parameters.bias[panel.out + channel].wrapping_sub(shift);
         self.scales[panel.bias + place] = parameters.scales[panel.out + channel];
     }
@@ -358,21 +459,34 @@ fn pack(
     isa: Int8Isa,
     panels: &[Int8Panel],
     parameters: &Int8Parameters<'_>,
+    low: &[i8],
     [depth, taps]: [usize; 2],
     ready: &mut Ready,
 ) {
     let padded = depth.next_multiple_of(INT8_TOGETHER);
     for panel in panels {
         let width = panel.vectors * INT8_LANES;
+        let last = panel.weights + panel.before * width;
         for channel in 0..panel.count {
             let place = isa.place(channel, panel.vectors);
             let row = &parameters.weights[(panel.out + channel) * depth * taps..][..depth * taps];
             for (i, weight) in row.iter().enumerate() {
                 let (k, tap) = (i / taps, i % taps);
                 let block = (tap * padded + k) / INT8_TOGETHER;
-                ready.weights[panel.weights + (block * width + place) * INT8_TOGETHER + k % INT8_TOGETHER] = *weight;
+                ready.weights[last + (block * width + place) * INT8_TOGETHER + k % INT8_TOGETHER] = *weight;
             }
-            ready.finish(panel, [channel, place], row, parameters);
+            let low = if panel.is_finer {
+                &low[(panel.out + channel) * depth..][..depth]
+            } else {
+                &[]
+            };
+            // Low bytes of inputs by high ones of weights; high ones of inputs by low ones of weights.
+            let before = row.iter().take(panel.before - low.len()).chain(low);
+            for (k, weight) in before.enumerate() {
+                let at = (k / INT8_TOGETHER * width + place) * INT8_TOGETHER + k % INT8_TOGETHER;
+                ready.weights[panel.weights + at] = *weight;
+            }
+            ready.finish(panel, [channel, place], [row, low], parameters);
         }
     }
 }

@@ -55,5 +55,7 @@ pub use conv::PreparedConv;
 pub use cost::fastest;
 pub use executor::{Executor, Sequential};
 pub use geometry::{Algorithm, Convolution, KernelError, SourceLayout, supports};
-pub use int8::{Int8Bytes, Int8Chain, Int8ChainMemory, Int8Step, PreparedInt8Conv};
+pub use int8::{
+    Finer, FinerNumbers, FloatDepthwise, Int8Bytes, Int8Chain, Int8ChainMemory, Int8Step, PreparedInt8Conv,
+};
 pub use vector::{Int8Isa, Int8Sum, Isa};

@@ -157,15 +157,16 @@ impl Int8Chain {
             let layer = layers.get(step.layer);
             layer.ok_or(KernelError::Geometry("a chain with a layer that is not there"))
         };
-        let mut extents = vec![Extent([height, width, layer(&self.steps[0])?.conv.in_channels])];
+        let mut extents = vec![Extent([height, width, layer(&self.steps[0])?.read()])];
         for step in &self.steps {
             let layer = layer(step)?;
             let Extent([height, width, channels]) = extents[step.input];
             let (rows, columns) = layer.output_size(height, width)?;
-            let extent = Extent([rows, columns, layer.conv.out_channels]);
+            let extent = Extent([rows, columns, layer.written()]);
             let other = step.other.map(|other| extents[other]);
-            let fits = channels == layer.conv.in_channels
+            let fits = channels == layer.read()
                 && step.other.is_some() == layer.sum.is_some()
+                && (layer.sum.is_none() || layer.finer.then.is_none())
                 && other.is_none_or(|other| other == extent);
             if !fits {
                 return Err(KernelError::Geometry("a chain whose layers do not fit each other"));
@@ -277,7 +278,7 @@ impl Int8Chain {
                 size: (height, width),
                 out_size: (rows, columns),
             };
-            run.task(&cuts[phase], task);
+            run.any_task(&cuts[phase], task);
         });
     }
 

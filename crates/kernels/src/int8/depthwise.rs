@@ -62,7 +62,7 @@ pub(super) fn pack(
                     ready.weights[panel.weights + at + from_top % INT8_TOGETHER] = *weight;
                 }
             }
-            ready.finish(panel, [channel, place], weights, parameters);
+            ready.finish(panel, [channel, place], [weights, &[]], parameters);
         }
     }
 }

@@ -145,12 +145,12 @@ pub(super) fn pack(
 
 impl PreparedInt8Conv {
     /// Bytes of a pixel that it reads.
-    pub(super) fn read(&self) -> usize {
+    pub fn read(&self) -> usize {
         self.conv.in_channels * (1 + usize::from(self.finer.wide))
     }
 
     /// Bytes of a pixel that it returns.
-    pub(super) fn written(&self) -> usize {
+    pub fn written(&self) -> usize {
         self.conv.out_channels * (1 + usize::from(self.finer.then.is_some_and(|then| then.wide)))
     }
 }

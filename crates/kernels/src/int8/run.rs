@@ -4,7 +4,7 @@ use super::depthwise::{self, is_depthwise};
 use super::{Int8Panel, PreparedInt8Conv, pixel};
 use crate::band::{self, PaddedRow};
 use crate::scratch;
-use crate::vector::{self, INT8_TOGETHER, Int8Band, Int8Output, PanelRows, Residual, SharedOutput};
+use crate::vector::{self, Int8Band, Int8Output, PanelRows, Residual, SharedOutput};
 
 /// One call of a layer: slices whose lengths have been checked.
 pub(super) struct Run<'a, T> {
@@ -36,7 +36,9 @@ impl Cut {
         let conv = &layer.conv;
         let pixel = pixel(conv);
         let columns = band::columns(conv, out_size.1);
-        let most = if is_depthwise(conv) {
+        let most = if layer.finer.then.is_some() {
+            out_size.0
+        } else if is_depthwise(conv) {
             depthwise::rows(conv, columns * pixel, out_size.0)
         } else {
             band::rows_max(conv, columns * pixel, out_size.0)
@@ -62,24 +64,55 @@ impl Cut {
 impl<T: Int8Output> Run<'_, T> {
     /// Computes one of the cut's tasks.
     pub(super) fn task(&self, cut: &Cut, task: usize) {
+        let (image, rows, panels) = self.share(cut, task);
+        if is_depthwise(&self.layer.conv) {
+            self.band_of_channels(image, rows, panels, cut.padded);
+        } else {
+            self.band(image, rows, panels, cut.padded);
+        }
+    }
+
+    /// A task's image, its first row and how many, and its panels.
+    pub(super) fn share(&self, cut: &Cut, task: usize) -> (usize, (usize, usize), &[Int8Panel]) {
         let panels = self.layer.panels.len();
         let (place, part) = (task / cut.parts, task % cut.parts);
         let first = place % cut.bands * cut.rows;
         let rows = (first, cut.rows.min(self.out_size.0 - first));
         let panels = part * panels / cut.parts..(part + 1) * panels / cut.parts;
-        let panels = &self.layer.panels[panels];
-        if is_depthwise(&self.layer.conv) {
-            self.band_of_channels(place / cut.bands, rows, panels, cut.padded);
-        } else {
-            self.band(place / cut.bands, rows, panels, cut.padded);
+        (place / cut.bands, rows, &self.layer.panels[panels])
+    }
+
+    /// Whether nothing pads the input, so that it is read where it lies.
+    fn reads_in_place(&self) -> bool {
+        let conv = &self.layer.conv;
+        conv.kernel == [1; 2] && conv.pads == [0; 4] && pixel(conv) == conv.in_channels
+    }
+
+    /// Calls `body` with what some rows of the layer's outputs, the first and how many, read, and the bytes between two of its rows and pixels.
+    pub(super) fn with_input(&self, image: usize, rows: (usize, usize), body: impl FnOnce(&[u8], [usize; 2])) {
+        let conv = &self.layer.conv;
+        let top = rows.0 * conv.strides[0];
+        if self.reads_in_place() {
+            let (row, pixel) = (self.size.1 * self.layer.read(), self.layer.read());
+            return body(&self.input[(image * self.size.0 + top) * row..], [row, pixel]);
         }
+        let pixel = pixel(conv);
+        let Some((_, width)) = conv.output_size(self.size.0, self.size.1) else {
+            return;
+        };
+        let columns = band::columns(conv, width);
+        let input_rows = (rows.1 - 1) * conv.strides[0] + conv.kernel[0];
+        scratch::bytes(input_rows * columns * pixel, |padded| {
+            self.copy_padded(image, top, [columns, pixel], padded);
+            body(padded, [columns * pixel, pixel]);
+        });
     }
 
     fn band(&self, image: usize, rows: (usize, usize), panels: &[Int8Panel], [columns, pixel]: [usize; 2]) {
         let conv = &self.layer.conv;
         let top = rows.0 * conv.strides[0];
-        if conv.kernel == [1; 2] && conv.pads == [0; 4] && pixel == conv.in_channels {
-            // Nothing pads it: it is read where it lies.
+        if self.reads_in_place() {
+            let pixel = self.layer.read();
             let row = self.size.1 * pixel;
             let input = &self.input[(image * self.size.0 + top) * row..];
             if conv.strides == [1; 2] {
@@ -106,18 +139,19 @@ impl<T: Int8Output> Run<'_, T> {
             out_size: (1, pixels),
             ..*self
         };
-        let pixel = self.layer.conv.in_channels;
+        let pixel = self.layer.read();
         row.panels(0, (0, 1), panels, input, [pixels * pixel, pixel]);
     }
 
     /// The panels of a band; `strides`: bytes between two rows, and between two pixels, of `input`.
     fn panels(&self, image: usize, rows: (usize, usize), panels: &[Int8Panel], input: &[u8], strides: [usize; 2]) {
-        let (layer, conv) = (self.layer, &self.layer.conv);
-        let depth = (conv.in_channels / conv.groups).next_multiple_of(INT8_TOGETHER);
+        let layer = self.layer;
+        let (first, depth) = layer.read_last();
         for panel in panels {
             let band = Int8Band {
                 panel: self.panel(image, rows, panel, input, strides),
-                channels: (panel.channel, depth),
+                finer: panel.before,
+                channels: (first + panel.channel, depth),
             };
             vector::rows_of_int8(layer.isa, band);
         }

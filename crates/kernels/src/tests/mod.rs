@@ -9,6 +9,7 @@ mod case;
 mod guard;
 mod int8;
 mod int8_chain;
+mod int8_finer;
 mod special;
 pub(crate) mod threads;
 

@@ -98,8 +98,10 @@ impl Int8Isa {
 
 /// A panel of a convolution whose output channels read several input channels.
 pub(crate) struct Int8Band<'a, T> {
-    /// Its weights are `[kh][kw][channels / 4][vectors · LANES][4]`.
+    /// Its weights are `[kh][kw][channels / 4][vectors · LANES][4]`, behind those of `finer`.
     pub(crate) panel: PanelRows<'a, T>,
+    /// Values of a pixel, from its first on, whose products with weights of their own, over 256, are part of the sum; of a 1x1 convolution.
+    pub(crate) finer: usize,
     /// First channel of the panel's group, and the group's channels, padded to a multiple of [`TOGETHER`].
     pub(crate) channels: (usize, usize),
 }
@@ -128,9 +130,11 @@ impl<T> Int8Band<'_, T> {
             + last_column * count(panel.input_pixel)
             + count(self.channels.0)
             + count(self.channels.1);
-        let weights = count(self.channels.1) * kh * kw * count(vectors) * count(LANES);
+        let weights = (count(self.channels.1) * kh * kw + count(self.finer)) * count(vectors) * count(LANES);
         panel.fits(vectors)
             && self.channels.1.is_multiple_of(TOGETHER)
+            && self.finer.is_multiple_of(TOGETHER)
+            && self.finer <= self.channels.0 + self.channels.1
             && input.0 <= panel.input.len()
             && weights.0 <= panel.weights.len()
     }
@@ -169,6 +173,21 @@ pub(super) fn dispatch(isa: Int8Isa, work: impl Int8Work) {
 impl<T: Int8Output> Int8Work for Int8Band<'_, T> {
     #[inline(always)]
     unsafe fn run<S: Sums>(self) {
+        // SAFETY: `rows_of_int8` has checked the extents.
+        unsafe {
+            if self.finer > 0 {
+                self.all::<S, true>();
+            } else {
+                self.all::<S, false>();
+            }
+        }
+    }
+}
+
+impl<T: Int8Output> Int8Band<'_, T> {
+    /// All pixels. Whether sums have finer parts is known when this is compiled: where both kinds of sums met, they would lie in memory.
+    #[inline(always)]
+    unsafe fn all<S: Sums, const FINER: bool>(&self) {
         let panel = &self.panel;
         let vectors = panel.vectors();
         let most = S::ROWS[vectors - 1];
@@ -176,32 +195,35 @@ impl<T: Int8Output> Int8Work for Int8Band<'_, T> {
             let mut x = 0;
             while x < panel.out_size.1 {
                 let columns = balanced_at_end(panel.out_size.1 - x, most);
-                // SAFETY: `rows_of_int8` has checked the extents; `x + columns <= width`.
+                // SAFETY: the caller's; `x + columns <= width`.
                 unsafe {
                     match vectors {
-                        1 => with_rows!(S, 1, columns, |R| self.pixels::<S, R, 1>(row, x)),
-                        2 => with_rows!(S, 2, columns, |R| self.pixels::<S, R, 2>(row, x)),
-                        3 => with_rows!(S, 3, columns, |R| self.pixels::<S, R, 3>(row, x)),
-                        _ => with_rows!(S, 4, columns, |R| self.pixels::<S, R, 4>(row, x)),
+                        1 => with_rows!(S, 1, columns, |R| self.pixels::<S, R, 1, FINER>(row, x)),
+                        2 => with_rows!(S, 2, columns, |R| self.pixels::<S, R, 2, FINER>(row, x)),
+                        3 => with_rows!(S, 3, columns, |R| self.pixels::<S, R, 3, FINER>(row, x)),
+                        _ => with_rows!(S, 4, columns, |R| self.pixels::<S, R, 4, FINER>(row, x)),
                     }
                 }
                 x += columns;
             }
         }
     }
-}
 
-impl<T: Int8Output> Int8Band<'_, T> {
     /// `R` neighbouring pixels of `C` vectors of output channels.
     #[inline(always)]
-    unsafe fn pixels<S: Sums, const R: usize, const C: usize>(&self, row: usize, x: usize) {
+    unsafe fn pixels<S: Sums, const R: usize, const C: usize, const FINER: bool>(&self, row: usize, x: usize) {
         unsafe {
             let panel = &self.panel;
-            let mut sums = panel.biases::<S, R, C>();
             // Where there is one column a step is not taken, and may be any number.
             let step = panel.strides[1].wrapping_mul(panel.input_pixel);
-            let corner = row * panel.strides[0] * panel.input_row + x * step + self.channels.0;
-            let mut weights = 0;
+            let corner = row * panel.strides[0] * panel.input_row + x * step;
+            let mut sums = if FINER {
+                self.finer_sums::<S, R, C>(corner, step)
+            } else {
+                panel.biases::<S, R, C>()
+            };
+            let corner = corner + self.channels.0;
+            let mut weights = self.finer * C * LANES;
             for ky in 0..panel.kernel[0] {
                 for kx in 0..panel.kernel[1] {
                     let tap = corner + ky * panel.input_row + kx * panel.input_pixel;
@@ -222,6 +244,35 @@ impl<T: Int8Output> Int8Band<'_, T> {
                 }
             }
             panel.write(row, x, sums);
+        }
+    }
+
+    /// What the sums begin with where they have finer parts.
+    #[inline(always)]
+    unsafe fn finer_sums<S: Sums, const R: usize, const C: usize>(&self, corner: usize, step: usize) -> [[S; C]; R] {
+        static ZEROS: [i32; LANES] = [0; LANES];
+        unsafe {
+            let panel = &self.panel;
+            let mut sums = [[S::load(ZEROS.as_ptr()); C]; R];
+            for k in (0..self.finer).step_by(TOGETHER) {
+                let mut w = [S::weights(self.at(k * C * LANES)); C];
+                for v in 1..C {
+                    w[v] = S::weights(self.at(k * C * LANES + v * LANES * TOGETHER));
+                }
+                for r in 0..R {
+                    debug_assert!(corner + r * step + k + TOGETHER <= panel.input.len());
+                    let inputs = S::inputs(panel.input.as_ptr().add(corner + r * step + k));
+                    for v in 0..C {
+                        sums[r][v] = sums[r][v].dot(inputs, w[v]);
+                    }
+                }
+            }
+            for v in 0..C {
+                for sums in &mut sums {
+                    sums[v] = sums[v].over_256(panel.bias.as_ptr().add(v * LANES));
+                }
+            }
+            sums
         }
     }
 

@@ -21,6 +21,7 @@
 mod buffer;
 mod codes;
 mod depthwise;
+mod float_channels;
 mod gemm;
 mod grid;
 mod int8;
@@ -42,6 +43,7 @@ mod x86_int8;
 pub(super) use buffer::{Buffer, Plain, SharedOutput, Slots};
 pub(super) use codes::{Codes, pixels_of_codes};
 pub(super) use depthwise::{GROUP as INT8_GROUP, Int8Channels, RowGroups, rows_of_channels};
+pub(super) use float_channels::{FloatChannels, rows_of_float_channels};
 pub(super) use gemm::{Products, products};
 pub(super) use grid::TileGrid;
 pub use int8::Int8Isa;
@@ -50,7 +52,7 @@ pub use isa::Isa;
 pub(super) use pixels::{Band, rows_of_pixels};
 pub use sums::Int8Sum;
 pub(super) use sums::{
-    Int8Output, LANES as INT8_LANES, PANEL as INT8_PANEL, PanelRows, Residual, TOGETHER as INT8_TOGETHER,
+    Int8Output, LANES as INT8_LANES, PANEL as INT8_PANEL, PanelRows, Positive, Residual, TOGETHER as INT8_TOGETHER,
 };
 pub(super) use tiles::{OutputTiles, input_tiles, output_tiles};
 pub(super) use values::Values;

@@ -1,7 +1,7 @@
 //! Vectors as arrays: correct everywhere, vectorized by the compiler where it can.
 
 use super::register::Vector;
-use super::sums::{Int8Sum, LANES, Sums, TOGETHER, VECTORS};
+use super::sums::{Int8Sum, LANES, Sums, TOGETHER, VECTORS, copy_all};
 
 #[derive(Clone, Copy)]
 #[repr(align(32))]
@@ -92,6 +92,7 @@ pub(super) struct Int32Sums([i32; LANES]);
 unsafe impl Sums for Int32Sums {
     type Inputs = [u8; TOGETHER];
     type Weights = [[i8; TOGETHER]; LANES];
+    type Floats = [f32; LANES];
     const ROWS: [usize; VECTORS] = [4, 2, 1, 1];
 
     #[inline(always)]
@@ -157,5 +158,47 @@ unsafe impl Sums for Int32Sums {
     unsafe fn scaled(self, scale: *const f32) -> [f32; LANES] {
         let scale = unsafe { scale.cast::<[f32; LANES]>().read_unaligned() };
         std::array::from_fn(|i| self.0[i] as f32 * scale[i])
+    }
+
+    #[inline(always)]
+    unsafe fn over_256(self, bias: *const i32) -> Self {
+        let bias = unsafe { bias.cast::<[i32; LANES]>().read_unaligned() };
+        Self(std::array::from_fn(|i| {
+            (self.0[i].wrapping_add(128) >> 8).wrapping_add(bias[i])
+        }))
+    }
+
+    #[inline(always)]
+    unsafe fn load_floats(from: *const f32) -> Self::Floats {
+        unsafe { from.cast::<[f32; LANES]>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn mul_add(a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats {
+        std::array::from_fn(|i| a[i] * b[i] + c[i])
+    }
+
+    #[inline(always)]
+    unsafe fn write_positive(self, scale: *const f32, to: *mut f32) {
+        unsafe {
+            let values = self.scaled(scale).map(|value| value.max(0.0));
+            to.cast::<[f32; LANES]>().write_unaligned(values);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn write_steps<const C: usize>(steps: [Self::Floats; C], zero: u8, to: *mut u8, count: usize) {
+        let zero = f32::from(zero);
+        let codes = steps.map(|steps| steps.map(|step| (step.round_ties_even() + zero).clamp(0.0, 255.0) as u8));
+        unsafe { copy_all(codes, to, count) }
+    }
+
+    #[inline(always)]
+    unsafe fn write_wide_steps<const C: usize>(steps: [Self::Floats; C], to: [*mut u8; 2], count: usize) {
+        let codes = steps.map(|steps| steps.map(|step| step.round_ties_even().clamp(0.0, 65535.0) as u16));
+        unsafe {
+            copy_all(codes.map(|codes| codes.map(|code| code as u8)), to[0], count);
+            copy_all(codes.map(|codes| codes.map(|code| (code >> 8) as u8)), to[1], count);
+        }
     }
 }

@@ -23,6 +23,8 @@ pub(crate) const PANEL: usize = VECTORS * LANES;
 pub(crate) unsafe trait Sums: Copy {
     /// Quantized inputs of [`TOGETHER`] channels.
     type Inputs: Copy;
+    /// `LANES` numbers of f32.
+    type Floats: Copy;
     /// Weights of [`TOGETHER`] channels for each lane.
     type Weights: Copy;
     /// For 1 to 4 vectors: pixels whose sums fit the register file.
@@ -56,6 +58,19 @@ pub(crate) unsafe trait Sums: Copy {
     unsafe fn requantized(self, scale: *const f32, zero: u8) -> [u8; LANES];
     /// `sum · scale`, in f32.
     unsafe fn scaled(self, scale: *const f32) -> [f32; LANES];
+    /// The sums over 256, rounded, plus the `LANES` numbers at `bias`.
+    unsafe fn over_256(self, bias: *const i32) -> Self;
+
+    /// `LANES` numbers.
+    unsafe fn load_floats(from: *const f32) -> Self::Floats;
+    /// `a · b + c`, rounded once where the set can.
+    unsafe fn mul_add(a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;
+    /// Writes `sum · scale`, and zero where that is negative.
+    unsafe fn write_positive(self, scale: *const f32, to: *mut f32);
+    /// As [`Self::write_codes`], of numbers of steps.
+    unsafe fn write_steps<const C: usize>(steps: [Self::Floats; C], zero: u8, to: *mut u8, count: usize);
+    /// As [`Self::write_steps`], of two bytes whose zero is 0: the low ones to `to[0]`, the high ones to `to[1]`.
+    unsafe fn write_wide_steps<const C: usize>(steps: [Self::Floats; C], to: [*mut u8; 2], count: usize);
 
     /// The codes of a panel in order, as [`Self::requantized`] says; `scale` points to those of all lanes.
     #[inline(always)]
@@ -109,6 +124,19 @@ fn channel(spread: bool, place: usize, vectors: usize) -> usize {
     }
     let (vector, lane) = (place / LANES, place % LANES);
     lane / 4 * 4 * vectors + vector * 4 + lane % 4
+}
+
+/// Writes `count` of the codes of `C` vectors, which stand in order.
+///
+/// # Safety
+/// As many can be written.
+#[inline(always)]
+pub(super) unsafe fn copy_all<const C: usize>(codes: [[u8; LANES]; C], to: *mut u8, count: usize) {
+    unsafe {
+        for v in 0..count.div_ceil(LANES) {
+            copy(codes[v].as_ptr(), to.add(v * LANES), count - v * LANES);
+        }
+    }
 }
 
 /// Copies `count` codes, of a vector at most.
@@ -204,6 +232,11 @@ pub(crate) trait Int8Output: Copy + Send {
         residual: (*const u8, &Int8Sum),
     );
 }
+
+/// A number of f32, never negative, that lies where its vector has it ([`place`]).
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub(crate) struct Positive(f32);
 
 /// One panel of output channels of some rows of one image, one to four vectors of them, and the padded input that they read.
 pub(crate) struct PanelRows<'a, T> {
@@ -368,6 +401,36 @@ impl Int8Output for f32 {
         _: (*const u8, &Int8Sum),
     ) {
         unsafe { S::write_scaled(sums, scale, to, count) }
+    }
+}
+
+impl Int8Output for Positive {
+    #[inline(always)]
+    unsafe fn write<S: Sums, const C: usize>(sums: [S; C], scale: *const f32, _: u8, to: *mut Self, count: usize) {
+        debug_assert!(count == C * LANES);
+        for v in 0..C {
+            unsafe { sums[v].write_positive(scale.add(v * LANES), to.cast::<f32>().add(v * LANES)) }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn write_added<S: Sums, const C: usize>(
+        sums: [S; C],
+        scale: *const f32,
+        zero: u8,
+        to: *mut Self,
+        count: usize,
+        _: (*const u8, &Int8Sum),
+    ) {
+        unsafe { Self::write(sums, scale, zero, to, count) }
+    }
+}
+
+impl<'a> SharedOutput<'a, Positive> {
+    /// Of numbers that are written as they lie.
+    pub(crate) fn positive(slice: &'a mut [f32]) -> Self {
+        // SAFETY: `Positive` is an f32, and its module writes no other bits than numbers.
+        SharedOutput::new(unsafe { &mut *(std::ptr::from_mut(slice) as *mut [Positive]) })
     }
 }
 

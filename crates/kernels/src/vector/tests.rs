@@ -151,6 +151,7 @@ proptest! {
             out_size: (height, width),
         };
         let work = Int8Band {
+            finer: 0,
             panel,
             channels: (channel, channels),
         };

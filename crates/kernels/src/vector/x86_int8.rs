@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::sums::{Int8Sum, LANES, Sums, TOGETHER, VECTORS};
+use super::sums::{Int8Sum, LANES, Sums, TOGETHER, VECTORS, copy_all};
 
 /// Sixteen sums in one register, by `vpdpbusd`.
 #[derive(Clone, Copy)]
@@ -16,6 +16,7 @@ pub(super) struct AvxVnni([__m256i; 2]);
 unsafe impl Sums for Avx512Vnni {
     type Inputs = __m512i;
     type Weights = __m512i;
+    type Floats = __m512;
     const ROWS: [usize; VECTORS] = [10, 10, 7, 6];
     const SPREAD: bool = true;
 
@@ -83,6 +84,62 @@ unsafe impl Sums for Avx512Vnni {
     }
 
     #[inline(always)]
+    unsafe fn over_256(self, bias: *const i32) -> Self {
+        unsafe {
+            let rounded = _mm512_add_epi32(self.0, _mm512_set1_epi32(128));
+            Self(_mm512_add_epi32(
+                _mm512_srai_epi32::<8>(rounded),
+                _mm512_loadu_si512(bias.cast()),
+            ))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_floats(from: *const f32) -> __m512 {
+        unsafe { _mm512_loadu_ps(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn mul_add(a: __m512, b: __m512, c: __m512) -> __m512 {
+        unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+
+    #[inline(always)]
+    unsafe fn write_positive(self, scale: *const f32, to: *mut f32) {
+        unsafe {
+            let values = _mm512_mul_ps(_mm512_cvtepi32_ps(self.0), _mm512_loadu_ps(scale));
+            _mm512_storeu_ps(to, _mm512_max_ps(values, _mm512_setzero_ps()));
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn write_steps<const C: usize>(steps: [__m512; C], zero: u8, to: *mut u8, count: usize) {
+        unsafe {
+            let most = _mm512_set1_ps(255.0 - f32::from(zero));
+            let mut codes = [_mm512_setzero_si512(); C];
+            for v in 0..C {
+                codes[v] = _mm512_cvtps_epi32(_mm512_min_ps(most, steps[v]));
+            }
+            store_bytes(Self::bytes(codes, zero), to, count);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn write_wide_steps<const C: usize>(steps: [__m512; C], to: [*mut u8; 2], count: usize) {
+        unsafe {
+            let (least, most) = (_mm512_setzero_ps(), _mm512_set1_ps(65535.0));
+            let (mut low, mut high) = ([_mm512_setzero_si512(); C], [_mm512_setzero_si512(); C]);
+            for v in 0..C {
+                let code = _mm512_cvtps_epi32(_mm512_max_ps(_mm512_min_ps(most, steps[v]), least));
+                low[v] = _mm512_and_si512(code, _mm512_set1_epi32(255));
+                high[v] = _mm512_srli_epi32::<8>(code);
+            }
+            store_bytes(Self::bytes(low, 0), to[0], count);
+            store_bytes(Self::bytes(high, 0), to[1], count);
+        }
+    }
+
+    #[inline(always)]
     unsafe fn interleave_panel(rows: [*const u8; TOGETHER], to: *mut u8) {
         unsafe {
             let [a, b, c, d] = rows.map(|row| _mm512_loadu_si512(row.cast()));
@@ -108,10 +165,15 @@ unsafe impl Sums for Avx512Vnni {
     #[inline(always)]
     unsafe fn write_codes<const C: usize>(sums: [Self; C], scale: *const f32, zero: u8, to: *mut u8, count: usize) {
         unsafe {
-            let all = u64::MAX >> (u64::BITS as usize - count);
-            _mm512_mask_storeu_epi8(to.cast(), all, Self::packed(sums, scale, zero));
+            store_bytes(Self::packed(sums, scale, zero), to, count);
         }
     }
+}
+
+/// Writes the first `count` bytes.
+#[inline(always)]
+unsafe fn store_bytes(bytes: __m512i, to: *mut u8, count: usize) {
+    unsafe { _mm512_mask_storeu_epi8(to.cast(), u64::MAX >> (u64::BITS as usize - count), bytes) }
 }
 
 impl Avx512Vnni {
@@ -121,29 +183,38 @@ impl Avx512Vnni {
         unsafe {
             // Saturating packs bound the codes, but for what is too large for 32 bits.
             let most = _mm512_set1_ps(255.0 - f32::from(zero));
-            let shift = _mm512_set1_epi16(i16::from(zero));
-            let steps = |v: usize| {
+            let mut codes = [_mm512_setzero_si512(); C];
+            for v in 0..C {
                 let steps = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[v].0), _mm512_loadu_ps(scale.add(v * LANES)));
-                _mm512_cvtps_epi32(_mm512_min_ps(most, steps))
-            };
+                codes[v] = _mm512_cvtps_epi32(_mm512_min_ps(most, steps));
+            }
+            Self::bytes(codes, zero)
+        }
+    }
+
+    /// The codes of `C` vectors of whole steps, in order; the steps and the zero point are at most 255 together.
+    #[inline(always)]
+    unsafe fn bytes<const C: usize>(steps: [__m512i; C], zero: u8) -> __m512i {
+        unsafe {
+            let shift = _mm512_set1_epi16(i16::from(zero));
             let words = |a: __m512i, b: __m512i| _mm512_adds_epi16(_mm512_packs_epi32(a, b), shift);
             match C {
                 1 => {
-                    let codes = _mm512_add_epi32(steps(0), _mm512_set1_epi32(i32::from(zero)));
+                    let codes = _mm512_add_epi32(steps[0], _mm512_set1_epi32(i32::from(zero)));
                     let codes = _mm512_max_epi32(codes, _mm512_setzero_si512());
                     _mm512_castsi128_si512(_mm512_cvtepi32_epi8(codes))
                 }
                 2 => {
-                    let words = words(steps(0), steps(1));
+                    let words = words(steps[0], steps[1]);
                     let order = _mm512_setr_epi64(0, 2, 4, 6, 0, 2, 4, 6);
                     _mm512_permutexvar_epi64(order, _mm512_packus_epi16(words, words))
                 }
                 3 => {
-                    let (third, order) = (steps(2), [0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 0, 0, 0, 0]);
-                    let bytes = _mm512_packus_epi16(words(steps(0), steps(1)), words(third, third));
+                    let (third, order) = (steps[2], [0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 0, 0, 0, 0]);
+                    let bytes = _mm512_packus_epi16(words(steps[0], steps[1]), words(third, third));
                     _mm512_permutexvar_epi32(std::mem::transmute::<[i32; LANES], __m512i>(order), bytes)
                 }
-                _ => _mm512_packus_epi16(words(steps(0), steps(1)), words(steps(2), steps(3))),
+                _ => _mm512_packus_epi16(words(steps[0], steps[1]), words(steps[2], steps[3])),
             }
         }
     }
@@ -153,6 +224,7 @@ impl Avx512Vnni {
 unsafe impl Sums for AvxVnni {
     type Inputs = __m256i;
     type Weights = [__m256i; 2];
+    type Floats = [__m256; 2];
     const ROWS: [usize; VECTORS] = [6, 2, 1, 1];
 
     #[inline(always)]
@@ -229,6 +301,66 @@ unsafe impl Sums for AvxVnni {
     unsafe fn scaled(self, scale: *const f32) -> [f32; LANES] {
         unsafe { std::mem::transmute::<[__m256; 2], [f32; LANES]>(scaled(self.0, scale)) }
     }
+
+    #[inline(always)]
+    unsafe fn over_256(self, bias: *const i32) -> Self {
+        unsafe {
+            let bias = halves(bias.cast());
+            let half = |i: usize| {
+                let rounded = _mm256_add_epi32(self.0[i], _mm256_set1_epi32(128));
+                _mm256_add_epi32(_mm256_srai_epi32::<8>(rounded), bias[i])
+            };
+            Self([half(0), half(1)])
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_floats(from: *const f32) -> [__m256; 2] {
+        unsafe { [_mm256_loadu_ps(from), _mm256_loadu_ps(from.add(8))] }
+    }
+
+    #[inline(always)]
+    unsafe fn mul_add(a: [__m256; 2], b: [__m256; 2], c: [__m256; 2]) -> [__m256; 2] {
+        unsafe { [_mm256_fmadd_ps(a[0], b[0], c[0]), _mm256_fmadd_ps(a[1], b[1], c[1])] }
+    }
+
+    #[inline(always)]
+    unsafe fn write_positive(self, scale: *const f32, to: *mut f32) {
+        unsafe {
+            for (i, values) in scaled(self.0, scale).into_iter().enumerate() {
+                _mm256_storeu_ps(to.add(8 * i), _mm256_max_ps(values, _mm256_setzero_ps()));
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn write_steps<const C: usize>(steps: [[__m256; 2]; C], zero: u8, to: *mut u8, count: usize) {
+        unsafe {
+            let codes = steps.map(|steps| {
+                let [low, high] = whole(steps, -f32::from(zero), 255.0 - f32::from(zero))
+                    .map(|steps| _mm256_add_epi32(steps, _mm256_set1_epi32(i32::from(zero))));
+                packed(_mm256_packus_epi32(low, high))
+            });
+            copy_all(codes, to, count);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn write_wide_steps<const C: usize>(steps: [[__m256; 2]; C], to: [*mut u8; 2], count: usize) {
+        unsafe {
+            let codes = steps.map(|steps| whole(steps, 0.0, 65535.0));
+            let low = codes.map(|codes| {
+                let [low, high] = codes.map(|codes| _mm256_and_si256(codes, _mm256_set1_epi32(255)));
+                packed(_mm256_packus_epi32(low, high))
+            });
+            let high = codes.map(|codes| {
+                let [low, high] = codes.map(|codes| _mm256_srli_epi32::<8>(codes));
+                packed(_mm256_packus_epi32(low, high))
+            });
+            copy_all(low, to[0], count);
+            copy_all(high, to[1], count);
+        }
+    }
 }
 
 /// As [`Sums::interleave`]. In 128 bits: of wider permutations compilers make more of them.
@@ -272,5 +404,14 @@ unsafe fn scaled(sums: [__m256i; 2], scale: *const f32) -> [__m256; 2] {
             _mm256_mul_ps(_mm256_cvtepi32_ps(sums[0]), _mm256_loadu_ps(scale)),
             _mm256_mul_ps(_mm256_cvtepi32_ps(sums[1]), _mm256_loadu_ps(scale.add(8))),
         ]
+    }
+}
+
+/// The whole numbers nearest to steps within bounds.
+#[inline(always)]
+unsafe fn whole(steps: [__m256; 2], least: f32, most: f32) -> [__m256i; 2] {
+    unsafe {
+        let (least, most) = (_mm256_set1_ps(least), _mm256_set1_ps(most));
+        steps.map(|steps| _mm256_cvtps_epi32(_mm256_min_ps(_mm256_max_ps(steps, least), most)))
     }
 }
