@@ -345,6 +345,8 @@ impl<T> PanelRows<'_, T> {
                     }
                 }
                 Some(Residual { codes, sum }) => {
+                    // A copy in memory: this loop is too long to be unrolled, and would keep the sums there from the first product on.
+                    let sums = std::hint::black_box(sums);
                     for r in 0..R {
                         let at = at + r * step;
                         debug_assert!(at + count <= codes.len());
