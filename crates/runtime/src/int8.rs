@@ -19,6 +19,7 @@ use super::operators::{DOMAIN, Int8Op, Layers, operator};
 mod chains;
 mod enter;
 mod extents;
+mod finer;
 
 use chains::Placed;
 use extents::Extents;
@@ -28,14 +29,26 @@ const GROUP_MIN: usize = 8;
 
 /// Whether a model has convolutions in int8.
 pub(super) fn computes_in_int8(model: &Model) -> bool {
-    model.graph.nodes().any(|(_, node)| QLinearConv::is(node))
+    let graph = &model.graph;
+    let mut nodes = graph.nodes();
+    nodes.any(|(_, node)| QLinearConv::is(node) || finer::reads_quantized_weights(graph, node))
+}
+
+/// Puts operators in place of the layers that ONNX Runtime would compute in f32, before it optimizes the graph. Returns the operators' layers; the graph
+/// and they go to [`lower`] afterwards.
+pub(super) fn lower_finer(model: &mut Model, isa: Int8Isa) -> Vec<PreparedInt8Conv> {
+    finer::lower(model, isa)
 }
 
 /// Puts operators in place of the nodes that the kernels compute; the others stay ONNX Runtime's. Returns the layers that there
-/// were and those of the new operators.
-pub(super) fn lower(model: &mut Model, before: Layers, isa: Int8Isa) -> Layers {
+/// were, `finer` and those of the new operators.
+pub(super) fn lower(model: &mut Model, before: Layers, finer: Vec<PreparedInt8Conv>, isa: Int8Isa) -> Layers {
     let graph = &mut model.graph;
-    let (mut layers, mut placed) = (Vec::new(), Vec::new());
+    let mut placed: Vec<Placed> = graph
+        .nodes()
+        .filter_map(|(id, node)| placed_before(id, node).filter(|placed| placed.layer < finer.len()))
+        .collect();
+    let mut layers = finer;
     let extents = Extents::of(graph);
     let sites: Vec<Site> = graph
         .nodes()
@@ -75,6 +88,18 @@ pub(super) fn lower(model: &mut Model, before: Layers, isa: Int8Isa) -> Layers {
         model.graph.sweep();
     }
     before.with_int8(layers)
+}
+
+/// An operator that is there already.
+fn placed_before(id: NodeId, node: &Node) -> Option<Placed> {
+    let known = node.domain == DOMAIN && node.op == Int8Op::Conv.name();
+    let layer = node.attribute("layer").and_then(AttributeValue::as_int);
+    Some(Placed {
+        node: id,
+        inputs: vec![node.input(0).filter(|_| known)?],
+        output: node.output(0)?,
+        layer: usize::try_from(layer?).ok()?,
+    })
 }
 
 /// Nodes that one operator computes.

@@ -29,7 +29,7 @@ use super::unpacked;
 use super::weights::{Weight, WeightedSession};
 use repserve_graph::onnx::{self, ExternalData};
 use repserve_graph::{DType, Tensor};
-use repserve_kernels::Int8Isa;
+use repserve_kernels::{Int8Isa, PreparedInt8Conv};
 
 /// Tensors below this size stay in the graph: sharing them saves less than it costs.
 const SHARED_BYTES_MIN: usize = 1024;
@@ -94,6 +94,7 @@ impl OptimizedModel {
     ) -> Result<Self, RuntimeError> {
         const PREFIX: &str = "session.optimized_model_external_initializers";
         let folder = tempfile::tempdir()?;
+        let (model, finer) = with_finer_layers(model, int8)?;
         let options = SessionOptions {
             layers: model.layers.clone(),
             int8_as_given: int8 != Int8::None,
@@ -110,15 +111,21 @@ impl OptimizedModel {
             .map_err(refused)?;
         drop(unpacked::session(builder, &model.onnx, folder.path())?);
         return_freed_memory();
-        Self::read(folder.path(), model.layers.clone(), int8, share_weights)
+        Self::read(folder.path(), model.layers, finer, int8, share_weights)
     }
 
-    fn read(folder: &Path, layers: Layers, int8: Int8, share_weights: bool) -> Result<Self, RuntimeError> {
+    fn read(
+        folder: &Path,
+        layers: Layers,
+        finer: Vec<PreparedInt8Conv>,
+        int8: Int8,
+        share_weights: bool,
+    ) -> Result<Self, RuntimeError> {
         let graph = Bytes::from(std::fs::read(folder.join(GRAPH_FILE))?);
         let external = ExternalData::Folder(folder.to_owned());
         let mut model = onnx::read(graph.clone(), &external).map_err(|e| RuntimeError::Model(e.to_string()))?;
         let layers = match int8 {
-            Int8::Own(isa) => int8::lower(&mut model, layers, isa),
+            Int8::Own(isa) => int8::lower(&mut model, layers, finer, isa),
             Int8::None | Int8::OnnxRuntime => layers,
         };
         let mut weights = Vec::new();
@@ -213,6 +220,31 @@ impl OptimizedModel {
         }
         WeightedSession::new(builder, &self.graph, &self.weights, self.external)
     }
+}
+
+/// The model with operators of this program's own where ONNX Runtime would compute a layer in f32 that is meant in integers, and once more those operators' layers.
+fn with_finer_layers(model: &SessionModel, int8: Int8) -> Result<(SessionModel, Vec<PreparedInt8Conv>), RuntimeError> {
+    let as_it_is = || Ok((model.clone(), Vec::new()));
+    let Int8::Own(isa) = int8 else {
+        return as_it_is();
+    };
+    let read = || {
+        let model = onnx::read(model.onnx.clone(), &ExternalData::None);
+        model.map_err(|e| RuntimeError::Model(e.to_string()))
+    };
+    let mut graph = read()?;
+    let layers = int8::lower_finer(&mut graph, isa);
+    if layers.is_empty() {
+        return as_it_is();
+    }
+    // ONNX Runtime's session keeps its operators' layers; those of the graph that it makes are its own.
+    let finer = int8::lower_finer(&mut read()?, isa);
+    let model = SessionModel {
+        onnx: encoded(graph)?,
+        layers: model.layers.clone().with_int8(layers),
+        int8: model.int8,
+    };
+    Ok((model, finer))
 }
 
 /// Whether sessions share a constant; of an int8 graph, the weights of convolutions in f32: ONNX Runtime frees the quantized values that it

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use repserve_graph::DType;
 use repserve_kernels::int8::Int8Bytes;
-use repserve_kernels::{Algorithm, Convolution, Int8Isa, Int8Sum, Isa, PreparedConv, PreparedInt8Conv, SourceLayout};
+use repserve_kernels::{
+    Algorithm, Convolution, Finer, Int8Isa, Int8Sum, Isa, PreparedConv, PreparedInt8Conv, SourceLayout,
+};
 use serde::{Deserialize, Serialize};
 
 use super::cores::Cores;
@@ -55,6 +57,7 @@ struct Int8LayerRecord {
     isa: String,
     zeros: [u8; 2],
     sum: Option<Int8Sum>,
+    finer: Finer,
 }
 
 /// What a pool is made of, to be kept.
@@ -93,6 +96,7 @@ impl Pool {
             parts.push((name("int8", number, "weights"), ready.weights));
             parts.push((name("int8", number, "bias"), ready.bias));
             parts.push((name("int8", number, "scales"), ready.scales));
+            parts.push((name("int8", number, "depthwise"), ready.depthwise));
         }
         StoredPool {
             record: PoolRecord {
@@ -176,8 +180,9 @@ fn restored_layers(
             weights: part(&name("int8", number, "weights"))?,
             bias: part(&name("int8", number, "bias"))?,
             scales: part(&name("int8", number, "scales"))?,
+            depthwise: part(&name("int8", number, "depthwise"))?,
         };
-        let restored = PreparedInt8Conv::restored(layer.conv, isa, layer.zeros, ready);
+        let restored = PreparedInt8Conv::restored(layer.conv, isa, layer.zeros, layer.finer, ready);
         let restored = restored.map(|restored| restored.with_sum(layer.sum));
         restored.map_err(|error| refused(&error))
     };
@@ -218,6 +223,7 @@ impl Int8LayerRecord {
             isa: layer.isa().name().to_owned(),
             zeros: layer.zeros(),
             sum: layer.sum(),
+            finer: layer.is_finer(),
         }
     }
 }

@@ -126,6 +126,63 @@ impl Net {
         self.append(node, inputs, name);
     }
 
+    /// A 1x1 convolution in f32 of what quantized values and weights of 8 or 16 bits stand for, with a ReLU.
+    fn finer_conv(&mut self, name: &str, [rows, columns]: [usize; 2], reads_wide: bool, wide_rows: usize) {
+        let mut read = Node::new("DequantizeLinear", vec![], vec![]);
+        if reads_wide {
+            MICROSOFT_DOMAIN.clone_into(&mut read.domain);
+        }
+        self.append(read, vec![self.value, self.scale, self.zero], &format!("{name}_read"));
+        let input = self.value;
+        let code = |i: usize| {
+            let code = (i as i32 * 37 + 11) % 199 - 99;
+            if i / columns < wide_rows {
+                code * 256 + i as i32 % 256 - 128
+            } else {
+                code
+            }
+        };
+        let codes = (0..rows * columns).flat_map(|i| code(i).to_le_bytes()).collect();
+        let codes = self.constant(format!("{name}_w"), DType::I32, &[rows, columns, 1, 1], codes);
+        let scale = |row| if row < wide_rows { 0.004 / 256.0 } else { 0.004 };
+        let scales = self.floats(format!("{name}_ws"), &[rows], &(0..rows).map(scale).collect::<Vec<_>>());
+        let dequantize = Node::new("DequantizeLinear", vec![], vec![]).with("axis", AttributeValue::Int(0));
+        self.append(dequantize, vec![codes, scales], &format!("{name}_weights"));
+        let weights = self.value;
+        let biases: Vec<f32> = (0..rows).map(|row| row as f32 * 0.02 - 0.1).collect();
+        let bias = self.floats(format!("{name}_b"), &[rows], &biases);
+        self.append(
+            Node::new("Conv", vec![], vec![]),
+            vec![input, weights, bias],
+            &format!("{name}_sums"),
+        );
+        self.op("Relu", name);
+    }
+
+    /// A depthwise convolution in f32, with a ReLU.
+    fn float_depthwise(&mut self, name: &str, channels: usize, stride: i64) {
+        let weights: Vec<f32> = (0..channels * 9)
+            .map(|i| ((i * 29) % 65) as f32 / 200.0 - 0.1)
+            .collect();
+        let weight = self.floats(format!("{name}_w"), &[channels, 1, 3, 3], &weights);
+        let bias = self.floats(format!("{name}_b"), &[channels], &vec![0.2; channels]);
+        let node = Node::new("Conv", vec![], vec![])
+            .with("pads", AttributeValue::Ints(vec![1; 4]))
+            .with("strides", AttributeValue::Ints(vec![stride; 2]))
+            .with("group", AttributeValue::Int(channels as i64));
+        self.append(node, vec![self.value, weight, bias], &format!("{name}_sums"));
+        self.op("Relu", name);
+    }
+
+    /// The value in 16 bits.
+    fn quantize_wide(&mut self, name: &str, scale: f32) {
+        self.scale = self.floats(format!("{name}_scale"), &[], &[scale]);
+        self.zero = self.constant(format!("{name}_zero"), DType::U16, &[], vec![0; 2]);
+        let mut node = Node::new("QuantizeLinear", vec![], vec![]);
+        MICROSOFT_DOMAIN.clone_into(&mut node.domain);
+        self.append(node, vec![self.value, self.scale, self.zero], &format!("{name}_codes"));
+    }
+
     /// The sum with another value, whose zero has the code `zero`.
     fn add(&mut self, other: [ValueId; 3], name: &str, zero: u8) {
         let mut inputs = vec![self.value, self.scale, self.zero];
@@ -391,4 +448,69 @@ fn an_optimized_model_that_shares_no_weights_has_the_same_operators() {
         });
         assert_eq!(shared, alone, "{}", isa.name());
     }
+}
+
+/// A network of layers finer than 8 bits among others.
+fn finer_net() -> Net {
+    let mut net = Net::new(0);
+    net.conv("stem", [24, 3, 3, 3], 1, 1, 0);
+    net.finer_conv("first", [32, 24], false, 16);
+    net.float_depthwise("depthwise", 32, 1);
+    net.quantize_wide("depthwise", 0.0004);
+    net.finer_conv("second", [24, 32], true, 0);
+    net.float_depthwise("smaller", 24, 2);
+    net.quantize("smaller", 0.2, 0);
+    net.conv("plain", [24, 24, 1, 1], 1, 1, 0);
+    net.finer_conv("last", [20, 24], false, 0);
+    net.quantize("last", 0.2, 0);
+    net
+}
+
+#[test]
+fn layers_finer_than_8_bits_compute_what_onnx_runtime_does_in_f32() {
+    let model = SessionModel::encode(finer_net().finish(20)).unwrap();
+    let runtime = Runtime::load(None).unwrap();
+    let options = SessionOptions {
+        int8_as_given: true,
+        ..SessionOptions::default()
+    };
+    let images = images();
+    let mut plain = ModelSession::from_memory(&runtime, &model.onnx, &options).unwrap();
+    let expected = plain.run(&images, [3, SIDE, SIDE]).unwrap();
+    for isa in Int8Isa::available() {
+        let shared = OptimizedModel::new(&runtime, &model, Int8::Own(isa), true).unwrap();
+        assert_eq!(shared.layers.int8().len(), 6, "{:?}", shared.operators);
+        assert_eq!(shared.operators.get("Int8Chain"), Some(&1), "{:?}", shared.operators);
+        let floats = ["Conv", "FusedConv", "MatMulInteger"].map(|op| shared.operators.get(op));
+        assert_eq!(floats, [None; 3], "{:?}", shared.operators);
+        for threads in [1, 2] {
+            let session = shared.session(&runtime, threads).unwrap();
+            let mut session = ModelSession::of(session, &SessionOptions::default()).unwrap();
+            let found = session.run(&images, [3, SIDE, SIDE]).unwrap();
+            for (found, expected) in found.iter().flatten().zip(expected.iter().flatten()) {
+                // A value on the edge of two codes may be either.
+                assert!(
+                    (found - expected).abs() < 0.01 * expected.abs() + 0.02,
+                    "{found} {expected}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn sixteen_bits_that_another_operator_reads_stay_onnx_runtimes() {
+    let mut net = finer_net();
+    let wide = net
+        .graph
+        .nodes()
+        .find(|(_, node)| node.op == "QuantizeLinear" && node.domain == MICROSOFT_DOMAIN);
+    let codes = wide.unwrap().1.output(0).unwrap();
+    net.graph.value_mut(codes).dtype = Some(DType::U16);
+    net.graph.outputs.push(codes);
+    let model = net.finish(20);
+    let mut lowered = model.clone();
+    let layers = lower_finer(&mut lowered, Int8Isa::plain());
+    // The pair that returns 16 bits and the one that reads them stay; the last layer does not.
+    assert_eq!(layers.len(), 1, "{:?}", lowered.graph.op_counts());
 }

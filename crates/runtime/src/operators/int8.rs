@@ -109,17 +109,14 @@ impl Operator for Int8Operator {
 fn convolve(layer: &PreparedInt8Conv, threads: usize, adds: bool, context: &ComputeContext) -> ort::Result<()> {
     let value = context.input(0)?.ok_or_else(|| failed("the input is missing"))?;
     let (shape, input) = value.try_extract_tensor::<u8>()?;
-    let conv = layer.convolution();
     let &[images, height, width, channels] = &shape[..] else {
         return Err(failed("the input's rank is wrong"));
     };
     let [images, height, width, channels] = extents([images, height, width, channels])?;
     check_channels(channels, layer)?;
     let size = [images, height, width];
-    let (rows, columns) = conv
-        .output_size(height, width)
-        .ok_or_else(|| failed("the input is too small"))?;
-    let out = [images, rows, columns, conv.out_channels]
+    let (rows, columns) = layer.output_size(height, width).map_err(failed)?;
+    let out = [images, rows, columns, layer.written()]
         .map(|extent| extent as i64)
         .to_vec();
     let other = if adds { context.input(1)? } else { None };
@@ -188,7 +185,7 @@ fn multiply(layer: &PreparedInt8Conv, threads: usize, context: &ComputeContext) 
 }
 
 fn check_channels(found: usize, layer: &PreparedInt8Conv) -> ort::Result<()> {
-    let wanted = layer.convolution().in_channels;
+    let wanted = layer.read();
     if found == wanted {
         Ok(())
     } else {
