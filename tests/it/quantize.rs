@@ -138,7 +138,7 @@ fn steps_are_left_out_and_other_views_compared_on_request() {
     assert_eq!(output.status.code(), Some(2));
     let said = stderr(&output);
     assert!(
-        said.contains("must be one of equalization, ranges, rounding, bias, sums"),
+        said.contains("must be one of equalization, ranges, rounding, bias, sums, finer"),
         "{said}"
     );
 }
@@ -354,7 +354,7 @@ fn calibrate_fails_where_a_server_would_refuse_and_says_what_to_do() {
     assert!(stderr(&output).contains(line), "{}", stderr(&output));
     let table = stdout(&output);
     let mut lines = table.lines();
-    let head = "layer,precision,snr_db,gain_if_fp32_db,channels,channels_equalized";
+    let head = "layer,precision,snr_db,gain_if_fp32_db,channels,channels_equalized,returns,channels_16_bit";
     assert_eq!(lines.next(), Some(head));
     assert!(lines.count() >= 6, "{table}");
     assert!(model.path().join("calibration.json").is_file());

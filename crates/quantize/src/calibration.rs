@@ -17,7 +17,9 @@ use crate::{packed, text};
 mod format2;
 
 /// The version of the file's layout.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
+/// The one before it, in which nothing is finer.
+const FORMAT_BEFORE: u32 = 3;
 
 /// The content of a `calibration.json`. Which weights follow from it depends on the model's bytes, so it is good for one
 /// model only.
@@ -119,6 +121,44 @@ pub struct LayerRecord {
     /// Which weights are rounded up; compressed, base64. It takes the weights to decompress it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub rounding: String,
+    /// What is kept of its output. Not in files before format 4.
+    #[serde(default, skip_serializing_if = "Returns::is_uint8")]
+    pub returns: Returns,
+    /// Output channels whose weights have 16 bits, ascending; numbers with spaces between them. Not in files before format 4.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "packed::places")]
+    pub channels_16_bit: Vec<usize>,
+    /// How much rounding its weights moves each output channel, squared; known while calibrating only.
+    #[serde(skip)]
+    pub(super) noise: Vec<f64>,
+}
+
+/// What is kept of a layer's output between layers in int8.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Returns {
+    /// 8 bits.
+    #[default]
+    Uint8,
+    /// 16 bits.
+    Uint16,
+    /// All: the value is not quantized.
+    Fp32,
+}
+
+impl Returns {
+    /// As it is written in `calibration.json` and the table of layers.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Uint8 => "uint8",
+            Self::Uint16 => "uint16",
+            Self::Fp32 => "fp32",
+        }
+    }
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+    fn is_uint8(&self) -> bool {
+        *self == Self::Uint8
+    }
 }
 
 /// Images for the comparison at start-up.
@@ -145,7 +185,7 @@ impl GateImages {
 }
 
 impl Calibration {
-    /// Reads a file's text, of this format or of the one before.
+    /// Reads a file's text, of this format or of the two before.
     ///
     /// # Errors
     /// What is wrong and where; an unknown key, a missing one, a number that is none.
@@ -154,10 +194,12 @@ impl Calibration {
         let format = value.get("format").and_then(Value::as_u64);
         if format == Some(format2::FORMAT) {
             format2::upgrade(&mut value).map_err(Error::Calibration)?;
+        } else if format == Some(u64::from(FORMAT_BEFORE)) {
+            value["format"] = FORMAT.into();
         } else if format != Some(u64::from(FORMAT)) {
             let found = format.map_or_else(|| "no format".to_owned(), |f| format!("format {f}"));
             return Err(Error::Calibration(format!(
-                "it has {found}, and this program reads formats {} and {FORMAT}; run `repserve calibrate` again",
+                "it has {found}, and this program reads formats {}, {FORMAT_BEFORE} and {FORMAT}; run `repserve calibrate` again",
                 format2::FORMAT
             )));
         }
@@ -234,4 +276,4 @@ impl Calibration {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

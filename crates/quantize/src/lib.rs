@@ -37,6 +37,8 @@ mod directions;
 mod equalize;
 mod error;
 mod evidence;
+mod finer;
+mod finer_rewrite;
 mod gate;
 mod job;
 mod layers;
@@ -57,7 +59,7 @@ mod view;
 
 pub use agreement::{Agreement, compare};
 pub use calibrate::calibrate;
-pub use calibration::{Calibration, GateImages, Images, LayerRecord, Precision, ValueRange};
+pub use calibration::{Calibration, GateImages, Images, LayerRecord, Precision, Returns, ValueRange};
 pub use error::Error;
 pub use evidence::Evidence;
 pub use gate::{GateSettings, Judgement, Loss, Otherwise, Verdict};

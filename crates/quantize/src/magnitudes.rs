@@ -57,6 +57,12 @@ impl Magnitudes {
         }
     }
 
+    /// How many values of each channel are not zero.
+    pub(super) fn counts(&self) -> Vec<f64> {
+        let counts = self.bins.chunks(BINS);
+        counts.map(|bins| bins.iter().map(|n| f64::from(*n)).sum()).collect()
+    }
+
     /// Where each channel would best be clipped; 0 where it has no values.
     pub(super) fn ends(&self) -> Vec<f32> {
         let cut = array::from_fn(|i| (i as f64 + 0.5).powi(2));

@@ -22,6 +22,25 @@ pub(super) mod exponents {
     }
 }
 
+/// Places as numbers with spaces between them.
+pub(super) mod places {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(places: &[usize], serializer: S) -> Result<S::Ok, S::Error> {
+        let places: Vec<String> = places.iter().map(usize::to_string).collect();
+        serializer.serialize_str(&places.join(" "))
+    }
+
+    /// They must ascend.
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<usize>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let places: Result<Vec<usize>, _> = text.split_whitespace().map(str::parse).collect();
+        let places = places.ok().filter(|places| places.is_sorted_by(|a, b| a < b));
+        places.ok_or_else(|| D::Error::custom("not whole numbers that ascend, with spaces between them"))
+    }
+}
+
 /// The text of exponents in quarters.
 pub(super) fn exponents_text(exponents: &[i8]) -> String {
     STANDARD.encode(exponents.iter().map(|e| e.cast_unsigned()).collect::<Vec<u8>>())

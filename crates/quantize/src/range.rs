@@ -58,6 +58,24 @@ impl Range {
     }
 }
 
+/// The steps that a value of 16 bits counts.
+const STEPS_WIDE: f64 = 65535.0;
+
+impl Range {
+    /// Scale and zero point of 16 bits, from zero up. A range of nothing gets the scale 1.
+    pub(super) fn affine_wide(self) -> Affine {
+        let scale = f64::from(self.high) / STEPS_WIDE;
+        Affine {
+            scale: if scale > 0.0 {
+                (scale as f32).max(f32::MIN_POSITIVE)
+            } else {
+                1.0
+            },
+            zero_point: 0,
+        }
+    }
+}
+
 /// How often values fall where, between two known ends. Exact zeros are counted apart: no range gets them wrong.
 #[derive(Debug, Clone)]
 pub(super) struct Histogram {

@@ -31,7 +31,7 @@ impl Display for Calibration {
             .max(5);
         writeln!(
             f,
-            "{:width$}  precision  SNR dB  gain if fp32 dB  channels equalized",
+            "{:width$}  precision  returns  SNR dB  gain if fp32 dB  channels equalized  of 16 bits",
             "layer"
         )?;
         for record in &self.layers {
@@ -46,8 +46,10 @@ impl Display for Calibration {
             let layer = &record.layer;
             writeln!(
                 f,
-                "{layer:width$}  {precision:>9}  {snr:>6}  {gain:>15}  {scaled:>7} of {}",
-                record.equalization.len()
+                "{layer:width$}  {precision:>9}  {:>7}  {snr:>6}  {gain:>15}  {:>18}  {:>10}",
+                record.returns.label(),
+                format!("{scaled} of {}", record.equalization.len()),
+                record.channels_16_bit.len()
             )?;
         }
         let int8 = self.layers.iter().filter(|l| l.precision == Precision::Int8).count();
@@ -75,9 +77,10 @@ impl Display for Calibration {
 }
 
 impl Calibration {
-    /// The table of layers as CSV: `layer,precision,snr_db,gain_if_fp32_db,channels,channels_equalized`.
+    /// The table of layers as CSV: `layer,precision,snr_db,gain_if_fp32_db,channels,channels_equalized,returns,channels_16_bit`.
     pub fn to_csv(&self) -> String {
-        let mut text = "layer,precision,snr_db,gain_if_fp32_db,channels,channels_equalized\n".to_owned();
+        let mut text =
+            "layer,precision,snr_db,gain_if_fp32_db,channels,channels_equalized,returns,channels_16_bit\n".to_owned();
         for record in &self.layers {
             let snr = match record.precision {
                 Precision::Int8 => record.snr_db.to_string(),
@@ -87,7 +90,10 @@ impl Calibration {
             let channels = record.equalization.len();
             let equalized = record.equalization.iter().filter(|e| **e != 0).count();
             let (layer, precision) = (field(&record.layer), record.precision.label());
-            text.push_str(&format!("{layer},{precision},{snr},{gain},{channels},{equalized}\n"));
+            let (returns, fine) = (record.returns.label(), record.channels_16_bit.len());
+            text.push_str(&format!(
+                "{layer},{precision},{snr},{gain},{channels},{equalized},{returns},{fine}\n"
+            ));
         }
         text
     }

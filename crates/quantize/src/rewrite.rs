@@ -14,14 +14,17 @@ use repserve_graph::shapes::Shapes;
 use repserve_graph::{AttributeValue, DType, Graph, Model, Node, Tensor, Value, ValueId, verify};
 
 use crate::between::{Between, Quantized};
-use crate::calibration::{Calibration, LayerRecord, Precision, ValueRange};
+use crate::calibration::{Calibration, LayerRecord, Precision, Returns, ValueRange};
 use crate::error::Error;
+use crate::finer_rewrite::{Finer, Written};
 use crate::layers::{Layer, LayerKind, layers_of};
 use crate::range::{Affine, Range};
 use crate::{directions, equalize, rounding, scale};
 
 /// The first version of ONNX's operator set that has `QLinearConv`.
 const OPSET_MIN: i64 = 10;
+/// The first version whose `DequantizeLinear` has a scale a channel.
+pub(super) const FINER_OPSET_MIN: i64 = 13;
 
 /// The int8 graph of a deploy graph.
 ///
@@ -45,43 +48,42 @@ pub(super) fn rewrite_exposing(mut model: Model, calibration: &Calibration, expo
     let between = calibration.quantized_sums.then(|| Between::find(&view));
     equalize_all(&mut model.graph, &layers, calibration)?;
     let records: HashMap<&str, &LayerRecord> = calibration.layers.iter().map(|r| (r.layer.as_str(), r)).collect();
-    let clips: HashMap<&str, f32> = layers
-        .iter()
-        .filter_map(|l| Some((l.name.as_str(), l.activation?.high)))
-        .collect();
-    let affine = |r: &ValueRange| {
-        // What an activation would cut off must lie beyond the range, whatever the file says.
-        let range = match clips.get(r.value.as_str()) {
-            Some(most) => Range {
-                low: 0.0,
-                high: r.range.high.min(*most),
-            },
-            None => r.range,
-        };
-        range.affine()
-    };
-    let ranges = calibration
-        .ranges
-        .iter()
-        .map(|r| (r.value.clone(), affine(r)))
-        .collect();
+    let ranges = affine_ranges(&layers, calibration);
+    let model_opset = model.opset();
     let mut rewriter = Rewriter {
         graph: &mut model.graph,
         ranges,
         tensors: HashMap::new(),
+        wide: HashMap::new(),
         microsoft: false,
     };
+    let finer = Finer::of(rewriter.graph, &layers, &records);
+    if finer.any() && model_opset < FINER_OPSET_MIN {
+        return Err(Error::Opset {
+            found: model_opset,
+            wanted: FINER_OPSET_MIN,
+        });
+    }
+    let mut written = HashMap::new();
     for layer in &layers {
         if let Some(record) = records
             .get(layer.name.as_str())
             .filter(|r| r.precision == Precision::Int8)
         {
-            rewriter.quantize(layer, record)?;
+            let constants = match finer.form(layer) {
+                Some(form) => rewriter.quantize_finer(layer, record, form)?,
+                None => rewriter.quantize(layer, record)?,
+            };
+            written.insert(layer.node, constants);
             if expose && !rewriter.graph.outputs.contains(&layer.output) {
                 rewriter.graph.value_mut(layer.output).dtype = Some(DType::F32);
                 rewriter.graph.outputs.push(layer.output);
             }
         }
+    }
+    if !expose {
+        // Exposed values are compared with those of the deploy graph.
+        finer.put_16_bit_channels_first(rewriter.graph, &layers, &written);
     }
     if let Some(between) = between {
         rewriter.microsoft |= between.quantize(rewriter.graph, &rewriter.tensors);
@@ -92,6 +94,36 @@ pub(super) fn rewrite_exposing(mut model: Model, calibration: &Calibration, expo
     model.graph.sweep();
     verify::verify(&model.graph).map_err(Error::Broken)?;
     Ok(model)
+}
+
+/// Each value's scale and zero point.
+fn affine_ranges(layers: &[Layer], calibration: &Calibration) -> HashMap<String, Affine> {
+    let clips: HashMap<&str, f32> = layers
+        .iter()
+        .filter_map(|l| Some((l.name.as_str(), l.activation?.high)))
+        .collect();
+    let wide: HashSet<&str> = calibration
+        .layers
+        .iter()
+        .filter(|record| record.returns == Returns::Uint16)
+        .map(|record| record.layer.as_str())
+        .collect();
+    let affine = |r: &ValueRange| {
+        // What an activation would cut off must lie beyond the range, whatever the file says.
+        let range = match clips.get(r.value.as_str()) {
+            Some(most) => Range {
+                low: 0.0,
+                high: r.range.high.min(*most),
+            },
+            None => r.range,
+        };
+        if wide.contains(r.value.as_str()) {
+            return range.affine_wide();
+        }
+        range.affine()
+    };
+    let ranges = calibration.ranges.iter();
+    ranges.map(|r| (r.value.clone(), affine(r))).collect()
 }
 
 /// Scales channels as the calibration says, in f32.
@@ -109,13 +141,22 @@ pub(super) fn equalize_all(graph: &mut Graph, layers: &[Layer], calibration: &Ca
     Ok(())
 }
 
-struct Rewriter<'a> {
-    graph: &'a mut Graph,
+pub(super) struct Rewriter<'a> {
+    pub(super) graph: &'a mut Graph,
     ranges: HashMap<String, Affine>,
     /// For each quantized tensor its values, scale and zero point.
-    tensors: HashMap<ValueId, Quantized>,
+    pub(super) tensors: HashMap<ValueId, Quantized>,
+    /// The same of values of 16 bits.
+    pub(super) wide: HashMap<ValueId, Quantized>,
     /// Whether there are operators of ONNX Runtime's own set.
-    microsoft: bool,
+    pub(super) microsoft: bool,
+}
+
+/// A layer's weights in steps of its rows' scales.
+pub(super) struct Steps {
+    pub(super) scales: Vec<f32>,
+    pub(super) steps: Vec<f64>,
+    pub(super) up: Vec<bool>,
 }
 
 /// The constants of a quantized layer.
@@ -126,7 +167,7 @@ struct Weights {
 }
 
 impl Rewriter<'_> {
-    fn quantize(&mut self, layer: &Layer, record: &LayerRecord) -> Result<(), Error> {
+    fn quantize(&mut self, layer: &Layer, record: &LayerRecord) -> Result<Written, Error> {
         let [quantized, scale, zero] = self.input(layer)?;
         let step = self.affine(layer.input)?.scale;
         let weights = self.weights(layer, record, step)?;
@@ -146,6 +187,10 @@ impl Rewriter<'_> {
         let bias = self
             .graph
             .add_constant(format!("{name}_bias_int32"), bytes(DType::I32, &[rows], bias)?);
+        let written = Written {
+            rows: vec![weight, weight_scale, weight_zero, bias],
+            weight,
+        };
         let mut inputs = vec![quantized, scale, zero, weight, weight_scale, weight_zero];
         let old = self.graph.node(layer.node).cloned().unwrap_or_default();
         let mut node = match layer.kind {
@@ -181,11 +226,11 @@ impl Rewriter<'_> {
             let node = Node::new("DequantizeLinear", tensors.to_vec(), vec![layer.output]);
             self.graph.insert_node(Some(layer.node), node);
         }
-        Ok(())
+        Ok(written)
     }
 
     /// The quantized input of a layer, made before it where it does not exist yet.
-    fn input(&mut self, layer: &Layer) -> Result<Quantized, Error> {
+    pub(super) fn input(&mut self, layer: &Layer) -> Result<Quantized, Error> {
         if let Some(tensors) = self.tensors.get(&layer.input) {
             return Ok(*tensors);
         }
@@ -197,7 +242,7 @@ impl Rewriter<'_> {
     }
 
     /// A new tensor for the quantized `value`, with its scale and zero point.
-    fn quantize_value(&mut self, value: ValueId) -> Result<Quantized, Error> {
+    pub(super) fn quantize_value(&mut self, value: ValueId) -> Result<Quantized, Error> {
         let Affine { scale, zero_point } = self.affine(value)?;
         let name = self.graph.value(value).name.clone();
         let scale = self
@@ -216,7 +261,7 @@ impl Rewriter<'_> {
         Ok([quantized, scale, zero])
     }
 
-    fn affine(&self, value: ValueId) -> Result<Affine, Error> {
+    pub(super) fn affine(&self, value: ValueId) -> Result<Affine, Error> {
         let name = &self.graph.value(value).name;
         self.ranges
             .get(name.as_str())
@@ -224,8 +269,8 @@ impl Rewriter<'_> {
             .ok_or_else(|| Error::NoRange(name.clone()))
     }
 
-    /// Quantized weights, scales and biases. A bias counts in steps of the input's times the weight's scale.
-    fn weights(&self, layer: &Layer, record: &LayerRecord, step: f32) -> Result<Weights, Error> {
+    /// The weights in steps of their scales, and which way each is rounded.
+    pub(super) fn steps(&self, layer: &Layer, record: &LayerRecord) -> Result<Steps, Error> {
         let foreign = || Error::Foreign(layer.name.clone());
         let values = layer.weights(self.graph);
         if record.bias_correction.len() != layer.rows {
@@ -234,6 +279,12 @@ impl Rewriter<'_> {
         let scales = scale::scales(&values, layer.columns, layer.taps());
         let steps = rounding::steps(&values, &scales, layer.columns);
         let up = directions::decode(&record.rounding, &steps).ok_or_else(foreign)?;
+        Ok(Steps { scales, steps, up })
+    }
+
+    /// Quantized weights, scales and biases. A bias counts in steps of the input's times the weight's scale.
+    fn weights(&self, layer: &Layer, record: &LayerRecord, step: f32) -> Result<Weights, Error> {
+        let Steps { scales, steps, up } = self.steps(layer, record)?;
         let quantized: Vec<u8> = steps
             .iter()
             .zip(&up)
@@ -257,6 +308,6 @@ impl Rewriter<'_> {
     }
 }
 
-fn bytes(dtype: DType, shape: &[usize], data: Vec<u8>) -> Result<Tensor, Error> {
+pub(super) fn bytes(dtype: DType, shape: &[usize], data: Vec<u8>) -> Result<Tensor, Error> {
     Ok(Tensor::new(dtype, shape.to_vec(), Bytes::from(data))?)
 }

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::layers::Layer;
 
 /// By how much the outputs' signal-to-noise ratio must rise for more layers to be left in fp32, dB.
-const GAIN_MIN_DB: f64 = 0.1;
+pub(super) const GAIN_MIN_DB: f64 = 0.1;
 /// Shares that differ by less are the same.
 const SHARE_EPSILON: f64 = 1e-9;
 
@@ -60,7 +60,7 @@ impl Default for Goal {
     }
 }
 
-/// Measures each layer with its readers (`sets`), then puts sets into fp32 until the goal is reached or what may be spent is spent: always the one
+/// Measures each layer with its readers (`sets`, of which each begins with the layer), then puts sets into fp32 until the goal is reached or what may be spent is spent: always the one
 /// that takes away the most noise for the multiplications that it adds. `measure` is given the layers in fp32. Returns the candidates, best first,
 /// and the layers chosen, ascending.
 ///
@@ -81,7 +81,7 @@ pub(super) fn choose(
         reached: start,
     };
     let mut open = Vec::with_capacity(sets.len());
-    for (layer, set) in sets.iter().enumerate() {
+    for (layer, set) in sets.iter().filter_map(|set| Some((*set.first()?, set))) {
         let agreement = measure(set)?;
         candidates.push(Candidate {
             layer,

@@ -15,11 +15,20 @@ pub enum Step {
     Bias,
     /// Residual sums and means of pixels are computed on quantized values. Without it in f32.
     Sums,
+    /// Where int8 falls short of the wanted agreement, depthwise convolutions compute in f32, and some weights and values have 16 bits.
+    Finer,
 }
 
 impl Step {
     /// All, in the order in which they are taken.
-    pub const ALL: [Self; 5] = [Self::Equalization, Self::Ranges, Self::Rounding, Self::Bias, Self::Sums];
+    pub const ALL: [Self; 6] = [
+        Self::Equalization,
+        Self::Ranges,
+        Self::Rounding,
+        Self::Bias,
+        Self::Sums,
+        Self::Finer,
+    ];
 
     /// As it is written on the command line.
     pub fn label(self) -> &'static str {
@@ -29,6 +38,7 @@ impl Step {
             Self::Rounding => "rounding",
             Self::Bias => "bias",
             Self::Sums => "sums",
+            Self::Finer => "finer",
         }
     }
 

@@ -41,6 +41,8 @@ pub(super) struct Fold {
     pub(super) calibration: Calibration,
     /// The images that were left out, by their places.
     left_out: Vec<usize>,
+    /// The largest value that each layer returned.
+    pub(super) highest: Vec<f32>,
 }
 
 impl Calibrator<'_, '_> {
@@ -53,11 +55,13 @@ impl Calibrator<'_, '_> {
             let (left_out, images): (Vec<usize>, Vec<usize>) = (0..count).partition(|i| i % FOLDS == number);
             let others = channels.iter().enumerate().filter(|(i, _)| *i != number);
             let channels = together(others.map(|(_, part)| part));
-            let (base, calibration) = self.fit(&images, &channels, powers)?;
+            let (base, calibration, observed) = self.fit(&images, &channels, powers)?;
+            let highest = self.highest(&observed);
             folds.push(Fold {
                 base,
                 calibration,
                 left_out,
+                highest,
             });
             (self.progress)(Stage::CrossValidation, number + 1, FOLDS);
         }
@@ -166,12 +170,13 @@ impl Calibrator<'_, '_> {
 
 impl Calibration {
     /// Leaves layers in fp32.
-    pub(super) fn leave_in_fp32(&mut self, layers: &[usize]) {
+    pub(crate) fn leave_in_fp32(&mut self, layers: &[usize]) {
         for layer in layers {
             let record = &mut self.layers[*layer];
             record.precision = Precision::Fp32;
             record.bias_correction.clear();
             record.rounding.clear();
+            record.channels_16_bit.clear();
         }
     }
 }

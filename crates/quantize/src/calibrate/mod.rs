@@ -3,6 +3,7 @@
 
 mod calibrator;
 mod cross_validate;
+mod finer;
 mod measure;
 mod powers;
 mod round;
@@ -18,7 +19,7 @@ use measure::{Channels, together};
 use powers::{EQUALIZATION_POWERS, Powers, RANGE_POWERS};
 
 use crate::agreement::compare;
-use crate::calibration::{Calibration, Images, LayerRecord, Precision};
+use crate::calibration::{Calibration, Images, LayerRecord, Precision, Returns};
 use crate::equalize;
 use crate::error::Error;
 use crate::evidence::Evidence;
@@ -55,17 +56,23 @@ pub fn calibrate(job: &Job<'_>, load: &Load<'_>, progress: &mut Progress<'_>) ->
         progress,
     };
     let channels = calibrator.channels()?;
+    let all_channels = together(&channels);
     let Trial {
         observed,
         mut calibration,
-    } = calibrator.best(&together(&channels))?;
+    } = calibrator.best(&all_channels)?;
     let powers = Powers {
         equalization: calibration.equalization_power,
         range: calibration.range_power,
     };
-    let folds = calibrator.folds(&channels, powers)?;
+    let mut folds = calibrator.folds(&channels, powers)?;
     let shares = calibrator.shares(&observed);
-    let fp32 = calibrator.reach_goal(&observed, &shares, &folds, &mut calibration)?;
+    let material = Material {
+        observed: &observed,
+        shares: &shares,
+        channels: &all_channels,
+    };
+    let fp32 = calibrator.reach_goal(material, &mut folds, &mut calibration)?;
     calibration.leave_in_fp32(&fp32);
     let in_fp32: f64 = fp32.iter().map(|layer| shares[*layer]).sum();
     calibration.int8_share = Some(search::rounded_share(1.0 - in_fp32));
@@ -76,6 +83,7 @@ pub fn calibrate(job: &Job<'_>, load: &Load<'_>, progress: &mut Progress<'_>) ->
     let noise = calibrator.layer_noise(&folds, &fp32)?;
     for (record, snr_db) in calibration.layers.iter_mut().zip(noise) {
         record.snr_db = search::rounded(snr_db.unwrap_or(0.0));
+        record.noise.clear();
     }
     let pictures: Vec<&[f32]> = job.pictures.iter().map(Vec::as_slice).collect();
     let (exact, int8) = (
@@ -96,6 +104,17 @@ fn method(without: &[Step]) -> String {
         words += step.label();
     }
     words
+}
+
+/// What layers are chosen by.
+#[derive(Clone, Copy)]
+struct Material<'a> {
+    /// Distributions over all images.
+    observed: &'a Observed,
+    /// Each layer's share of the multiplications.
+    shares: &'a [f64],
+    /// What channels hold over all images.
+    channels: &'a Channels,
 }
 
 /// A calibration but for the layers in fp32, and what it was made from.
@@ -127,13 +146,18 @@ impl Calibrator<'_, '_> {
         best.map(|(_, trial)| trial).ok_or(Error::NothingToDo)
     }
 
-    /// A calibration on some images, by their places, with powers that are known; and the equalized graph.
-    fn fit(&mut self, images: &[usize], channels: &Channels, powers: Powers) -> Result<(Model, Calibration), Error> {
+    /// A calibration on some images, by their places, with powers that are known; the equalized graph and its distributions.
+    fn fit(
+        &mut self,
+        images: &[usize],
+        channels: &Channels,
+        powers: Powers,
+    ) -> Result<(Model, Calibration, Observed), Error> {
         let mut calibration = self.equalized(channels, powers.equalization);
         let (base, observed) = self.rounded(images, channels, &mut calibration)?;
         calibration.range_power = powers.range;
         calibration.ranges = self.ranges(&observed, powers.range);
-        Ok((base, calibration))
+        Ok((base, calibration, observed))
     }
 
     /// Decides roundings and biases for channels that are equalized as `calibration` says; returns the equalized graph and its distributions.
@@ -168,6 +192,9 @@ impl Calibrator<'_, '_> {
             equalization: exponents.remove(&layer.name).unwrap_or_default(),
             bias_correction: Vec::new(),
             rounding: String::new(),
+            returns: Returns::Uint8,
+            channels_16_bit: Vec::new(),
+            noise: Vec::new(),
         };
         Calibration {
             format: Calibration::format(),

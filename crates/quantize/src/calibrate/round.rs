@@ -10,7 +10,7 @@ use crate::calibration::{Calibration, LayerRecord};
 use crate::error::Error;
 use crate::job::Stage;
 use crate::layers::Layer;
-use crate::moments::Moments;
+use crate::moments::{Block, Moments};
 use crate::step::Step;
 use crate::{directions, observe, packed, rounding, scale};
 
@@ -63,6 +63,10 @@ fn round_layer(base: &Model, layer: &Layer, moments: &Moments, take: RoundingSte
         false => rounding::nearest(&steps),
     };
     let mut correction = vec![0.0f64; layer.rows];
+    record.noise = vec![0.0; layer.rows];
+    for block in &moments.blocks {
+        add_noise(layer, block, &[&weights, &steps], &scales, &up, &mut record.noise);
+    }
     let rows_per_group = layer.rows / layer.groups;
     for block in moments.blocks.iter().filter(|_| take.correct_bias) {
         let means: Vec<f64> = block.means().collect();
@@ -77,4 +81,21 @@ fn round_layer(base: &Model, layer: &Layer, moments: &Moments, take: RoundingSte
     }
     record.bias_correction = packed::rounded(correction);
     record.rounding = directions::encode(&up, &steps);
+}
+
+/// The variances that rounding the weights of a block adds to the rows' outputs: δᵀ·H·δ of their errors δ and the inputs' covariance H. `weights` are as
+/// they are and in steps.
+fn add_noise(layer: &Layer, block: &Block, weights: &[&[f64]; 2], scales: &[f32], up: &[bool], noise: &mut [f64]) {
+    let (n, covariance) = (block.len(), block.covariance());
+    let rows_per_group = layer.rows / layer.groups;
+    for row in block.group * rows_per_group..(block.group + 1) * rows_per_group {
+        let first = row * layer.columns + block.start;
+        let unit = f64::from(scales[row]);
+        let error = |i: usize| weights[0][i] - unit * f64::from(rounding::quantized(weights[1][i], up[i]));
+        let errors: Vec<f64> = (first..first + n).map(error).collect();
+        let moved = covariance.chunks_exact(n).zip(&errors);
+        noise[row] += moved
+            .map(|(line, error)| error * line.iter().zip(&errors).map(|(h, e)| h * e).sum::<f64>())
+            .sum::<f64>();
+    }
 }

@@ -4,17 +4,20 @@ use std::sync::Mutex;
 
 use repserve_graph::parallel;
 
+use super::Material;
 use super::calibrator::Calibrator;
 use super::cross_validate::{Fold, themselves};
+use super::finer::FinerTrial;
 use super::powers::RANGE_POWERS;
 use crate::agreement::compare;
 use crate::calibration::{Calibration, ValueRange};
 use crate::error::Error;
+use crate::finer;
 use crate::job::Stage;
 use crate::observe::{self, Observed};
 use crate::range::Range;
 use crate::rewrite::rewrite;
-use crate::sensitivity::{self, Candidate};
+use crate::sensitivity::{self, Candidate, Goal};
 use crate::step::Step;
 
 /// Images that the choice of the power is measured on, at most.
@@ -93,11 +96,11 @@ impl Calibrator<'_, '_> {
     /// Measures the folds on images that they were calibrated without; below the goal, the layers that hurt most are to stay in fp32.
     pub(super) fn reach_goal(
         &mut self,
-        observed: &Observed,
-        shares: &[f64],
-        folds: &[Fold],
+        material: Material<'_>,
+        folds: &mut [Fold],
         calibration: &mut Calibration,
     ) -> Result<Vec<usize>, Error> {
+        let Material { observed, shares, .. } = material;
         let among = self.spread(SENSITIVITY_IMAGES_MAX);
         let exact: Vec<Vec<f32>> = among.iter().map(|i| observed.outputs[*i].clone()).collect();
         let seen = themselves(&among);
@@ -106,9 +109,31 @@ impl Calibrator<'_, '_> {
         if self.job.goal.is_reached(&start) {
             return Ok(Vec::new());
         }
-        let sets = sensitivity::with_readers(&self.layers);
+        let trial = FinerTrial {
+            exact: &exact,
+            seen: &seen,
+            start,
+        };
+        let start = self.finer(material, &trial, folds, calibration)?;
+        let in_fp32 = calibration.in_fp32();
+        if self.job.goal.is_reached(&start) {
+            return Ok(in_fp32);
+        }
+        let spent: f64 = in_fp32.iter().map(|layer| shares[*layer]).sum();
+        let goal = Goal {
+            fp32_share_max: (self.job.goal.fp32_share_max - spent).max(0.0),
+            ..self.job.goal
+        };
+        let folds = &*folds;
+        let mut sets = sensitivity::with_readers(&self.layers);
+        if !in_fp32.is_empty() {
+            // A layer in fp32 among those that are finer would part what is computed together.
+            let pairs = finer::pairs(&self.model.graph, &self.layers);
+            let among = |layer: &usize| pairs.iter().any(|pair| pair.layers().contains(&Some(*layer)));
+            sets.retain(|set| !set.iter().any(among));
+        }
         let mut done = 0;
-        let (candidates, chosen) = sensitivity::choose(shares, &sets, &self.job.goal, start, &mut |fp32| {
+        let (candidates, chosen) = sensitivity::choose(shares, &sets, &goal, start, &mut |fp32| {
             let outputs = self.left_out_outputs(folds, fp32, &seen)?;
             done += 1;
             (self.progress)(Stage::Sensitivity, done.min(shares.len()), shares.len());
@@ -117,7 +142,7 @@ impl Calibrator<'_, '_> {
         for Candidate { layer, gain_db } in candidates {
             calibration.layers[layer].gain_if_fp32_db = Some(rounded(gain_db));
         }
-        Ok(chosen)
+        Ok([in_fp32, chosen].concat())
     }
 
     /// Each layer's share of all multiplications.

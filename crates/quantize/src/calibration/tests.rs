@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn example() -> Calibration {
+pub(crate) fn example() -> Calibration {
     Calibration {
         format: FORMAT,
         written_by: "repserve".into(),
@@ -29,6 +29,9 @@ fn example() -> Calibration {
             equalization: vec![-4, 0, 7],
             bias_correction: vec![0.5, -0.25, 0.125],
             rounding: "AAA=".into(),
+            returns: Returns::Fp32,
+            channels_16_bit: vec![0, 2],
+            noise: Vec::new(),
         }],
         gate: GateImages {
             source: "calibrated on".into(),
@@ -47,15 +50,22 @@ fn what_is_written_is_read_again() {
         "{text}"
     );
     assert!(text.contains("\"equalization\":\"/AAH\""), "{text}");
+    assert!(text.contains("\"channels_16_bit\":\"0 2\""), "{text}");
+    for wrong in ["2 0", "0 0", "-1", "x"] {
+        assert!(
+            Calibration::parse(&text.replace("\"0 2\"", &format!("{wrong:?}"))).is_err(),
+            "{wrong}"
+        );
+    }
 }
 
 #[test]
 fn whole_powers_of_two_of_format_2_are_read() {
-    let text = example().to_text().replace("\"format\": 3", "\"format\": 2");
+    let text = example().to_text().replace("\"format\": 4", "\"format\": 2");
     let of = |digits: &str| Calibration::parse(&text.replace("/AAH", digits));
     let read = of("457").unwrap();
     assert!(!read.quantized_sums);
-    assert_eq!((read.format, &read.layers[0].equalization[..]), (3, &[-4, 0, 8][..]));
+    assert_eq!((read.format, &read.layers[0].equalization[..]), (4, &[-4, 0, 8][..]));
     assert_eq!(of("0a5").unwrap().layers[0].equalization, [-20, 20, 0]);
     let error = of("45b").unwrap_err().to_string();
     assert!(
@@ -100,11 +110,11 @@ fn a_calibration_belongs_to_one_file() {
 #[test]
 fn what_is_wrong_is_named() {
     check(
-        "\"format\": 3",
+        "\"format\": 4",
         "\"format\": 1",
-        "it has format 1, and this program reads formats 2 and 3; run `repserve calibrate` again",
+        "it has format 1, and this program reads formats 2, 3 and 4; run `repserve calibrate` again",
     );
-    check("\"format\": 3,", "", "it has no format");
+    check("\"format\": 4,", "", "it has no format");
     check(
         "\"low\":-2.0",
         "\"low\":2.0",
@@ -120,4 +130,15 @@ fn what_is_wrong_is_named() {
         "not an exponent, a colon",
     );
     check("]", "", "expected");
+}
+
+#[test]
+fn format_3_in_which_nothing_is_finer_is_read() {
+    let mut before = example();
+    before.layers[0].returns = Returns::Uint8;
+    before.layers[0].channels_16_bit.clear();
+    let text = before.to_text();
+    assert!(!text.contains("returns") && !text.contains("channels_16_bit"), "{text}");
+    let read = Calibration::parse(&text.replace("\"format\": 4", "\"format\": 3")).unwrap();
+    assert_eq!(read, before);
 }
