@@ -134,7 +134,7 @@ impl<T> Int8Band<'_, T> {
         panel.fits(vectors)
             && self.channels.1.is_multiple_of(TOGETHER)
             && self.finer.is_multiple_of(TOGETHER)
-            && self.finer <= self.channels.0 + self.channels.1
+            && self.finer <= (count(self.channels.0) + count(self.channels.1)).0
             && input.0 <= panel.input.len()
             && weights.0 <= panel.weights.len()
     }
