@@ -29,9 +29,13 @@ const GROUP_MIN: usize = 8;
 
 /// Whether a model has convolutions in int8.
 pub(super) fn computes_in_int8(model: &Model) -> bool {
+    model.graph.nodes().any(|(_, node)| QLinearConv::is(node))
+}
+
+/// Whether `DequantizeLinear` makes weights of integers, for convolutions in f32.
+pub(super) fn has_quantized_weights(model: &Model) -> bool {
     let graph = &model.graph;
-    let mut nodes = graph.nodes();
-    nodes.any(|(_, node)| QLinearConv::is(node) || finer::reads_quantized_weights(graph, node))
+    graph.nodes().any(|(_, node)| finer::makes_weights(graph, node))
 }
 
 /// Puts operators in place of the layers that ONNX Runtime would compute in f32, before it optimizes the graph. Returns the operators' layers; the graph

@@ -225,8 +225,9 @@ impl OptimizedModel {
 /// The model with operators of this program's own where ONNX Runtime would compute a layer in f32 that is meant in integers, and once more those operators' layers.
 fn with_finer_layers(model: &SessionModel, int8: Int8) -> Result<(SessionModel, Vec<PreparedInt8Conv>), RuntimeError> {
     let as_it_is = || Ok((model.clone(), Vec::new()));
-    let Int8::Own(isa) = int8 else {
-        return as_it_is();
+    let isa = match int8 {
+        Int8::Own(isa) if model.finer => isa,
+        _ => return as_it_is(),
     };
     let read = || {
         let model = onnx::read(model.onnx.clone(), &ExternalData::None);
@@ -243,6 +244,7 @@ fn with_finer_layers(model: &SessionModel, int8: Int8) -> Result<(SessionModel, 
         onnx: encoded(graph)?,
         layers: model.layers.clone().with_int8(layers),
         int8: model.int8,
+        finer: false,
     };
     Ok((model, finer))
 }
@@ -276,6 +278,7 @@ mod tests {
             onnx: onnx.into(),
             layers: Layers::default(),
             int8: false,
+            finer: false,
         }
     }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::error::RuntimeError;
-use super::int8::computes_in_int8;
+use super::int8::{computes_in_int8, has_quantized_weights};
 use super::operators::Layers;
 use repserve_graph::{Model, onnx};
 
@@ -16,6 +16,8 @@ pub struct SessionModel {
     pub layers: Layers,
     /// Whether some of its convolutions compute in int8.
     pub int8: bool,
+    /// Whether convolutions of it read what `DequantizeLinear` makes of integers, so that kernels may compute them in integers.
+    pub(crate) finer: bool,
 }
 
 impl SessionModel {
@@ -25,6 +27,7 @@ impl SessionModel {
             onnx,
             layers: Layers::default(),
             int8: computes_in_int8(model),
+            finer: false,
         }
     }
 
@@ -34,15 +37,22 @@ impl SessionModel {
             onnx,
             layers: Layers::default(),
             int8: false,
+            finer: false,
         }
     }
 
-    /// Encodes a model of ONNX's own operators.
+    /// Encodes a model of ONNX's own operators. Convolutions that read what `DequantizeLinear` makes of quantized weights are meant in int8.
     ///
     /// # Errors
     /// The model is too large for an ONNX file.
     pub fn encode(model: Model) -> Result<Self, RuntimeError> {
-        Self::with_layers(model, Layers::default())
+        let finer = has_quantized_weights(&model);
+        let encoded = Self::with_layers(model, Layers::default())?;
+        Ok(Self {
+            int8: encoded.int8 || finer,
+            finer,
+            ..encoded
+        })
     }
 
     /// Encodes a model whose operators run `layers`.
@@ -52,6 +62,7 @@ impl SessionModel {
             onnx: encoded(model)?,
             layers,
             int8,
+            finer: false,
         })
     }
 }

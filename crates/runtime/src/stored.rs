@@ -138,6 +138,7 @@ impl Pool {
             onnx: Bytes::new(),
             layers: layers.clone(),
             int8: record.int8,
+            finer: false,
         };
         let optimized = match record.optimized {
             Some(record) => Some(Arc::new(OptimizedModel::restored(record, graph, layers, weights))),

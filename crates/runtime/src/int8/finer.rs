@@ -19,7 +19,7 @@ use crate::operators::{DOMAIN, Int8Op, operator};
 const LOW: f32 = 256.0;
 
 /// Whether a node makes weights of integers.
-pub(super) fn reads_quantized_weights(graph: &Graph, node: &Node) -> bool {
+pub(super) fn makes_weights(graph: &Graph, node: &Node) -> bool {
     let codes = node.input(0).and_then(|codes| graph.constant(codes));
     node.is("DequantizeLinear") && codes.is_some_and(|codes| codes.shape().len() == 4)
 }
