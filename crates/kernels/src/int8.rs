@@ -203,7 +203,7 @@ impl PreparedInt8Conv {
     }
 
     /// What of it is finer.
-    pub fn is_finer(&self) -> Finer {
+    pub fn finer_parts(&self) -> Finer {
         self.finer
     }
 

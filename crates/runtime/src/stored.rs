@@ -224,7 +224,7 @@ impl Int8LayerRecord {
             isa: layer.isa().name().to_owned(),
             zeros: layer.zeros(),
             sum: layer.sum(),
-            finer: layer.is_finer(),
+            finer: layer.finer_parts(),
         }
     }
 }
