@@ -176,7 +176,7 @@ fn speed(graphs: &Graphs, batch: usize, threads: usize, rounds: usize) -> [f64; 
 
 fn session_model(file: &Path) -> SessionModel {
     let onnx = bytes::Bytes::from(std::fs::read(file).unwrap());
-    SessionModel::new(&onnx::read(onnx.clone(), &ExternalData::None).unwrap(), onnx)
+    SessionModel::encode(onnx::read(onnx, &ExternalData::None).unwrap()).unwrap()
 }
 
 fn image(shape: [usize; 3]) -> Vec<f32> {
