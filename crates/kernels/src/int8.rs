@@ -134,7 +134,7 @@ impl PreparedInt8Conv {
             pack(isa, &panels, parameters, numbers.low, [depth, taps], &mut ready);
         }
         if let Some(then) = &finer.then {
-            finer::pack(then, isa, &panels, numbers, &mut depthwise)?;
+            finer::pack(then, isa, &panels, parameters.scales, numbers, &mut depthwise)?;
         }
         Ok(Self {
             conv,

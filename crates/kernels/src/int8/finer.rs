@@ -115,11 +115,13 @@ impl FloatDepthwise {
     }
 }
 
-/// Packs weights and biases, whose lengths are checked, as [`FloatChannels`] reads them: for each panel its weights and then its biases.
+/// Packs weights and biases, whose lengths are checked, as [`FloatChannels`] reads them: for each panel its weights and then its biases. `scales` are those of
+/// the layer's sums, none of them negative: the depthwise convolution's weights are multiplied by them, so that sums need not be.
 pub(super) fn pack(
     then: &FloatDepthwise,
     isa: Int8Isa,
     panels: &[Int8Panel],
+    scales: &[f32],
     numbers: &FinerNumbers<'_>,
     ready: &mut [f32],
 ) -> Result<(), KernelError> {
@@ -127,6 +129,9 @@ pub(super) fn pack(
     let channels = panels.iter().map(|panel| panel.out + panel.count).max().unwrap_or(0);
     check_length("depthwise weights", numbers.weights.len(), product([channels, taps]))?;
     check_length("depthwise biases", numbers.bias.len(), channels)?;
+    if scales.iter().any(|scale| scale.is_sign_negative()) {
+        return Err(KernelError::Geometry("a negative scale before a depthwise convolution"));
+    }
     for panel in panels {
         let ready = &mut ready[panel.bias * (taps + 1)..][..panel.vectors * INT8_LANES * (taps + 1)];
         let (weights, biases) = ready.split_at_mut(panel.vectors * INT8_LANES * taps);
@@ -136,7 +141,7 @@ pub(super) fn pack(
             biases[place] = numbers.bias[panel.out + channel];
             for tap in 0..taps {
                 weights[(vector * taps + tap) * INT8_LANES + lane] =
-                    numbers.weights[(panel.out + channel) * taps + tap];
+                    numbers.weights[(panel.out + channel) * taps + tap] * scales[panel.out + channel];
             }
         }
     }
@@ -187,7 +192,7 @@ impl Run<'_, u8> {
         let numbers = &self.layer.depthwise[panel.bias * (taps + 1)..][..panel.vectors * INT8_LANES * (taps + 1)];
         let (weights, bias) = numbers.split_at(panel.vectors * INT8_LANES * taps);
         scratch::with(Slot::Input, rows(together) * row, |space| {
-            space.fill(0.0);
+            self.clear_outside(then, panel, space);
             let mut between = Between { top: 0, count: 0 };
             for start in (0..count).step_by(together) {
                 let outputs = together.min(count - start);
@@ -220,53 +225,72 @@ impl Run<'_, u8> {
         });
     }
 
+    /// Columns of the layer's outputs that the depthwise convolution reads. There may be fewer of them than the layer's.
+    fn columns_read(&self, then: &FloatDepthwise) -> usize {
+        let (_, width) = self
+            .layer
+            .conv
+            .output_size(self.size.0, self.size.1)
+            .unwrap_or_default();
+        width.min(then.columns(self.out_size.1).saturating_sub(then.pads[1]))
+    }
+
+    /// Puts zeros into the columns outside of the image.
+    fn clear_outside(&self, then: &FloatDepthwise, panel: &Int8Panel, space: &mut [f32]) {
+        let lanes = panel.vectors * INT8_LANES;
+        let columns = then.columns(self.out_size.1);
+        let left = then.pads[1].min(columns);
+        let right = left + self.columns_read(then);
+        for row in space.chunks_exact_mut(columns * lanes) {
+            row[..left * lanes].fill(0.0);
+            row[right * lanes..].fill(0.0);
+        }
+    }
+
     /// Fills whole rows from padded row `top` on: zeros outside of the image, whose columns outside of it are zeros already.
     fn rows_between(&self, then: &FloatDepthwise, image: usize, panel: &Int8Panel, top: usize, space: &mut [f32]) {
         let layer = self.layer;
-        let Some((height, width)) = layer.conv.output_size(self.size.0, self.size.1) else {
+        let Some((height, _)) = layer.conv.output_size(self.size.0, self.size.1) else {
             return;
         };
         let lanes = panel.vectors * INT8_LANES;
         let columns = then.columns(self.out_size.1);
         let count = space.len() / (columns * lanes);
-        let inside = |row: usize| (top + row).checked_sub(then.pads[0]).filter(|y| *y < height);
-        for row in (0..count).filter(|row| inside(*row).is_none()) {
-            space[row * columns * lanes..][..columns * lanes].fill(0.0);
-        }
-        let rows: Vec<usize> = (0..count).filter(|row| inside(*row).is_some()).collect();
-        let (Some(row), Some(y)) = (rows.first(), rows.first().and_then(|row| inside(*row))) else {
+        let first = then.pads[0].saturating_sub(top).min(count);
+        let end = (height + then.pads[0]).saturating_sub(top).clamp(first, count);
+        space[..first * columns * lanes].fill(0.0);
+        space[end * columns * lanes..].fill(0.0);
+        let (rows, real) = (end - first, self.columns_read(then));
+        if rows == 0 || real == 0 {
             return;
-        };
-        let space = &mut space[row * columns * lanes..];
-        // Columns beyond those that are read do not exist; there may be fewer of them than the layer's.
-        let real = width.min(columns - then.pads[1].min(columns));
-        self.with_input(image, (y, rows.len()), |input, strides| {
-            for (row, line) in space.chunks_exact_mut(columns * lanes).take(rows.len()).enumerate() {
-                let line = &mut line[then.pads[1] * lanes..][..real * lanes];
-                let band = Int8Band {
-                    panel: PanelRows {
-                        input: &input[row * layer.conv.strides[0] * strides[0]..],
-                        input_row: strides[0],
-                        input_pixel: strides[1],
-                        kernel: layer.conv.kernel,
-                        strides: layer.conv.strides,
-                        weights: &layer.weights[panel.weights..],
-                        bias: &layer.bias[panel.bias..],
-                        scale: &layer.scales[panel.bias..],
-                        zero: 0,
-                        residual: None,
-                        output: SharedOutput::<Positive>::positive(line),
-                        out_channels: lanes,
-                        out: 0..lanes,
-                        image: 0,
-                        rows: (0, 1),
-                        out_size: (1, real),
-                    },
-                    finer: panel.before,
-                    channels: layer.read_last(),
-                };
-                vector::rows_of_int8(layer.isa, band);
-            }
+        }
+        let y = top + first - then.pads[0];
+        let output = &mut space[(first * columns + then.pads[1]) * lanes..end * columns * lanes];
+        self.with_input(image, (y, rows), |input, [input_row, input_pixel]| {
+            let band = Int8Band {
+                panel: PanelRows {
+                    input,
+                    input_row,
+                    input_pixel,
+                    kernel: layer.conv.kernel,
+                    strides: layer.conv.strides,
+                    weights: &layer.weights[panel.weights..],
+                    bias: &layer.bias[panel.bias..],
+                    scale: &layer.scales[panel.bias..],
+                    zero: 0,
+                    residual: None,
+                    output: SharedOutput::<Positive>::positive(output),
+                    out_channels: lanes,
+                    out: 0..lanes,
+                    image: 0,
+                    rows: (0, rows),
+                    out_size: (rows, real),
+                    out_row: columns,
+                },
+                finer: panel.before,
+                channels: layer.read_last(),
+            };
+            vector::rows_of_int8(layer.isa, band);
         });
     }
 }

@@ -184,6 +184,7 @@ impl<T: Int8Output> Run<'_, T> {
             image,
             rows,
             out_size: self.out_size,
+            out_row: self.out_size.1,
         }
     }
 

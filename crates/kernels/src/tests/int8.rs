@@ -204,6 +204,20 @@ fn layers_of_several_bands_and_panels() {
 }
 
 #[test]
+fn layers_of_many_channels_and_rows_of_every_width() {
+    for (seed, width) in [4, 15, 16, 17, 33].into_iter().enumerate() {
+        for (channels, groups) in [([36, 20], 1), ([64, 48], 1), ([100, 64], 1), ([128, 80], 2)] {
+            let layer = conv(channels, groups, [1, 1], [1, 1], [0; 4]);
+            check(&Case::new(layer, [1, 1, width], false, seed as u64), 1);
+            let layer = conv(channels, groups, [3, 2], [2, 1], [1, 0, 1, 1]);
+            check(&Case::new(layer, [2, 3, width], false, seed as u64), 1);
+        }
+    }
+    let layer = conv([192, 16], 1, [1, 1], [2, 3], [0; 4]);
+    check(&Case::new(layer, [1, 5, 40], true, 9), 2);
+}
+
+#[test]
 fn depthwise_layers_of_the_usual_kernels_and_several_bands() {
     for (seed, (kernel, stride)) in [(3, 1), (3, 2), (5, 1), (5, 2), (7, 1)].into_iter().enumerate() {
         let layer = conv([48, 48], 48, [kernel; 2], [stride; 2], [kernel / 2; 4]);

@@ -262,6 +262,25 @@ fn a_depthwise_convolution_reads_the_sums_in_f32() {
 }
 
 #[test]
+fn finer_layers_of_many_channels() {
+    for (channels, width) in [(48, 5), (100, 16), (128, 19)] {
+        for wide in [false, true] {
+            let finer = Finer {
+                rows: 16,
+                wide,
+                then: None,
+            };
+            check(&Case::new(pointwise(channels, 84), finer, [2, 3, width]), 0.51);
+            let finer = Finer {
+                then: then(1, 0, false),
+                ..finer
+            };
+            check(&Case::new(pointwise(channels, 84), finer, [1, 9, width]), 0.51);
+        }
+    }
+}
+
+#[test]
 fn rows_between_are_kept_from_one_part_to_the_next() {
     let finer = Finer {
         then: then(1, 0, false),
@@ -316,5 +335,12 @@ fn what_cannot_be_finer_is_refused() {
     };
     let mut case = Case::new(pointwise(24, 17), rows, [1, 2, 2]);
     case.conv.out_channels = 16;
+    assert!(case.layer(isa).is_err());
+    let before = Finer {
+        then: then(1, 0, false),
+        ..Finer::default()
+    };
+    let mut case = Case::new(pointwise(24, 16), before, [1, 2, 2]);
+    case.scales[15] = -case.scales[15];
     assert!(case.layer(isa).is_err());
 }

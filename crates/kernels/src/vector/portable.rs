@@ -179,11 +179,9 @@ unsafe impl Sums for Int32Sums {
     }
 
     #[inline(always)]
-    unsafe fn write_positive(self, scale: *const f32, to: *mut f32) {
-        unsafe {
-            let values = self.scaled(scale).map(|value| value.max(0.0));
-            to.cast::<[f32; LANES]>().write_unaligned(values);
-        }
+    unsafe fn write_positive(self, to: *mut f32) {
+        let values = self.0.map(|sum| sum.max(0) as f32);
+        unsafe { to.cast::<[f32; LANES]>().write_unaligned(values) }
     }
 
     #[inline(always)]

@@ -65,8 +65,8 @@ pub(crate) unsafe trait Sums: Copy {
     unsafe fn load_floats(from: *const f32) -> Self::Floats;
     /// `a · b + c`, rounded once where the set can.
     unsafe fn mul_add(a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;
-    /// Writes `sum · scale`, and zero where that is negative.
-    unsafe fn write_positive(self, scale: *const f32, to: *mut f32);
+    /// Writes the sums in f32, and zero where one is negative.
+    unsafe fn write_positive(self, to: *mut f32);
     /// As [`Self::write_codes`], of numbers of steps.
     unsafe fn write_steps<const C: usize>(steps: [Self::Floats; C], zero: u8, to: *mut u8, count: usize);
     /// As [`Self::write_steps`], of two bytes whose zero is 0: the low ones to `to[0]`, the high ones to `to[1]`.
@@ -233,7 +233,7 @@ pub(crate) trait Int8Output: Copy + Send {
     );
 }
 
-/// A number of f32, never negative, that lies where its vector has it ([`place`]).
+/// A layer's sum without its scale, in f32 and never negative, that lies where its vector has it ([`place`]).
 #[derive(Clone, Copy)]
 #[repr(transparent)]
 pub(crate) struct Positive(f32);
@@ -256,7 +256,7 @@ pub(crate) struct PanelRows<'a, T> {
     pub(crate) zero: u8,
     /// What is added to the quantized output.
     pub(crate) residual: Option<Residual<'a>>,
-    /// `[images, H, W, out_channels]`.
+    /// `[images, H, out_row, out_channels]`; the last row may end with its last column.
     pub(crate) output: SharedOutput<'a, T>,
     pub(crate) out_channels: usize,
     /// The panel's output channels.
@@ -266,6 +266,8 @@ pub(crate) struct PanelRows<'a, T> {
     pub(crate) rows: (usize, usize),
     /// Output rows and columns of the layer.
     pub(crate) out_size: (usize, usize),
+    /// Pixels between two rows of `output`, at least as many as its columns.
+    pub(crate) out_row: usize,
 }
 
 impl<T> PanelRows<'_, T> {
@@ -283,11 +285,13 @@ impl<T> PanelRows<'_, T> {
     pub(super) fn fits(&self, vectors: usize) -> bool {
         let count = Saturating::<usize>;
         let ((first, rows), (height, width)) = (self.rows, self.out_size);
-        let numbers = (count(self.image) + count(1)) * count(height) * count(width) * count(self.out_channels);
+        let last_row = (count(self.image) + count(1)) * count(height) - count(1);
+        let numbers = (last_row * count(self.out_row) + count(width)) * count(self.out_channels);
         (1..=VECTORS).contains(&vectors)
             && self.out.len() <= vectors * LANES
             && self.out.end <= self.out_channels
             && within(first, rows, height)
+            && width <= self.out_row
             && !self.kernel.contains(&0)
             && vectors * LANES <= self.bias.len()
             && vectors * LANES <= self.scale.len()
@@ -323,8 +327,7 @@ impl<T> PanelRows<'_, T> {
     where
         T: Int8Output,
     {
-        let (height, width) = self.out_size;
-        let pixel = (self.image * height + self.rows.0 + row) * width + x;
+        let pixel = (self.image * self.out_size.0 + self.rows.0 + row) * self.out_row + x;
         let (at, step, count) = (
             pixel * self.out_channels + self.out.start,
             self.out_channels,
@@ -408,10 +411,10 @@ impl Int8Output for f32 {
 
 impl Int8Output for Positive {
     #[inline(always)]
-    unsafe fn write<S: Sums, const C: usize>(sums: [S; C], scale: *const f32, _: u8, to: *mut Self, count: usize) {
+    unsafe fn write<S: Sums, const C: usize>(sums: [S; C], _: *const f32, _: u8, to: *mut Self, count: usize) {
         debug_assert!(count == C * LANES);
         for v in 0..C {
-            unsafe { sums[v].write_positive(scale.add(v * LANES), to.cast::<f32>().add(v * LANES)) }
+            unsafe { sums[v].write_positive(to.cast::<f32>().add(v * LANES)) }
         }
     }
 

@@ -128,6 +128,7 @@ proptest! {
     fn bands_of_codes_are_counted(
         [first, rows, height, width, kh, kw, sh, sw] in extents::<8>(),
         [channel, channels, input_row, input_pixel, out, out_more, out_channels, image] in extents::<8>(),
+        [out_row] in extents::<1>(),
     ) {
         let (first, channels) = (first - 1, channels & !3 | 4);
         let out = out - 1..out.saturating_add(out_more - 1);
@@ -149,6 +150,7 @@ proptest! {
             image,
             rows: (first, rows),
             out_size: (height, width),
+            out_row,
         };
         let work = Int8Band {
             finer: 0,
@@ -165,7 +167,8 @@ proptest! {
             && ends_within(first, rows, height)
             && in_slice(input)
             && in_slice(big(channels) * big(kh) * big(kw) * big(vectors) * big(INT8_LANES))
-            && in_slice((big(image) + big(1)) * big(height) * big(width) * big(out_channels));
+            && width <= out_row
+            && in_slice((((big(image) + big(1)) * big(height) - big(1)) * big(out_row) + big(width)) * big(out_channels));
         prop_assert_eq!(work.fits(), expected);
     }
 

@@ -1,4 +1,6 @@
 //! Sums of int8 products: AVX-512 with VNNI, and AVX-VNNI.
+//!
+//! Nothing here is a closure: one that is not inlined would be compiled without the instructions, and call each of them as a function.
 
 use std::arch::x86_64::*;
 
@@ -105,10 +107,10 @@ unsafe impl Sums for Avx512Vnni {
     }
 
     #[inline(always)]
-    unsafe fn write_positive(self, scale: *const f32, to: *mut f32) {
+    unsafe fn write_positive(self, to: *mut f32) {
         unsafe {
-            let values = _mm512_mul_ps(_mm512_cvtepi32_ps(self.0), _mm512_loadu_ps(scale));
-            _mm512_storeu_ps(to, _mm512_max_ps(values, _mm512_setzero_ps()));
+            let sums = _mm512_max_epi32(self.0, _mm512_setzero_si512());
+            _mm512_storeu_ps(to, _mm512_cvtepi32_ps(sums));
         }
     }
 
@@ -142,7 +144,8 @@ unsafe impl Sums for Avx512Vnni {
     #[inline(always)]
     unsafe fn interleave_panel(rows: [*const u8; TOGETHER], to: *mut u8) {
         unsafe {
-            let [a, b, c, d] = rows.map(|row| _mm512_loadu_si512(row.cast()));
+            let (a, b) = (_mm512_loadu_si512(rows[0].cast()), _mm512_loadu_si512(rows[1].cast()));
+            let (c, d) = (_mm512_loadu_si512(rows[2].cast()), _mm512_loadu_si512(rows[3].cast()));
             let (low, high) = (_mm512_unpacklo_epi8(a, b), _mm512_unpackhi_epi8(a, b));
             let (other_low, other_high) = (_mm512_unpacklo_epi8(c, d), _mm512_unpackhi_epi8(c, d));
             let vectors = [
@@ -168,6 +171,12 @@ unsafe impl Sums for Avx512Vnni {
             store_bytes(Self::packed(sums, scale, zero), to, count);
         }
     }
+}
+
+/// Steps in 16 bits, plus the zero point.
+#[inline(always)]
+unsafe fn words(a: __m512i, b: __m512i, zero: __m512i) -> __m512i {
+    unsafe { _mm512_adds_epi16(_mm512_packs_epi32(a, b), zero) }
 }
 
 /// Writes the first `count` bytes.
@@ -197,7 +206,6 @@ impl Avx512Vnni {
     unsafe fn bytes<const C: usize>(steps: [__m512i; C], zero: u8) -> __m512i {
         unsafe {
             let shift = _mm512_set1_epi16(i16::from(zero));
-            let words = |a: __m512i, b: __m512i| _mm512_adds_epi16(_mm512_packs_epi32(a, b), shift);
             match C {
                 1 => {
                     let codes = _mm512_add_epi32(steps[0], _mm512_set1_epi32(i32::from(zero)));
@@ -205,16 +213,16 @@ impl Avx512Vnni {
                     _mm512_castsi128_si512(_mm512_cvtepi32_epi8(codes))
                 }
                 2 => {
-                    let words = words(steps[0], steps[1]);
+                    let words = words(steps[0], steps[1], shift);
                     let order = _mm512_setr_epi64(0, 2, 4, 6, 0, 2, 4, 6);
                     _mm512_permutexvar_epi64(order, _mm512_packus_epi16(words, words))
                 }
                 3 => {
                     let (third, order) = (steps[2], [0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 0, 0, 0, 0]);
-                    let bytes = _mm512_packus_epi16(words(steps[0], steps[1]), words(third, third));
+                    let bytes = _mm512_packus_epi16(words(steps[0], steps[1], shift), words(third, third, shift));
                     _mm512_permutexvar_epi32(std::mem::transmute::<[i32; LANES], __m512i>(order), bytes)
                 }
-                _ => _mm512_packus_epi16(words(steps[0], steps[1]), words(steps[2], steps[3])),
+                _ => _mm512_packus_epi16(words(steps[0], steps[1], shift), words(steps[2], steps[3], shift)),
             }
         }
     }
@@ -273,28 +281,19 @@ unsafe impl Sums for AvxVnni {
     unsafe fn added(codes: [u8; LANES], other: *const u8, sum: &Int8Sum) -> [u8; LANES] {
         unsafe {
             let ([a, b], fixed) = sum.parts();
-            let eight = |at: *const u8| _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(at.cast())));
-            let [low, high] = [0, 8].map(|first| {
-                let inner = _mm256_fmadd_ps(eight(other.add(first)), _mm256_set1_ps(b), _mm256_set1_ps(fixed));
-                let steps = _mm256_fmadd_ps(eight(codes.as_ptr().add(first)), _mm256_set1_ps(a), inner);
-                _mm256_cvtps_epi32(steps)
-            });
-            packed(_mm256_packs_epi32(low, high))
+            let (a, b, fixed) = (_mm256_set1_ps(a), _mm256_set1_ps(b), _mm256_set1_ps(fixed));
+            let mut steps = [_mm256_setzero_si256(); 2];
+            for i in 0..2 {
+                let inner = _mm256_fmadd_ps(eight_codes(other.add(8 * i)), b, fixed);
+                steps[i] = _mm256_cvtps_epi32(_mm256_fmadd_ps(eight_codes(codes.as_ptr().add(8 * i)), a, inner));
+            }
+            packed(_mm256_packs_epi32(steps[0], steps[1]))
         }
     }
 
     #[inline(always)]
     unsafe fn requantized(self, scale: *const f32, zero: u8) -> [u8; LANES] {
-        unsafe {
-            let least = _mm256_set1_ps(-f32::from(zero));
-            let most = _mm256_set1_ps(255.0 - f32::from(zero));
-            let zero = _mm256_set1_epi32(i32::from(zero));
-            let [low, high] = scaled(self.0, scale).map(|steps| {
-                let steps = _mm256_min_ps(_mm256_max_ps(steps, least), most);
-                _mm256_add_epi32(_mm256_cvtps_epi32(steps), zero)
-            });
-            packed(_mm256_packus_epi32(low, high))
-        }
+        unsafe { codes_of_steps(scaled(self.0, scale), zero) }
     }
 
     #[inline(always)]
@@ -306,11 +305,12 @@ unsafe impl Sums for AvxVnni {
     unsafe fn over_256(self, bias: *const i32) -> Self {
         unsafe {
             let bias = halves(bias.cast());
-            let half = |i: usize| {
-                let rounded = _mm256_add_epi32(self.0[i], _mm256_set1_epi32(128));
-                _mm256_add_epi32(_mm256_srai_epi32::<8>(rounded), bias[i])
-            };
-            Self([half(0), half(1)])
+            let mut sums = self.0;
+            for i in 0..2 {
+                let rounded = _mm256_add_epi32(sums[i], _mm256_set1_epi32(128));
+                sums[i] = _mm256_add_epi32(_mm256_srai_epi32::<8>(rounded), bias[i]);
+            }
+            Self(sums)
         }
     }
 
@@ -325,10 +325,11 @@ unsafe impl Sums for AvxVnni {
     }
 
     #[inline(always)]
-    unsafe fn write_positive(self, scale: *const f32, to: *mut f32) {
+    unsafe fn write_positive(self, to: *mut f32) {
         unsafe {
-            for (i, values) in scaled(self.0, scale).into_iter().enumerate() {
-                _mm256_storeu_ps(to.add(8 * i), _mm256_max_ps(values, _mm256_setzero_ps()));
+            for i in 0..2 {
+                let sums = _mm256_max_epi32(self.0[i], _mm256_setzero_si256());
+                _mm256_storeu_ps(to.add(8 * i), _mm256_cvtepi32_ps(sums));
             }
         }
     }
@@ -336,11 +337,10 @@ unsafe impl Sums for AvxVnni {
     #[inline(always)]
     unsafe fn write_steps<const C: usize>(steps: [[__m256; 2]; C], zero: u8, to: *mut u8, count: usize) {
         unsafe {
-            let codes = steps.map(|steps| {
-                let [low, high] = whole(steps, -f32::from(zero), 255.0 - f32::from(zero))
-                    .map(|steps| _mm256_add_epi32(steps, _mm256_set1_epi32(i32::from(zero))));
-                packed(_mm256_packus_epi32(low, high))
-            });
+            let mut codes = [[0; LANES]; C];
+            for v in 0..C {
+                codes[v] = codes_of_steps(steps[v], zero);
+            }
             copy_all(codes, to, count);
         }
     }
@@ -348,15 +348,19 @@ unsafe impl Sums for AvxVnni {
     #[inline(always)]
     unsafe fn write_wide_steps<const C: usize>(steps: [[__m256; 2]; C], to: [*mut u8; 2], count: usize) {
         unsafe {
-            let codes = steps.map(|steps| whole(steps, 0.0, 65535.0));
-            let low = codes.map(|codes| {
-                let [low, high] = codes.map(|codes| _mm256_and_si256(codes, _mm256_set1_epi32(255)));
-                packed(_mm256_packus_epi32(low, high))
-            });
-            let high = codes.map(|codes| {
-                let [low, high] = codes.map(|codes| _mm256_srli_epi32::<8>(codes));
-                packed(_mm256_packus_epi32(low, high))
-            });
+            let (mut low, mut high) = ([[0; LANES]; C], [[0; LANES]; C]);
+            for v in 0..C {
+                let [a, b] = whole(steps[v], 0.0, 65535.0);
+                let byte = _mm256_set1_epi32(255);
+                low[v] = packed(_mm256_packus_epi32(
+                    _mm256_and_si256(a, byte),
+                    _mm256_and_si256(b, byte),
+                ));
+                high[v] = packed(_mm256_packus_epi32(
+                    _mm256_srli_epi32::<8>(a),
+                    _mm256_srli_epi32::<8>(b),
+                ));
+            }
             copy_all(low, to[0], count);
             copy_all(high, to[1], count);
         }
@@ -367,7 +371,8 @@ unsafe impl Sums for AvxVnni {
 #[inline(always)]
 unsafe fn interleaved(rows: [*const u8; TOGETHER], to: *mut u8) {
     unsafe {
-        let [a, b, c, d] = rows.map(|row| _mm_loadu_si128(row.cast()));
+        let (a, b) = (_mm_loadu_si128(rows[0].cast()), _mm_loadu_si128(rows[1].cast()));
+        let (c, d) = (_mm_loadu_si128(rows[2].cast()), _mm_loadu_si128(rows[3].cast()));
         let (low, high) = (_mm_unpacklo_epi8(a, b), _mm_unpackhi_epi8(a, b));
         let (other_low, other_high) = (_mm_unpacklo_epi8(c, d), _mm_unpackhi_epi8(c, d));
         let lanes = [
@@ -412,6 +417,28 @@ unsafe fn scaled(sums: [__m256i; 2], scale: *const f32) -> [__m256; 2] {
 unsafe fn whole(steps: [__m256; 2], least: f32, most: f32) -> [__m256i; 2] {
     unsafe {
         let (least, most) = (_mm256_set1_ps(least), _mm256_set1_ps(most));
-        steps.map(|steps| _mm256_cvtps_epi32(_mm256_min_ps(_mm256_max_ps(steps, least), most)))
+        [
+            _mm256_cvtps_epi32(_mm256_min_ps(_mm256_max_ps(steps[0], least), most)),
+            _mm256_cvtps_epi32(_mm256_min_ps(_mm256_max_ps(steps[1], least), most)),
+        ]
     }
+}
+
+/// The codes of steps above the zero point.
+#[inline(always)]
+unsafe fn codes_of_steps(steps: [__m256; 2], zero: u8) -> [u8; LANES] {
+    unsafe {
+        let [low, high] = whole(steps, -f32::from(zero), 255.0 - f32::from(zero));
+        let zero = _mm256_set1_epi32(i32::from(zero));
+        packed(_mm256_packus_epi32(
+            _mm256_add_epi32(low, zero),
+            _mm256_add_epi32(high, zero),
+        ))
+    }
+}
+
+/// Eight codes as numbers.
+#[inline(always)]
+unsafe fn eight_codes(at: *const u8) -> __m256 {
+    unsafe { _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(at.cast()))) }
 }
