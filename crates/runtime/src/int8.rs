@@ -27,6 +27,11 @@ use extents::Extents;
 /// Output channels of a group that make a vector of them worth it.
 const GROUP_MIN: usize = 8;
 
+/// The instructions that int8 layers are computed with in this process; `None` where they are left to ONNX Runtime.
+pub fn int8_instructions() -> Option<&'static str> {
+    Int8Isa::detect().map(Int8Isa::name)
+}
+
 /// Whether a model has convolutions in int8.
 pub(super) fn computes_in_int8(model: &Model) -> bool {
     model.graph.nodes().any(|(_, node)| QLinearConv::is(node))

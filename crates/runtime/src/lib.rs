@@ -56,6 +56,7 @@ pub use error::RuntimeError;
 pub use heap::{return_freed_memory, return_large_blocks};
 pub use image_session::ImageSession;
 pub use input::{Element, Input, Layout};
+pub use int8::int8_instructions;
 pub use live::live_elements_max;
 pub use locate::Runtime;
 pub use lowering::{KernelReport, LayerReport, LoweredModel, lower, lower_releasing};

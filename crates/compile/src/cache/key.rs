@@ -6,7 +6,7 @@ use std::thread;
 
 use repserve_cache::{Digest, Key};
 use repserve_files as files;
-use repserve_runtime::{Cores, Runtime, RuntimeSettings};
+use repserve_runtime::{Cores, Runtime, RuntimeSettings, int8_instructions};
 use serde::Serialize;
 
 use super::super::error::CompileError;
@@ -90,6 +90,8 @@ impl Keys {
         let sessions = Key::of(&[
             ("graph", graph.as_ref()),
             ("processor", processor_here().as_bytes()),
+            // The system may keep some of the processor's from this process.
+            ("instructions", int8_instructions().unwrap_or_default().as_bytes()),
             ("cores", &json(&Cores::detect())),
             ("runtime", &json(&runtime)),
             ("precision", &json(&settings.precision)),

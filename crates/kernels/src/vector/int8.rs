@@ -2,6 +2,8 @@
 
 use std::num::Saturating;
 
+#[cfg(target_arch = "x86_64")]
+use super::amx;
 use super::portable;
 use super::register::{balanced_at_end, with_rows};
 use super::sums::{Int8Output, LANES, PanelRows, Sums, TOGETHER, VECTORS, place};
@@ -19,6 +21,8 @@ enum Set {
     AvxVnni,
     #[cfg(target_arch = "x86_64")]
     Avx512Vnni,
+    #[cfg(target_arch = "x86_64")]
+    Amx,
 }
 
 impl Int8Isa {
@@ -48,6 +52,9 @@ impl Int8Isa {
                 && is_x86_feature_detected!("avx512vnni")
             {
                 sets.push(Self(Set::Avx512Vnni));
+                if amx::is_available() {
+                    sets.push(Self(Set::Amx));
+                }
             }
         }
         sets
@@ -60,7 +67,7 @@ impl Int8Isa {
             #[cfg(target_arch = "x86_64")]
             Set::AvxVnni => 1,
             #[cfg(target_arch = "x86_64")]
-            Set::Avx512Vnni => 4,
+            Set::Avx512Vnni | Set::Amx => 4,
         }
     }
 
@@ -80,11 +87,11 @@ impl Int8Isa {
             #[cfg(target_arch = "x86_64")]
             Set::AvxVnni => AvxVnni::SPREAD,
             #[cfg(target_arch = "x86_64")]
-            Set::Avx512Vnni => Avx512Vnni::SPREAD,
+            Set::Avx512Vnni | Set::Amx => Avx512Vnni::SPREAD,
         }
     }
 
-    /// `portable`, `avx-vnni` or `avx512-vnni`.
+    /// `portable`, `avx-vnni`, `avx512-vnni` or `amx-int8`.
     pub fn name(self) -> &'static str {
         match self.0 {
             Set::Portable => "portable",
@@ -92,6 +99,8 @@ impl Int8Isa {
             Set::AvxVnni => "avx-vnni",
             #[cfg(target_arch = "x86_64")]
             Set::Avx512Vnni => "avx512-vnni",
+            #[cfg(target_arch = "x86_64")]
+            Set::Amx => "amx-int8",
         }
     }
 }
@@ -115,6 +124,10 @@ pub(crate) fn rows_of_int8<T: Int8Output>(isa: Int8Isa, work: Int8Band<'_, T>) {
         return;
     }
     assert!(work.fits(), "a slice is too short for the band");
+    #[cfg(target_arch = "x86_64")]
+    if isa.0 == Set::Amx && amx::suits(&work) {
+        return dispatch(isa, amx::TileBand(work));
+    }
     dispatch(isa, work);
 }
 
@@ -165,7 +178,7 @@ pub(super) fn dispatch(isa: Int8Isa, work: impl Int8Work) {
             #[cfg(target_arch = "x86_64")]
             Set::AvxVnni => avx_vnni(work),
             #[cfg(target_arch = "x86_64")]
-            Set::Avx512Vnni => avx512_vnni(work),
+            Set::Avx512Vnni | Set::Amx => avx512_vnni(work),
         }
     }
 }

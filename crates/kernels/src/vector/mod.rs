@@ -18,6 +18,8 @@
 // Arrays of registers are indexed by constants, often two at once; iterators hide which register is meant.
 #![allow(clippy::needless_range_loop)]
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 mod buffer;
 mod codes;
 mod depthwise;
