@@ -1,4 +1,4 @@
-// Hides AVX-512, AVX-VNNI and AMX from a program, so that libraries that ask CPUID take their AVX2 code:
+// Hides AVX-512, AVX-VNNI and AMX from a program, so that libraries that ask CPUID take their AVX2 code; with HIDE=amx in the environment AMX alone:
 //
 //     cc -shared -fPIC -O2 -o avx2_only.so benches/avx2_only.c && LD_PRELOAD=./avx2_only.so PROGRAM
 //
@@ -15,8 +15,15 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+static int amx_alone;
+
 static void hide(unsigned leaf, unsigned subleaf, unsigned registers[4]) {
-    if (leaf == 7 && subleaf == 0) {
+    if (amx_alone) {
+        // EDX: AMX-BF16, AMX-TILE, AMX-INT8.
+        if (leaf == 7 && subleaf == 0) {
+            registers[3] &= ~(1u << 22 | 1u << 24 | 1u << 25);
+        }
+    } else if (leaf == 7 && subleaf == 0) {
         // EBX: AVX512 F, DQ, IFMA, PF, ER, CD, BW, VL. ECX: VBMI, VBMI2, VNNI, BITALG, VPOPCNTDQ. EDX: 4VNNIW, 4FMAPS, VP2INTERSECT,
         // AMX-BF16, AVX512-FP16, AMX-TILE, AMX-INT8.
         registers[1] &= ~(1u << 16 | 1u << 17 | 1u << 21 | 1u << 26 | 1u << 27 | 1u << 28 | 1u << 30 | 1u << 31);
@@ -47,6 +54,8 @@ static void on_fault(int number, siginfo_t *info, void *state) {
 }
 
 __attribute__((constructor)) static void start(void) {
+    const char *what = getenv("HIDE");
+    amx_alone = what && !strcmp(what, "amx");
     struct sigaction action;
     memset(&action, 0, sizeof action);
     action.sa_sigaction = on_fault;

@@ -44,7 +44,8 @@ pub(super) struct Args {
     /// Compare int8 with fp32 on so many other views of each image besides, mirrored and magnified; at most 7
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=VIEWS_MAX as i64))]
     views: u32,
-    /// Steps to leave out, to see what each gives: equalization, ranges, rounding, bias, sums, finer
+    /// Steps to leave out, to see what each gives: equalization, ranges, rounding, bias, sums, finer,
+    /// weights-16, values-16
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = step)]
     without: Vec<Step>,
     /// Print the table of layers as CSV

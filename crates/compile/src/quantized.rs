@@ -10,7 +10,7 @@ use super::package::Package;
 use super::settings::CompileSettings;
 use repserve_preprocess::{JpegDecode, Limits};
 use repserve_quantize::{Agreement, Calibration, Judgement, Otherwise, Precision};
-use repserve_runtime::{ModelSession, Pool, Runtime, SessionModel, SessionOptions};
+use repserve_runtime::{ModelSession, Pool, Runtime, SessionModel, SessionOptions, int8_instructions};
 use repserve_scheduler::Width;
 
 /// Images in one run of the gate.
@@ -65,10 +65,13 @@ pub(super) fn quantize(
 
 fn warn_if_slow(times_as_fast: f64) {
     if times_as_fast < GAIN_MIN {
+        let reason = match int8_instructions() {
+            None => "this processor has no instructions for it (VNNI)",
+            Some(_) => "much of this model computes in more than 8 bits, or outside of convolutions",
+        };
         tracing::warn!(
             times_as_fast,
-            "int8 gains little on this processor: it has no instructions for it (VNNI); fp32 is exact and may be faster \
-             (precision = \"auto\" measures both)"
+            "int8 gains little: {reason}; fp32 is exact and may be faster (precision = \"auto\" measures both)"
         );
     }
 }

@@ -15,19 +15,25 @@ pub enum Step {
     Bias,
     /// Residual sums and means of pixels are computed on quantized values. Without it in f32.
     Sums,
-    /// Where int8 falls short of the wanted agreement, depthwise convolutions compute in f32, and some weights and values have 16 bits.
+    /// Where int8 falls short of the wanted agreement, depthwise convolutions compute in f32. Without it no weights or values have 16 bits either.
     Finer,
+    /// There, some output channels have weights of 16 bits.
+    Weights16,
+    /// There, some values have 16 bits.
+    Values16,
 }
 
 impl Step {
     /// All, in the order in which they are taken.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Equalization,
         Self::Ranges,
         Self::Rounding,
         Self::Bias,
         Self::Sums,
         Self::Finer,
+        Self::Weights16,
+        Self::Values16,
     ];
 
     /// As it is written on the command line.
@@ -39,6 +45,8 @@ impl Step {
             Self::Bias => "bias",
             Self::Sums => "sums",
             Self::Finer => "finer",
+            Self::Weights16 => "weights-16",
+            Self::Values16 => "values-16",
         }
     }
 

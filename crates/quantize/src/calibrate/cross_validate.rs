@@ -37,12 +37,14 @@ pub(super) fn themselves(images: &[usize]) -> Vec<Seen> {
 /// A calibration that was made without some images.
 pub(super) struct Fold {
     /// The graph after equalization.
-    base: Model,
+    pub(super) base: Model,
     pub(super) calibration: Calibration,
     /// The images that were left out, by their places.
     left_out: Vec<usize>,
     /// The largest value that each layer returned.
     pub(super) highest: Vec<f32>,
+    /// As [`Calibrator::active`].
+    pub(super) active: Vec<Vec<f64>>,
 }
 
 impl Calibrator<'_, '_> {
@@ -62,6 +64,7 @@ impl Calibrator<'_, '_> {
                 calibration,
                 left_out,
                 highest,
+                active: self.active(&channels),
             });
             (self.progress)(Stage::CrossValidation, number + 1, FOLDS);
         }

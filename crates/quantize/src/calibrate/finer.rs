@@ -1,13 +1,18 @@
 //! What is finer than 8 bits, where int8 alone falls short: all pairs of a layer and a depthwise convolution first, then values of 16 bits, one by one.
 
+use repserve_graph::Graph;
+
 use super::Material;
 use super::calibrator::Calibrator;
 use super::cross_validate::{Fold, Seen};
+use super::measure::Channels;
 use crate::agreement::{Agreement, compare};
 use crate::calibration::{Calibration, Returns};
 use crate::error::Error;
 use crate::finer::{self, HEADROOM, Pair};
 use crate::job::Stage;
+use crate::layers::Layer;
+use crate::magnitudes::Magnitudes;
 use crate::observe::Observed;
 use crate::rewrite::FINER_OPSET_MIN;
 use crate::sensitivity::GAIN_MIN_DB;
@@ -52,32 +57,40 @@ impl Calibrator<'_, '_> {
         if pairs.is_empty() || too_old || !self.job.takes(Step::Finer) || share > self.job.goal.fp32_share_max {
             return Ok(trial.start);
         }
-        let active: Vec<Vec<f64>> = self
-            .layers
-            .iter()
-            .map(|layer| {
-                material
-                    .channels
-                    .spread
-                    .get(&layer.output)
-                    .map_or_else(Vec::new, |spread| spread.counts())
-            })
-            .collect();
         let mut base = self.model.clone();
         crate::rewrite::equalize_all(&mut base.graph, &self.layers, calibration)?;
-        let channels = finer::channels(&base.graph, &self.layers, &pairs, &calibration.layers, &active);
-        calibration.make_finer(&pairs, &channels);
-        folds
-            .iter_mut()
-            .for_each(|fold| fold.calibration.make_finer(&pairs, &channels));
+        self.make_finer(&base.graph, &pairs, &self.active(material.channels), calibration);
+        for fold in folds.iter_mut() {
+            self.make_finer(&fold.base.graph, &pairs, &fold.active, &mut fold.calibration);
+        }
         let reached = self.reached(trial, folds)?;
-        if self.job.goal.is_reached(&reached) {
+        if self.job.goal.is_reached(&reached) || !self.job.takes(Step::Values16) {
             return Ok(reached);
         }
         let highest = self.highest(material.observed);
         self.widen(material.shares, trial, &pairs, reached, folds, &mut |layer| {
             calibration.returns(layer, Returns::Uint16, HEADROOM * highest[layer]);
         })
+    }
+
+    /// How often the channels of what each layer returns are not zero, in a unit that a layer's channels share.
+    pub(super) fn active(&self, channels: &Channels) -> Vec<Vec<f64>> {
+        let counts = |layer: &Layer| {
+            channels
+                .spread
+                .get(&layer.output)
+                .map_or_else(Vec::new, Magnitudes::counts)
+        };
+        self.layers.iter().map(counts).collect()
+    }
+
+    /// Makes all pairs of an equalized graph finer, the channels with weights of 16 bits by what `calibration` and `active` know of them.
+    fn make_finer(&self, graph: &Graph, pairs: &[Pair], active: &[Vec<f64>], calibration: &mut Calibration) {
+        let channels = match self.job.takes(Step::Weights16) {
+            true => finer::channels(graph, &self.layers, pairs, &calibration.layers, active),
+            false => vec![Vec::new(); pairs.len()],
+        };
+        calibration.make_finer(pairs, &channels);
     }
 
     fn reached(&self, trial: &FinerTrial<'_>, folds: &[Fold]) -> Result<Agreement, Error> {
