@@ -27,10 +27,13 @@ pub(super) fn is_available() -> bool {
     *AVAILABLE
 }
 
+#[allow(unused_unsafe, reason = "asking the processor is safe in newer compilers only")]
 fn has_instructions() -> bool {
     const TILES: u32 = 1 << 24;
     const INT8: u32 = 1 << 25;
-    __cpuid(0).eax >= 7 && __cpuid_count(7, 0).edx & (TILES | INT8) == TILES | INT8
+    // SAFETY: every x86-64 processor has the instruction.
+    let (last, features) = unsafe { (__cpuid(0).eax, __cpuid_count(7, 0).edx) };
+    last >= 7 && features & (TILES | INT8) == TILES | INT8
 }
 
 /// Linux saves the tiles' registers for processes that have asked for it.

@@ -74,6 +74,7 @@ pub fn calibrate(job: &Job<'_>, load: &Load<'_>, progress: &mut Progress<'_>) ->
     };
     let fp32 = calibrator.reach_goal(material, &mut folds, &mut calibration)?;
     calibration.leave_in_fp32(&fp32);
+    calibration.method += &finer_words(&calibration.layers);
     let in_fp32: f64 = fp32.iter().map(|layer| shares[*layer]).sum();
     calibration.int8_share = Some(search::rounded_share(1.0 - in_fp32));
     let all = themselves(&calibrator.spread(job.images.len()));
@@ -104,6 +105,19 @@ fn method(without: &[Step]) -> String {
         words += step.label();
     }
     words
+}
+
+/// What is finer than 8 bits, in words; none where nothing is.
+fn finer_words(layers: &[LayerRecord]) -> String {
+    let count = |returns| layers.iter().filter(|layer| layer.returns == returns).count();
+    let (pairs, values) = (count(Returns::Fp32), count(Returns::Uint16));
+    let channels: usize = layers.iter().map(|layer| layer.channels_16_bit.len()).sum();
+    if pairs == 0 {
+        return String::new();
+    }
+    format!(
+        "; depthwise convolutions in f32 of what is not quantized: {pairs}; channels with weights of 16 bits: {channels}, values of 16 bits: {values}"
+    )
 }
 
 /// What layers are chosen by.
@@ -214,5 +228,39 @@ impl Calibrator<'_, '_> {
             layers: self.layers.iter().map(record).collect(),
             gate: self.job.gate.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(returns: Returns, channels_16_bit: Vec<usize>) -> LayerRecord {
+        LayerRecord {
+            layer: String::new(),
+            precision: Precision::Int8,
+            snr_db: 0.0,
+            gain_if_fp32_db: None,
+            equalization: Vec::new(),
+            bias_correction: Vec::new(),
+            rounding: String::new(),
+            returns,
+            channels_16_bit,
+            noise: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_method_says_what_is_finer() {
+        assert_eq!(finer_words(&[record(Returns::Uint8, Vec::new())]), "");
+        let layers = [
+            record(Returns::Fp32, vec![1, 5]),
+            record(Returns::Uint16, Vec::new()),
+            record(Returns::Fp32, vec![0]),
+        ];
+        assert_eq!(
+            finer_words(&layers),
+            "; depthwise convolutions in f32 of what is not quantized: 2; channels with weights of 16 bits: 3, values of 16 bits: 1"
+        );
     }
 }
