@@ -283,30 +283,27 @@ impl<T: Int8Output> TileBand<'_, T> {
         let row = C * LANES * TOGETHER;
         unsafe {
             let (input, weights) = (panel.input.as_ptr().add(input), panel.weights.as_ptr().add(weights));
-            let whole = depth / CHANNELS;
-            for block in 0..whole {
-                load!("4", input.add(block * CHANNELS), step);
-                for v in 0..C {
-                    dot!(
-                        v,
-                        "4",
-                        "6",
-                        weights.add((block * CHANNELS * C + v * TOGETHER) * LANES),
-                        row
-                    );
-                }
+            // Of up to `CHANNELS` channels, in the tiles of that many.
+            macro_rules! block {
+                ($first:expr, $inputs:literal, $weights:literal) => {
+                    load!($inputs, input.add($first), step);
+                    for v in 0..C {
+                        dot!(
+                            v,
+                            $inputs,
+                            $weights,
+                            weights.add(($first * C + v * TOGETHER) * LANES),
+                            row
+                        );
+                    }
+                };
             }
-            if !depth.is_multiple_of(CHANNELS) {
-                load!("5", input.add(whole * CHANNELS), step);
-                for v in 0..C {
-                    dot!(
-                        v,
-                        "5",
-                        "7",
-                        weights.add((whole * CHANNELS * C + v * TOGETHER) * LANES),
-                        row
-                    );
-                }
+            let remaining = depth % CHANNELS;
+            for first in (0..depth - remaining).step_by(CHANNELS) {
+                block!(first, "4", "6");
+            }
+            if remaining > 0 {
+                block!(depth - remaining, "5", "7");
             }
         }
     }
